@@ -1,0 +1,125 @@
+# murre: one makefile. `make help` lists the targets. Requires GNU make, pkg-config and what packages.txt names.
+#
+# The layer table: a layer may include its own headers and those of the layers listed. It lives here only: each layer is compiled with
+# an include directory that holds links to just these, so that a breach does not compile; tools/tidy and the link order read it too.
+LAYERS     := base proto rt store svc edge sim main
+DEPS_base  :=
+DEPS_proto := base
+DEPS_rt    := base
+DEPS_store := rt base
+DEPS_svc   := store rt proto base
+DEPS_edge  := svc rt proto base
+DEPS_sim   := edge svc store rt proto base
+DEPS_main  := edge svc store rt proto base
+
+SAN ?=
+B   ?= build$(if $(SAN),/$(SAN))
+PREFIX  ?= /usr/local
+DESTDIR ?=
+
+ifneq ($(filter tsan fuzz,$(SAN)),)
+CC := clang
+else ifeq ($(origin CC),default)
+CC := gcc
+endif
+
+WARN := -Wall -Wextra -Wpedantic -Werror -Wshadow -Wconversion -Wsign-conversion -Wcast-qual -Wstrict-prototypes \
+        -Wmissing-prototypes -Wundef -Wvla -Wformat=2 -Wswitch-enum -Wimplicit-fallthrough -Wnull-dereference
+HARD := -D_FORTIFY_SOURCE=3 -fstack-protector-strong -fstack-clash-protection -fcf-protection -fPIE
+OPT_   := -O2 $(HARD)
+OPT_asan := -O1 -fPIE -fsanitize=address,undefined -fno-sanitize-recover=all
+OPT_tsan := -O1 -fPIE -fsanitize=thread
+OPT_fuzz := -O1 -fPIE -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=all
+CFLAGS  := -std=gnu17 -g3 -fno-omit-frame-pointer -D_GNU_SOURCE $(OPT_$(SAN)) $(WARN)
+LDFLAGS := -pie -pthread -rdynamic -Wl,-z,relro,-z,now $(if $(filter asan,$(SAN)),-fsanitize=address$(comma)undefined) \
+           $(if $(filter tsan,$(SAN)),-fsanitize=thread)
+comma := ,
+PKGS    := openssl sqlite3 libidn libunistring yaml-0.1 jansson
+PKG_CFLAGS := $(shell pkg-config --cflags openssl sqlite3 libidn yaml-0.1 jansson)
+LIBS    := $(shell pkg-config --libs openssl sqlite3 libidn yaml-0.1 jansson) -lunistring -ldl -lm
+TEST_LIBS := -lcmocka -lexpat $(shell pkg-config --libs libxml-2.0)
+TEST_CFLAGS := $(shell pkg-config --cflags libxml-2.0) -Wno-cast-qual
+
+layer_src = $(sort $(wildcard src/$(1)/*.c src/$(1)/*/*.c))
+MAIN_SRC := src/main/murre.c src/main/murrectl.c src/main/murre_sim.c
+SRC      := $(filter-out $(MAIN_SRC),$(foreach l,$(LAYERS),$(call layer_src,$(l))))
+OBJ      := $(SRC:%.c=$(B)/obj/%.o)
+LIB      := $(B)/libmurre_all.a
+TEST_SRC := $(sort $(foreach l,$(LAYERS),$(wildcard test/$(l)/*_test.c test/$(l)/*/*_test.c)))
+TEST_SUP := $(sort $(wildcard test/support/*.c))
+TEST_BIN := $(TEST_SRC:test/%.c=$(B)/test/%)
+FUZZ_SRC := $(sort $(wildcard test/fuzz/*_fuzz.c))
+FUZZ     := $(FUZZ_SRC:test/fuzz/%_fuzz.c=%)
+PROG     := $(foreach p,murre murrectl murre_sim,$(if $(wildcard src/main/$(p).c),$(B)/$(subst _,-,$(p))))
+
+.DEFAULT_GOAL := all
+.DELETE_ON_ERROR:
+.SECONDARY:
+.PHONY: all help test sim fuzz fuzz-build interop bench soak tidy ci install clean print-layers compile_commands
+
+all: $(PROG) ## build the programs into build/
+
+help: ## list the targets
+	@grep -hE '^[a-z][a-z_-]*:.*##' Makefile | sed 's/:.*##/\t/' | expand -t 20
+
+# --- compiling, one include directory a layer ------------------------------------------------------------------------------------
+inc_dir = $(B)/inc/$(1)
+$(B)/inc/%/.made: Makefile
+	@rm -rf $(@D) && mkdir -p $(@D)
+	@for l in $* $(DEPS_$*); do ln -s $(abspath src)/$$l $(@D)/$$l; done
+	@touch $@
+
+define layer_rules
+$(B)/obj/src/$(1)/%.o: src/$(1)/%.c $(B)/inc/$(1)/.made
+	@mkdir -p $$(@D)
+	$(CC) $(CFLAGS) $(PKG_CFLAGS) -I$(B)/inc/$(1) -MMD -MP -c $$< -o $$@
+endef
+$(foreach l,$(LAYERS),$(eval $(call layer_rules,$(l))))
+
+$(LIB): $(OBJ)
+	@mkdir -p $(@D)
+	rm -f $@ && ar rcs $@ $(OBJ)
+
+$(B)/murre: $(B)/obj/src/main/murre.o $(LIB)
+	$(CC) $(LDFLAGS) -o $@ $^ $(LIBS)
+$(B)/murrectl: $(B)/obj/src/main/murrectl.o $(LIB)
+	$(CC) $(LDFLAGS) -o $@ $^ $(LIBS)
+$(B)/murre-sim: $(B)/obj/src/main/murre_sim.o $(LIB)
+	$(CC) $(LDFLAGS) -o $@ $^ $(LIBS)
+
+# --- tests -----------------------------------------------------------------------------------------------------------------------
+$(B)/obj/test/%.o: test/%.c
+	@mkdir -p $(@D)
+	$(CC) $(CFLAGS) $(PKG_CFLAGS) $(TEST_CFLAGS) -Isrc -Itest -MMD -MP -c $< -o $@
+$(B)/test/%: $(B)/obj/test/%.o $(TEST_SUP:%.c=$(B)/obj/%.o) $(LIB)
+	@mkdir -p $(@D)
+	$(CC) $(LDFLAGS) -o $@ $^ $(LIBS) $(TEST_LIBS)
+
+test: $(TEST_BIN) ## unit tests; with SAN=asan or SAN=tsan under that sanitizer
+	@tools/run-tests $(TEST_BIN)
+
+sim: $(B)/murre-sim ## run one simulator seed: make sim SEED=n
+	$(B)/murre-sim --seed $(or $(SEED),1) $(SIM_ARGS)
+
+$(B)/fuzz/%: $(B)/obj/test/fuzz/%_fuzz.o $(LIB)
+	@mkdir -p $(@D)
+	$(CC) -fsanitize=fuzzer,address,undefined $(LDFLAGS) -o $@ $^ $(LIBS) $(TEST_LIBS)
+fuzz-build: $(FUZZ:%=$(B)/fuzz/%)
+fuzz: ## fuzz one target: make fuzz T=name TIME=seconds
+	$(MAKE) SAN=fuzz fuzz-build
+	build/fuzz/fuzz/$(T) -max_total_time=$(or $(TIME),30) -timeout=10 build/fuzz/corpus-$(T) test/fuzz/corpus/$(T)
+
+tidy: ## format, layers, prefixes, budgets, banned words, dead files
+	tools/tidy
+
+print-layers:
+	@$(foreach l,$(LAYERS),echo "$(l): $(DEPS_$(l))";)
+
+install: all ## install into $(DESTDIR)$(PREFIX)
+	install -D -m 755 $(B)/murre $(DESTDIR)$(PREFIX)/bin/murre
+	install -D -m 755 $(B)/murrectl $(DESTDIR)$(PREFIX)/bin/murrectl
+
+clean: ## remove build/
+	rm -rf build
+
+-include $(shell find $(B)/obj -name '*.d' 2>/dev/null)

@@ -1,0 +1,26 @@
+#ifndef BASE_VAL_H
+#define BASE_VAL_H
+/* val: a small tree of values, the result type of verbs (rt/verbs.h): printed as JSON for murrectl, later encoded as Erlang terms.
+ * Everything lives in the arena that is passed in; constructors return NULL past its limit and every function accepts NULL, so that a
+ * verb checks once, at its end. Map keys keep their order. */
+#include "base/arena.h"
+#include "base/buf.h"
+
+typedef enum val_kind { VAL_NULL, VAL_BOOL, VAL_INT, VAL_REAL, VAL_STR, VAL_LIST, VAL_MAP } val_kind;
+typedef struct val val;
+
+val *val_null(arena *a);
+val *val_bool(arena *a, bool b);
+val *val_int(arena *a, int64_t i);
+val *val_real(arena *a, double d);
+val *val_str(arena *a, slice s);                    /* copies */
+val *val_strf(arena *a, const char *fmt, ...) PRINTF_LIKE(2, 3);
+val *val_list(arena *a);
+val *val_map(arena *a);
+void val_push(arena *a, val *list, val *item);
+void val_set(arena *a, val *map, const char *key, val *item); /* key: a literal, kept */
+/* One line of JSON (RFC 8259), strings escaped, invalid UTF-8 as U+FFFD. */
+void val_json(const val *v, buf *out);
+val_kind val_kind_of(const val *v);
+
+#endif

@@ -1,0 +1,35 @@
+#ifndef RT_STAT_H
+#define RT_STAT_H
+/* stat: what tools read of the runtime: actors, queues. Gathered on the shard between two handlers (through rt_node_call), queue
+ * statistics of a node from per-shard counters, O(1) (system.md G13). */
+#include "rt/node.h"
+
+typedef struct rt_queue_stat { /* for messages or for signals */
+    uint64_t enqueued, dequeued; /* since start */
+    uint64_t queued;             /* now */
+    uint64_t longest;            /* most that were ever queued */
+    uint64_t bytes;              /* payload bytes queued now (messages) */
+} rt_queue_stat;
+typedef struct rt_actor_info {
+    rt_pid pid;
+    const char *cls;
+    char name[48];               /* registered name, or "" */
+    rt_queue_stat messages;
+    uint64_t signals;            /* received since start */
+    uint64_t handled;            /* messages handled */
+    uint64_t reductions_usec;    /* time spent in its callbacks, sampled 1 in 64 and scaled */
+    uint32_t links, monitors, monitored_by, ports, timers;
+    uint64_t state_bytes;
+    bool trapping, muted, running;
+    rt_pid parent;               /* who spawned it */
+} rt_actor_info;
+/* Actors of a shard with slot index >= *from, up to max; *from moves on; returns how many (0: done). Runs on that shard. */
+size_t rt_stat_actors(rt_ctx *cx, uint32_t *from, rt_actor_info *out, size_t max);
+bool rt_stat_actor(rt_ctx *cx, rt_pid pid, rt_actor_info *out, rt_pid *links, size_t max_links, size_t *out_links);
+/* The whole node: O(shards), from any thread. */
+void rt_stat_queues(rt_node *n, rt_queue_stat *out_messages, rt_queue_stat *out_signals);
+/* Takes out every message that waits in an actor's mailbox (G12); on its shard; returns how many, NOPROC if gone. */
+NODISCARD err rt_stat_flush(rt_ctx *cx, rt_pid pid, uint64_t *out_count);
+uint32_t rt_stat_actor_count(rt_node *n);
+
+#endif
