@@ -5,9 +5,9 @@
 
 typedef struct arena_chunk arena_chunk;
 typedef struct arena {
-    arena_chunk *head;  /* newest chunk; NULL while nothing was allocated */
-    size_t used;        /* bytes handed out since the last reset */
-    size_t max;         /* limit on used */
+    arena_chunk *head; /* newest chunk; NULL while nothing was allocated */
+    size_t used;       /* bytes handed out since the last reset */
+    size_t max;        /* limit on used */
 } arena;
 
 void arena_init(arena *a, size_t max);

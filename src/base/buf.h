@@ -5,16 +5,16 @@
 #include "base/slice.h"
 
 typedef struct buf {
-    uint8_t *p;    /* the bytes; NULL while cap is 0 */
-    size_t len;    /* bytes in use */
-    size_t cap;    /* bytes allocated */
-    size_t max;    /* limit on len */
-    bool failed;   /* an append would have passed max */
+    uint8_t *p;  /* the bytes; NULL while cap is 0 */
+    size_t len;  /* bytes in use */
+    size_t cap;  /* bytes allocated */
+    size_t max;  /* limit on len */
+    bool failed; /* an append would have passed max */
 } buf;
 
 void buf_init(buf *b, size_t max);
-void buf_fini(buf *b);                    /* frees the memory; b is as after buf_init with the same max */
-void buf_reset(buf *b);                   /* len 0, failed false; keeps the memory */
+void buf_fini(buf *b);  /* frees the memory; b is as after buf_init with the same max */
+void buf_reset(buf *b); /* len 0, failed false; keeps the memory */
 static inline bool buf_ok(const buf *b) { return !b->failed; }
 static inline slice buf_slice(const buf *b) { return slice_of(b->p, b->len); }
 void buf_add(buf *b, slice s);
@@ -29,7 +29,7 @@ void buf_add_lslice(buf *b, slice s);
 /* Makes room for n more bytes and returns where they go, or NULL (and sets failed) past the limit. Follow with buf_added. */
 uint8_t *buf_reserve(buf *b, size_t n);
 void buf_added(buf *b, size_t n);
-void buf_consume(buf *b, size_t n);       /* drops n bytes from the front (memmove) */
+void buf_consume(buf *b, size_t n);                      /* drops n bytes from the front (memmove) */
 void buf_take(buf *b, uint8_t **out_p, size_t *out_len); /* hands the memory to the caller (mem_free); b is empty */
 
 #endif

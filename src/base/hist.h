@@ -6,10 +6,10 @@
 
 #define HIST_BUCKETS (61 * 16)
 typedef struct hist {
-    uint64_t n;                /* values recorded */
-    uint64_t sum;              /* of the values */
-    uint64_t max;              /* largest value */
-    uint32_t b[HIST_BUCKETS];  /* counts, saturating */
+    uint64_t n;               /* values recorded */
+    uint64_t sum;             /* of the values */
+    uint64_t max;             /* largest value */
+    uint32_t b[HIST_BUCKETS]; /* counts, saturating */
 } hist;
 
 void hist_init(hist *h);

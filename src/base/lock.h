@@ -15,14 +15,15 @@
 /* Ranks: one line per lock class; a thread takes them downward in this list only. */
 typedef enum lock_rank {
     LOCK_RANK_NONE,
-    LOCK_RANK_CTL,      /* ctl: requests waiting for a reply */
-    LOCK_RANK_NAMES,    /* rt: local name table */
-    LOCK_RANK_CONFIG,   /* main: settings that can change while running */
-    LOCK_RANK_TLS,      /* rt: certificate store being swapped */
-    LOCK_RANK_POOL,     /* rt: queue of a pool kind */
-    LOCK_RANK_INBOX,    /* rt: a shard's inbox for threads outside the shards */
-    LOCK_RANK_LOG,      /* rt: log sink */
-    LOCK_RANK_SET,      /* base: the lock registry itself */
+    LOCK_RANK_CTL,    /* ctl: requests waiting for a reply */
+    LOCK_RANK_NAMES,  /* rt: local name table */
+    LOCK_RANK_CONFIG, /* main: settings that can change while running */
+    LOCK_RANK_TLS,    /* rt: certificate store being swapped */
+    LOCK_RANK_POOL,   /* rt: queue of a pool kind */
+    LOCK_RANK_INBOX,  /* rt: a shard's inbox for threads outside the shards */
+    LOCK_RANK_LOG,    /* rt: log sink */
+    LOCK_RANK_STORE,  /* store: table of log segments, between the writer and readers */
+    LOCK_RANK_SET,    /* base: the lock registry itself */
     LOCK_RANK_TEST,
 } lock_rank;
 
@@ -30,26 +31,26 @@ typedef struct lock_set lock_set;
 
 typedef struct lock {
     pthread_mutex_t m;
-    const char *name;           /* class, a string literal: "pool", "names" */
-    uint32_t id;                /* instance within its class */
+    const char *name; /* class, a string literal: "pool", "names" */
+    uint32_t id;      /* instance within its class */
     lock_rank rank;
     lock_set *set;
-    struct lock *next;          /* in the set */
-    _Atomic uint64_t tries;     /* takes while counting was on; relaxed: statistics */
-    _Atomic uint64_t collisions;/* of those, takes that had to wait; relaxed */
-    _Atomic uint64_t wait_cycles;/* cycles spent waiting; relaxed */
+    struct lock *next;            /* in the set */
+    _Atomic uint64_t tries;       /* takes while counting was on; relaxed: statistics */
+    _Atomic uint64_t collisions;  /* of those, takes that had to wait; relaxed */
+    _Atomic uint64_t wait_cycles; /* cycles spent waiting; relaxed */
 } lock;
 
 struct lock_set {
-    pthread_mutex_t m;          /* guards head; rank LOCK_RANK_SET, not counted */
+    pthread_mutex_t m; /* guards head; rank LOCK_RANK_SET, not counted */
     lock *head;
-    _Atomic bool counting;      /* relaxed: a take may miss the switch by a moment */
+    _Atomic bool counting; /* relaxed: a take may miss the switch by a moment */
 };
 
 void lock_set_init(lock_set *s);
-void lock_set_fini(lock_set *s);                     /* every lock must be gone */
+void lock_set_fini(lock_set *s); /* every lock must be gone */
 void lock_set_counting(lock_set *s, bool on);
-void lock_set_clear(lock_set *s);                    /* zeroes the counters of all */
+void lock_set_clear(lock_set *s); /* zeroes the counters of all */
 /* Calls fn for each lock, under the set's own mutex: fn must not take locks. */
 void lock_set_each(lock_set *s, void (*fn)(void *arg, const lock *l), void *arg);
 
@@ -57,7 +58,7 @@ void lock_init(lock *l, lock_set *set, const char *name, uint32_t id, lock_rank 
 void lock_fini(lock *l);
 void lock_take(lock *l);
 void lock_release(lock *l);
-bool lock_held(const lock *l);                       /* by this thread */
+bool lock_held(const lock *l); /* by this thread */
 
 /* A condition to wait on with a lock held. timeout_usec < 0: for ever. lock_wait returns false on time-out. Spurious wake-ups happen. */
 typedef struct lock_cond {

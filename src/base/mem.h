@@ -4,11 +4,11 @@
  * either, and restart is cheap. Nothing whose size a peer chooses is allocated here without a limit checked before. */
 #include "base/err.h"
 
-void *mem_alloc(size_t size);             /* uninitialised; size 0 gives a unique pointer */
-void *mem_zalloc(size_t size);            /* zeroed */
-void *mem_realloc(void *p, size_t size);  /* p may be NULL */
-void mem_free(void *p);                   /* NULL is fine */
-void mem_wipe(void *p, size_t len);       /* zeroes secrets; never optimised away */
+void *mem_alloc(size_t size);            /* uninitialised; size 0 gives a unique pointer */
+void *mem_zalloc(size_t size);           /* zeroed */
+void *mem_realloc(void *p, size_t size); /* p may be NULL */
+void mem_free(void *p);                  /* NULL is fine */
+void mem_wipe(void *p, size_t len);      /* zeroes secrets; never optimised away */
 /* Grows *arr (elements of elem_size, *cap of them) to hold need elements, doubling. */
 void mem_grow(void **arr, size_t *cap, size_t need, size_t elem_size);
 

@@ -11,9 +11,9 @@ typedef struct slice {
     size_t len;
 } slice;
 
-#define SLICE(lit) ((slice){(const uint8_t *)(lit), sizeof(lit) - 1}) /* of a string literal */
-#define SLICE_NULL ((slice){NULL, 0})
-#define SLICE_FMT "%.*s" /* for printf: SLICE_FMT with SLICE_ARG(s) */
+#define SLICE(lit)   ((slice){(const uint8_t *)(lit), sizeof(lit) - 1}) /* of a string literal */
+#define SLICE_NULL   ((slice){NULL, 0})
+#define SLICE_FMT    "%.*s" /* for printf: SLICE_FMT with SLICE_ARG(s) */
 #define SLICE_ARG(s) (int)(s).len, (const char *)(s).p
 
 static inline slice slice_of(const void *p, size_t len) { return (slice){(const uint8_t *)p, len}; }

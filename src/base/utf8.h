@@ -8,8 +8,8 @@ bool utf8_valid(slice s);
 size_t utf8_decode(slice s, uint32_t *out_cp);
 /* Encodes cp into out[4]; returns the length, or 0 if cp is a surrogate or too large. */
 size_t utf8_encode(uint32_t cp, uint8_t out[4]);
-/* Appends s to text for a log or a terminal: control bytes, DEL, bidi controls and invalid bytes become \xNN. Writes at most max bytes
- * and a final NUL into out; returns the length without the NUL. */
+/* Appends s to text for a log or a terminal: control bytes, DEL, bidi controls and invalid bytes become \xNN. Writes at most max bytes,
+ * the final NUL among them, into out; returns the length without the NUL. */
 size_t utf8_escape(slice s, char *out, size_t max);
 
 #endif

@@ -13,13 +13,18 @@ val *val_null(arena *a);
 val *val_bool(arena *a, bool b);
 val *val_int(arena *a, int64_t i);
 val *val_real(arena *a, double d);
-val *val_str(arena *a, slice s);                    /* copies */
+val *val_str(arena *a, slice s); /* copies */
 val *val_strf(arena *a, const char *fmt, ...) PRINTF_LIKE(2, 3);
 val *val_list(arena *a);
 val *val_map(arena *a);
 void val_push(arena *a, val *list, val *item);
 void val_set(arena *a, val *map, const char *key, val *item); /* key: a literal, kept */
-/* One line of JSON (RFC 8259), strings escaped, invalid UTF-8 as U+FFFD. */
+/* A copy of v in another arena; keys stay the literals that they are. */
+val *val_dup(arena *a, const val *v);
+/* Moves the items of list from (same arena) to the end of list to. */
+void val_concat(arena *a, val *to, val *from);
+/* One line of JSON (RFC 8259), strings escaped, invalid UTF-8 as U+FFFD. v NULL, or anything in v that was NULL when it was pushed or
+ * set, marks out as failed: a tree with a hole is never shown as whole. */
 void val_json(const val *v, buf *out);
 val_kind val_kind_of(const val *v);
 

@@ -1,0 +1,207 @@
+/* lock: named, ranked, countable mutexes.
+ *
+ *     thread A             held (thread-local)          lock_set of the node
+ *     lock_take(names) --> [ names ]                    head -> pool/1 -> pool/0 -> names/0 -> NULL
+ *     lock_take(pool)  --> [ names, pool ]                      read by `murrectl locks` through lock_set_each
+ *
+ * Why ranks: a deadlock between two locks shows itself once in a million takes, a wrong order at every one. So the order is what is
+ * checked, in every build: the price is one comparison.
+ *
+ * Invariants: (1) The ranks in held rise strictly from bottom to top; therefore held has at most one entry per rank. (2) A lock is in held
+ * of exactly the thread that owns its mutex, also while that thread waits on a condition: then it runs nothing. (3) tries, collisions and
+ * wait_cycles are written with the lock held, so that a load and a store do for an add; only lock_set_clear writes without it, and a take
+ * at that very moment may undo it for one lock. They are relaxed: nothing is read through them. (4) A set's own mutex has a rank as
+ * well, LOCK_RANK_SET, and is in held while it is owned; with it, a callback that takes a lock is caught. */
+#include "base/lock.h"
+
+#include <errno.h>
+#include <string.h>
+#include <time.h>
+
+#define HELD_MAX      (LOCK_RANK_TEST + 1)
+#define USEC_PER_SEC_ 1000000
+#define NSEC_PER_USEC 1000
+#define WAIT_SEC_MAX  (100 * 365 * 86400LL) /* a longer wait than this is for ever, and would overflow time_t nowhere */
+
+typedef struct held_lock {
+    const void *what; /* the lock, or the lock_set */
+    const char *name;
+    uint32_t id;
+    lock_rank rank;
+} held_lock;
+
+static _Thread_local struct {
+    unsigned n;
+    held_lock at[HELD_MAX];
+} held;
+
+/* For pthread calls that cannot fail unless memory is corrupt or the caller broke the contract. */
+static void must(int rc, const char *what, const char *name) {
+    if (UNLIKELY(rc != 0)) panic("%s(%s): %s", what, name, strerrordesc_np(rc));
+}
+
+static void push_held(const void *what, const char *name, uint32_t id, lock_rank rank) {
+    if (LIKELY(held.n == 0 || held.at[held.n - 1].rank < rank)) {
+        held.at[held.n++] = (held_lock){what, name, id, rank};
+        return;
+    }
+    const held_lock *top = &held.at[held.n - 1];
+    panic("lock %s/%u (rank %d) taken while holding %s/%u (rank %d)", name, id, (int)rank, top->name, top->id, (int)top->rank);
+}
+
+static void pop_held(const void *what, const char *name, uint32_t id) {
+    unsigned i = held.n;
+    while (i > 0 && held.at[i - 1].what != what) i--;
+    if (i == 0) panic("lock %s/%u released by a thread that does not hold it", name, id);
+    for (; i < held.n; i++) held.at[i - 1] = held.at[i];
+    held.n--;
+}
+
+static void set_take(lock_set *s) {
+    push_held(s, "set", 0, LOCK_RANK_SET);
+    must(pthread_mutex_lock(&s->m), "lock", "set");
+}
+
+static void set_release(lock_set *s) {
+    pop_held(s, "set", 0);
+    must(pthread_mutex_unlock(&s->m), "unlock", "set");
+}
+
+void lock_set_init(lock_set *s) {
+    must(pthread_mutex_init(&s->m, NULL), "init", "set");
+    s->head = NULL;
+    atomic_init(&s->counting, false);
+}
+
+void lock_set_fini(lock_set *s) {
+    if (s->head) panic("lock %s/%u outlives its set", s->head->name, s->head->id);
+    must(pthread_mutex_destroy(&s->m), "destroy", "set");
+}
+
+void lock_set_counting(lock_set *s, bool on) {
+    atomic_store_explicit(&s->counting, on, memory_order_relaxed); /* with the load in lock_take */
+}
+
+void lock_set_clear(lock_set *s) {
+    set_take(s);
+    for (lock *l = s->head; l; l = l->next) {
+        atomic_store_explicit(&l->tries, 0, memory_order_relaxed); /* with add() in lock_take; see invariant 3 */
+        atomic_store_explicit(&l->collisions, 0, memory_order_relaxed);
+        atomic_store_explicit(&l->wait_cycles, 0, memory_order_relaxed);
+    }
+    set_release(s);
+}
+
+void lock_set_each(lock_set *s, void (*fn)(void *arg, const lock *l), void *arg) {
+    set_take(s);
+    for (const lock *l = s->head; l; l = l->next) fn(arg, l);
+    set_release(s);
+}
+
+void lock_init(lock *l, lock_set *set, const char *name, uint32_t id, lock_rank rank) {
+    if (!name || !*name || rank <= LOCK_RANK_NONE || rank > LOCK_RANK_TEST || rank == LOCK_RANK_SET)
+        panic("a lock needs a name and a rank (%s, %d)", name ? name : "no name", (int)rank);
+    must(pthread_mutex_init(&l->m, NULL), "init", name);
+    l->name = name;
+    l->id = id;
+    l->rank = rank;
+    l->set = set;
+    atomic_init(&l->tries, 0);
+    atomic_init(&l->collisions, 0);
+    atomic_init(&l->wait_cycles, 0);
+    set_take(set);
+    l->next = set->head;
+    set->head = l;
+    set_release(set);
+}
+
+void lock_fini(lock *l) {
+    set_take(l->set);
+    lock **at = &l->set->head;
+    while (*at && *at != l) at = &(*at)->next;
+    if (!*at) panic("lock %s/%u is not in its set", l->name, l->id);
+    *at = l->next;
+    set_release(l->set);
+    must(pthread_mutex_destroy(&l->m), "destroy", l->name); /* EBUSY: somebody still holds it */
+}
+
+/* Adds to a counter that only the owner of the lock writes; see invariant 3. */
+static inline void add(_Atomic uint64_t *counter, uint64_t n) {
+    atomic_store_explicit(counter, atomic_load_explicit(counter, memory_order_relaxed) + n, memory_order_relaxed);
+}
+
+static void take_counted(lock *l) {
+    int rc = pthread_mutex_trylock(&l->m);
+    if (rc == EBUSY) {
+        uint64_t from = __builtin_ia32_rdtsc();
+        must(pthread_mutex_lock(&l->m), "lock", l->name);
+        add(&l->wait_cycles, __builtin_ia32_rdtsc() - from);
+        add(&l->collisions, 1);
+    } else {
+        must(rc, "trylock", l->name);
+    }
+    add(&l->tries, 1);
+}
+
+void lock_take(lock *l) {
+    push_held(l, l->name, l->id, l->rank);
+    if (UNLIKELY(atomic_load_explicit(&l->set->counting, memory_order_relaxed))) { /* with the store in lock_set_counting */
+        take_counted(l);
+    } else {
+        must(pthread_mutex_lock(&l->m), "lock", l->name);
+    }
+}
+
+void lock_release(lock *l) {
+    pop_held(l, l->name, l->id);
+    must(pthread_mutex_unlock(&l->m), "unlock", l->name);
+}
+
+bool lock_held(const lock *l) {
+    for (unsigned i = 0; i < held.n; i++)
+        if (held.at[i].what == l) return true;
+    return false;
+}
+
+void lock_cond_init(lock_cond *c) {
+    pthread_condattr_t attr;
+    must(pthread_condattr_init(&attr), "condattr", "cond");
+    must(pthread_condattr_setclock(&attr, CLOCK_MONOTONIC), "setclock",
+         "cond"); /* a jump of the wall clock must not end or stretch a wait */
+    must(pthread_cond_init(&c->c, &attr), "init", "cond");
+    must(pthread_condattr_destroy(&attr), "condattr", "cond");
+}
+
+void lock_cond_fini(lock_cond *c) { must(pthread_cond_destroy(&c->c), "destroy", "cond"); }
+
+static struct timespec deadline_in(int64_t timeout_usec) {
+    struct timespec t;
+    if (clock_gettime(CLOCK_MONOTONIC, &t) != 0) panic("no monotonic clock");
+    int64_t sec = timeout_usec / USEC_PER_SEC_;
+    t.tv_sec += sec < WAIT_SEC_MAX ? sec : WAIT_SEC_MAX;
+    t.tv_nsec += timeout_usec % USEC_PER_SEC_ * NSEC_PER_USEC;
+    if (t.tv_nsec >= USEC_PER_SEC_ * NSEC_PER_USEC) {
+        t.tv_nsec -= USEC_PER_SEC_ * NSEC_PER_USEC;
+        t.tv_sec++;
+    }
+    return t;
+}
+
+bool lock_wait(lock_cond *c, lock *l, int64_t timeout_usec) {
+    /* Waking up takes l again: with a higher lock still held that would be out of order, and with l not held there is nothing to wait in.
+     */
+    if (held.n == 0 || held.at[held.n - 1].what != l) panic("lock_wait: %s/%u is not the last lock taken", l->name, l->id);
+    if (timeout_usec < 0) {
+        must(pthread_cond_wait(&c->c, &l->m), "wait", l->name);
+        return true;
+    }
+    struct timespec deadline = deadline_in(timeout_usec);
+    int rc = pthread_cond_timedwait(&c->c, &l->m, &deadline);
+    if (rc == ETIMEDOUT) return false;
+    must(rc, "timedwait", l->name);
+    return true;
+}
+
+void lock_signal(lock_cond *c) { must(pthread_cond_signal(&c->c), "signal", "cond"); }
+
+void lock_broadcast(lock_cond *c) { must(pthread_cond_broadcast(&c->c), "broadcast", "cond"); }
