@@ -4,7 +4,8 @@
  *
  * It does not judge well-formedness (xml.h does) beyond what it needs to count depth: quotes, tags, and the constructs that XMPP forbids
  * (RFC 6120 11.1: comments, processing instructions, DTDs; CDATA sections are allowed), which it refuses at once.
- * Invariants: (1) linear: no byte is looked at twice. (2) the same units come out wherever the input is split. (3) after an error it
+ * Invariants: (1) linear: no byte is looked at twice. (2) the same units come out wherever the input is split, except
+ * that a run of white space comes in as many pieces as it was read in. (3) after an error it
  * stays failed. */
 #include "base/slice.h"
 #include "proto/xmpp/error.h"
@@ -28,7 +29,8 @@ typedef struct xmpp_framer {
 void xmpp_framer_init(xmpp_framer *f, bool expect_open);
 /* in: everything from the start of the current unit (also what an earlier call saw already). max: limit on the bytes of one unit,
  * depth_max on nesting. Returns the unit and its length (leading part of in); XMPP_UNIT_NONE and 0 when in does not hold all of it.
- * On a violation returns XMPP_UNIT_NONE and sets *out_error. */
+ * On a violation returns XMPP_UNIT_NONE and sets *out_error, which is STREAM_OK otherwise: RESTRICTED_XML (comment, PI, DTD),
+ * NOT_WELL_FORMED, BAD_FORMAT (text between units), POLICY_VIOLATION (max or depth_max passed). */
 xmpp_unit xmpp_framer_next(xmpp_framer *f, slice in, size_t max, uint16_t depth_max, size_t *out_len, xmpp_stream_error *out_error);
 
 #endif

@@ -6,7 +6,7 @@
 #include "base/arena.h"
 
 #define XMPP_JID_PART_MAX 1023
-#define XMPP_JID_MAX (3 * XMPP_JID_PART_MAX + 2)
+#define XMPP_JID_MAX      (3 * XMPP_JID_PART_MAX + 2)
 
 typedef struct xmpp_jid {
     slice local;    /* p NULL when absent */

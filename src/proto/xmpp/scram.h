@@ -7,12 +7,14 @@
 #include "base/digest.h"
 #include "proto/xmpp/error.h"
 
-#define SCRAM_KEY_MAX DIGEST_MAX
-#define SCRAM_SALT_MAX 64
-#define SCRAM_NONCE_MAX 128
+#define SCRAM_KEY_MAX        DIGEST_MAX
+#define SCRAM_SALT_MAX       64
+#define SCRAM_SALT_LEN       16 /* of new keys, and of fake ones, so that their salts look alike */
+#define SCRAM_NONCE_MAX      128
+#define SCRAM_BINDING_MAX    64 /* channel binding data: 32 bytes for tls-exporter (RFC 9266), a digest for tls-server-end-point */
 #define SCRAM_ITERATIONS_MIN 4096u
 #define SCRAM_ITERATIONS_MAX 100000u /* as a client: the most that we compute */
-#define SCRAM_MESSAGE_MAX 4096u
+#define SCRAM_MESSAGE_MAX    4096u
 
 typedef struct xmpp_scram_keys { /* what an account stores; never the password */
     digest_alg alg;
@@ -34,10 +36,13 @@ void xmpp_scram_fake(digest_alg alg, slice secret, slice user, uint32_t iteratio
 typedef struct xmpp_scram_binding { /* channel binding data of the connection; p NULL: not available */
     slice tls_exporter;
     slice tls_server_end_point;
+    slice tls_unique;  /* accepted, never advertised: for clients that know no other */
     bool plus_offered; /* the server offered a -PLUS mechanism: gs2 flag 'y' is then a downgrade (RFC 5802 section 6) */
 } xmpp_scram_binding;
 
-typedef struct xmpp_scram_server xmpp_scram_server; /* heap; one per exchange */
+/* heap; one per exchange. b and nonce are copied. NULL for an empty nonce, one with a comma or a byte that is not printable ASCII, or past
+ * SCRAM_NONCE_MAX, and for binding data past SCRAM_BINDING_MAX: our bug (check). */
+typedef struct xmpp_scram_server xmpp_scram_server;
 xmpp_scram_server *xmpp_scram_server_new(digest_alg alg, bool plus, const xmpp_scram_binding *b, slice nonce);
 void xmpp_scram_server_free(xmpp_scram_server *s); /* wipes; NULL is fine */
 /* client-first-message. Out: user (saslname decoded, not yet prepped), authzid (p NULL if none); both live in s. */
@@ -48,12 +53,15 @@ NODISCARD xmpp_sasl_error xmpp_scram_server_challenge(xmpp_scram_server *s, cons
 NODISCARD xmpp_sasl_error xmpp_scram_server_final(xmpp_scram_server *s, slice msg, buf *out);
 
 typedef struct xmpp_scram_client xmpp_scram_client;
-/* binding: p NULL for none ('n'; 'y' when y_flag); else its name ("tls-exporter") and data, making it a -PLUS exchange. */
-xmpp_scram_client *xmpp_scram_client_new(digest_alg alg, slice user, slice password, slice nonce, bool y_flag, slice cb_name, slice cb_data);
+/* binding: p NULL for none ('n'; 'y' when y_flag); else its name ("tls-exporter") and data, making it a -PLUS exchange. password:
+ * saslprepped. All are copied. NULL: a nonce, name or data that breaks the limits above, our bug (check). */
+xmpp_scram_client *xmpp_scram_client_new(digest_alg alg, slice user, slice password, slice nonce, bool y_flag, slice cb_name,
+                                         slice cb_data);
 void xmpp_scram_client_free(xmpp_scram_client *c);
 void xmpp_scram_client_first(xmpp_scram_client *c, buf *out);
-/* server-first in, client-final out. ERR_LIMIT: the server asks for more than SCRAM_ITERATIONS_MAX (nothing was computed). */
+/* server-first in, client-final out. ERR_LIMIT: the server asks for more than SCRAM_ITERATIONS_MAX; ERR_REFUSED: for fewer than
+ * SCRAM_ITERATIONS_MIN (nothing was computed in either case); ERR_PROTO: not a server-first-message, or not for our nonce. */
 NODISCARD err xmpp_scram_client_final(xmpp_scram_client *c, slice msg, buf *out);
-NODISCARD err xmpp_scram_client_verify(xmpp_scram_client *c, slice msg); /* server-final; ERR_AUTH */
+NODISCARD err xmpp_scram_client_verify(xmpp_scram_client *c, slice msg); /* server-final; ERR_AUTH, ERR_PROTO */
 
 #endif

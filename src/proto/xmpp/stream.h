@@ -17,38 +17,39 @@ typedef enum xmpp_phase {
     XMPP_PHASE_CLOSED, /* nothing more is read */
 } xmpp_phase;
 
-#define XMPP_STREAM_STARTTLS 1u /* starttls is offered in this phase */
+/* The flags belong to the caller: the machine only reads them. */
+#define XMPP_STREAM_STARTTLS  1u /* starttls is offered in this phase */
 #define XMPP_STREAM_SASL_BUSY 2u /* an exchange is under way: response and abort are allowed, auth is not */
-#define XMPP_STREAM_SM 4u       /* stream management is on: r and a are allowed, enable is not */
+#define XMPP_STREAM_SM        4u /* stream management is on: r and a are allowed, enable is not */
 
 typedef struct xmpp_stream {
     xmpp_framer framer;
-    uint8_t phase;      /* xmpp_phase that follows the next header, or is in force */
-    uint8_t flags;      /* XMPP_STREAM_* */
-    bool opened;        /* the header of this phase has been read */
+    uint8_t phase; /* xmpp_phase that follows the next header, or is in force */
+    uint8_t flags; /* XMPP_STREAM_* */
+    bool opened;   /* the header of this phase has been read */
     uint8_t reserved;
-    uint32_t unit_max;  /* limit on the bytes of one unit */
+    uint32_t unit_max; /* limit on the bytes of one unit */
 } xmpp_stream;
 
 typedef enum xmpp_event_kind {
-    XMPP_EV_NONE,      /* need more bytes */
-    XMPP_EV_SPACE,     /* keep-alive */
-    XMPP_EV_OPEN,      /* stream header; to, from, lang, version */
-    XMPP_EV_STARTTLS,
-    XMPP_EV_AUTH,      /* mechanism, data (p NULL: no initial response; empty: "=") */
-    XMPP_EV_RESPONSE,  /* data */
+    XMPP_EV_NONE,     /* need more bytes */
+    XMPP_EV_SPACE,    /* keep-alive */
+    XMPP_EV_OPEN,     /* stream header; to, from, lang, version */
+    XMPP_EV_STARTTLS, /* the phase is CLOSED until xmpp_stream_init: cleartext that follows is dropped */
+    XMPP_EV_AUTH,     /* mechanism, data (p NULL: no initial response; empty: "=") */
+    XMPP_EV_RESPONSE, /* data */
     XMPP_EV_ABORT,
-    XMPP_EV_BIND,      /* stanza: the iq; data: wanted resource, p NULL if none; id */
-    XMPP_EV_SESSION,   /* RFC 3921 session iq (answer with a result); id */
-    XMPP_EV_SM_ENABLE, /* resume, max_sec (0: not given) */
-    XMPP_EV_SM_RESUME, /* data: previd; h */
-    XMPP_EV_SM_REQUEST,/* <r/> */
-    XMPP_EV_SM_ACK,    /* h */
-    XMPP_EV_STANZA,    /* stanza */
-    XMPP_EV_CLOSE,     /* </stream:stream> */
-    XMPP_EV_PEER_ERROR,/* the peer sent a stream error; it is closing */
-    XMPP_EV_FAIL,      /* violation: send error with text (may be NULL), close */
-    XMPP_EV_SM_FAIL,   /* stream management asked for at the wrong time: send <failed/> unexpected-request, go on */
+    XMPP_EV_BIND,       /* stanza: the iq; data: wanted resource, p NULL if none; id */
+    XMPP_EV_SESSION,    /* RFC 3921 session iq (answer with a result); id */
+    XMPP_EV_SM_ENABLE,  /* resume, max_sec (0: not given) */
+    XMPP_EV_SM_RESUME,  /* data: previd; h */
+    XMPP_EV_SM_REQUEST, /* <r/> */
+    XMPP_EV_SM_ACK,     /* h */
+    XMPP_EV_STANZA,     /* stanza */
+    XMPP_EV_CLOSE,      /* </stream:stream> */
+    XMPP_EV_PEER_ERROR, /* the peer sent a stream error; it is closing */
+    XMPP_EV_FAIL,       /* violation: send error with text (may be NULL), close */
+    XMPP_EV_SM_FAIL,    /* stream management asked for at the wrong time: send <failed/> unexpected-request, go on */
 } xmpp_event_kind;
 
 typedef struct xmpp_event {
@@ -69,7 +70,8 @@ typedef struct xmpp_event {
 
 #define XMPP_UNIT_MAX_PREAUTH 10000u
 
-/* A new stream, or the restart after TLS and after SASL: nothing read before has any effect after. */
+/* FAIL, CLOSE, PEER_ERROR and STARTTLS leave the phase CLOSED. s->opened says whether the peer's header was accepted, so whether ours must
+ * be sent before an error. A new stream, or the restart after TLS and after SASL: nothing read before has any effect after. */
 void xmpp_stream_init(xmpp_stream *s, xmpp_phase phase, unsigned flags, uint32_t unit_max);
 /* Takes one unit off the front of in. scope: bindings of the stream header besides the standard ones, or NULL. The event's slices live in
  * in and in the arena. *out_used bytes are done with, also when the event is NONE. */
@@ -82,7 +84,7 @@ typedef struct xmpp_features {
     const char *const *mechanisms; /* NULL-terminated names; NULL: no mechanisms element */
     const char *const *bindings;   /* XEP-0440 types, NULL-terminated; NULL: none */
     bool bind, session, sm, rosterver, preapproval;
-    slice caps_node, caps_ver;     /* XEP-0115 of the server; p NULL: none */
+    slice caps_node, caps_ver; /* XEP-0115 of the server; p NULL: none */
 } xmpp_features;
 /* <?xml version='1.0'?><stream:stream ...> of the server. to may be absent. */
 void xmpp_stream_write_open(buf *out, slice from, slice to, slice id, slice lang);

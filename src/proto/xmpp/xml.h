@@ -13,9 +13,9 @@
 
 typedef struct xmpp_attr xmpp_attr;
 struct xmpp_attr {
-    slice ns;         /* empty for an attribute without prefix */
-    slice name;       /* local name */
-    slice value;      /* unescaped */
+    slice ns;    /* empty for an attribute without prefix */
+    slice name;  /* local name */
+    slice value; /* unescaped */
     xmpp_attr *next;
 };
 
@@ -43,7 +43,7 @@ typedef struct xmpp_scope {
 /* Limits of one unit (promises.md: XML). */
 #define XMPP_XML_DEPTH_MAX 64
 #define XMPP_XML_ATTRS_MAX 64
-#define XMPP_XML_NAME_MAX 256
+#define XMPP_XML_NAME_MAX  256
 #define XMPP_XML_DECLS_MAX 32
 
 /* Parses one whole element (an XMPP_UNIT_STANZA). scope NULL: none. STREAM_OK, or the error to close the stream with; RESOURCE_CONSTRAINT
@@ -53,7 +53,7 @@ NODISCARD xmpp_stream_error xmpp_xml_parse(slice unit, const xmpp_scope *scope, 
 NODISCARD xmpp_stream_error xmpp_xml_parse_open(slice unit, arena *a, xmpp_node **out_root, xmpp_scope *out_scope);
 
 /* Building and looking. Absent: NULL, or a slice with p NULL. Lookups match (namespace, local name). */
-xmpp_node *xmpp_xml_element(arena *a, const char *ns, const char *name); /* NULL past the arena's limit */
+xmpp_node *xmpp_xml_element(arena *a, const char *ns, const char *name);  /* NULL past the arena's limit */
 bool xmpp_xml_set(arena *a, xmpp_node *n, const char *name, slice value); /* adds or replaces an attribute without namespace */
 void xmpp_xml_append(xmpp_node *parent, xmpp_node *child);
 bool xmpp_xml_append_text(arena *a, xmpp_node *parent, slice text);
@@ -69,7 +69,7 @@ slice xmpp_xml_text(const xmpp_node *n, arena *a);
 /* Writes n (element or text) given the default namespace in force around it. */
 void xmpp_xml_write(buf *out, const xmpp_node *n, slice parent_ns);
 void xmpp_xml_write_children(buf *out, const xmpp_node *n); /* everything inside n, with n's namespace in force */
-void xmpp_xml_escape(buf *out, slice text);  /* & < > " ' */
+void xmpp_xml_escape(buf *out, slice text);                 /* & < > " ' */
 /* Writes ` name='value'` escaped; nothing if value.p is NULL. */
 void xmpp_xml_write_attr(buf *out, const char *name, slice value);
 
