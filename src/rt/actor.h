@@ -18,39 +18,40 @@ struct rt_timer {
 };
 _Static_assert(sizeof(rt_timer) == 24, "timer node");
 
-typedef enum rt_bound { /* what happens to a message that finds the mailbox at its bound */
-    RT_BOUND_REFUSE,       /* it goes back to the sender, marked RT_MSG_REFUSED (dropped if it comes from outside) */
-    RT_BOUND_DROP_OLDEST,  /* the oldest message in the mailbox is dropped */
-    RT_BOUND_DROP_EXPIRED, /* messages past their deadline are dropped; if none is, refuse */
-    RT_BOUND_MUTE,         /* it is taken, and the sender is not run (nor its socket read) until the mailbox has halved, mute_max at most */
+typedef enum rt_bound {                        /* what happens to a message that finds the mailbox at its bound */
+                        RT_BOUND_REFUSE,       /* it goes back to the sender, marked RT_MSG_REFUSED (dropped if it comes from outside) */
+                        RT_BOUND_DROP_OLDEST,  /* the oldest message in the mailbox is dropped */
+                        RT_BOUND_DROP_EXPIRED, /* messages past their deadline are dropped; if none is, refuse */
+                        RT_BOUND_MUTE,         /* it is taken, and the sender is not run (nor its socket read) until the mailbox has halved,
+                                                  mute_max at most */
 } rt_bound;
 
 typedef struct rt_class {
-    const char *name;      /* "c2s", "part": for people and statistics */
-    size_t state_size;     /* zeroed state handed to every callback */
-    err (*init)(rt_ctx *cx, void *st, const void *arg);   /* arg is borrowed for the call; NULL: nothing to do */
-    err (*handle)(rt_ctx *cx, void *st, rt_msg **m);      /* takes *m over by setting it to NULL; else it is released after */
+    const char *name;                                            /* "c2s", "part": for people and statistics */
+    size_t state_size;                                           /* zeroed state handed to every callback */
+    err (*init)(rt_ctx *cx, void *st, const void *arg);          /* arg is borrowed for the call; NULL: nothing to do */
+    err (*handle)(rt_ctx *cx, void *st, rt_msg **m);             /* takes *m over by setting it to NULL; else it is released after */
     err (*ready)(rt_ctx *cx, void *st, int fd, uint32_t events); /* for ports: SYS_* on a descriptor it owns */
-    err (*timer)(rt_ctx *cx, void *st, rt_timer *t);      /* t is disarmed */
-    err (*flush)(rt_ctx *cx, void *st);                   /* once at the end of a round after rt_flush_later */
-    void (*fini)(rt_ctx *cx, void *st, err reason);       /* always, if init returned OK; also when the node is freed; sends still work */
-    uint32_t mailbox_max;  /* messages; 0: RT_MAILBOX_MAX_DEFAULT */
-    uint64_t mailbox_bytes_max; /* payload bytes, shared blobs not counted; 0: unlimited by bytes */
+    err (*timer)(rt_ctx *cx, void *st, rt_timer *t);             /* t is disarmed */
+    err (*flush)(rt_ctx *cx, void *st);                          /* once at the end of a round after rt_flush_later */
+    void (*fini)(rt_ctx *cx, void *st, err reason); /* always, if init returned OK; also when the node is freed; sends still work */
+    uint32_t mailbox_max;                           /* messages; 0: RT_MAILBOX_MAX_DEFAULT */
+    uint64_t mailbox_bytes_max;                     /* payload bytes, shared blobs not counted; 0: unlimited by bytes */
     rt_bound bound;
 } rt_class;
 #define RT_MAILBOX_MAX_DEFAULT 1000000u
-#define RT_MUTE_MAX_USEC (100 * USEC_PER_MSEC)
+#define RT_MUTE_MAX_USEC       (100 * USEC_PER_MSEC)
 
 /* --- where am I */
 rt_pid rt_self(const rt_ctx *cx);
 rt_node *rt_ctx_node(const rt_ctx *cx);
 unsigned rt_ctx_shard(const rt_ctx *cx);
-usec rt_now(const rt_ctx *cx);       /* monotonic, read once per round */
-usec rt_wall(rt_ctx *cx);            /* wall clock, for stamps */
+usec rt_now(const rt_ctx *cx);          /* monotonic, read once per round */
+usec rt_wall(rt_ctx *cx);               /* wall clock, for stamps */
 uint32_t rt_now_msec(const rt_ctx *cx); /* base of message deadlines */
 sys *rt_ctx_sys(const rt_ctx *cx);
 tls *rt_ctx_tls(const rt_ctx *cx);
-uint64_t rt_random(rt_ctx *cx);      /* shard's prng: jitter, never secrets */
+uint64_t rt_random(rt_ctx *cx); /* shard's prng: jitter, never secrets */
 void rt_entropy(rt_ctx *cx, void *out, size_t len);
 /* The shard's read scratch: RT_SCRATCH bytes, valid until the callback returns. */
 #define RT_SCRATCH 65536u
@@ -63,27 +64,27 @@ void rt_send_front(rt_ctx *cx, rt_pid to, rt_msg **m); /* overtakes everything t
 void rt_post(rt_node *n, rt_pid to, rt_msg **m);
 
 /* --- life */
-#define RT_SPAWN_LINK 1u    /* linked to the caller from the start */
+#define RT_SPAWN_LINK    1u /* linked to the caller from the start */
 #define RT_SPAWN_MONITOR 2u /* monitored by the caller; *out_ref */
 NODISCARD err rt_spawn(rt_ctx *cx, const rt_class *c, const void *arg, unsigned flags, rt_pid *out_pid, uint64_t *out_ref);
-void rt_stop(rt_ctx *cx, err reason);                   /* this actor ends after the present callback, also if that returns OK */
-void rt_exit(rt_ctx *cx, rt_pid to, err reason);        /* an exit signal; ERR_KILLED cannot be trapped; ERR_OK is ignored unless trapped */
-void rt_trap_exit(rt_ctx *cx, bool on);                 /* exits of linked actors become RT_EXIT messages */
-void rt_link(rt_ctx *cx, rt_pid to);                    /* to a dead actor: an exit NOPROC comes */
+void rt_stop(rt_ctx *cx, err reason);            /* this actor ends after the present callback, also if that returns OK */
+void rt_exit(rt_ctx *cx, rt_pid to, err reason); /* an exit signal; ERR_KILLED cannot be trapped; ERR_OK is ignored unless trapped */
+void rt_trap_exit(rt_ctx *cx, bool on);          /* exits of linked actors become RT_EXIT messages */
+void rt_link(rt_ctx *cx, rt_pid to);             /* to a dead actor: an exit NOPROC comes */
 void rt_unlink(rt_ctx *cx, rt_pid to);
-uint64_t rt_monitor(rt_ctx *cx, rt_pid to);             /* RT_DOWN comes exactly once, NOPROC if it is dead */
-void rt_demonitor(rt_ctx *cx, uint64_t ref);            /* and a DOWN of it that waits is taken out */
+uint64_t rt_monitor(rt_ctx *cx, rt_pid to);  /* RT_DOWN comes exactly once, NOPROC if it is dead */
+void rt_demonitor(rt_ctx *cx, uint64_t ref); /* and a DOWN of it that waits is taken out */
 
 /* --- time and batching */
-void rt_timer_set(rt_ctx *cx, rt_timer *t, usec at);    /* arms or re-arms; resolution 1 ms, never early */
-void rt_timer_cancel(rt_ctx *cx, rt_timer *t);          /* fine when not armed */
+void rt_timer_set(rt_ctx *cx, rt_timer *t, usec at); /* arms or re-arms; resolution 1 ms, never early */
+void rt_timer_cancel(rt_ctx *cx, rt_timer *t);       /* fine when not armed */
 static inline bool rt_timer_armed(const rt_timer *t) { return t->next != NULL; }
-void rt_flush_later(rt_ctx *cx);                        /* class.flush once, when this round's messages are handled */
+void rt_flush_later(rt_ctx *cx); /* class.flush once, when this round's messages are handled */
 
 /* --- ports: an actor that owns descriptors. Closed for it when it ends. */
 NODISCARD err rt_port_add(rt_ctx *cx, int fd, uint32_t interest);
 void rt_port_interest(rt_ctx *cx, int fd, uint32_t interest); /* no system call if unchanged */
-int rt_port_detach(rt_ctx *cx, int fd);                 /* leaves the poller; the caller owns fd again (to hand it to another actor) */
+int rt_port_detach(rt_ctx *cx, int fd); /* leaves the poller; the caller owns fd again (to hand it to another actor) */
 void rt_port_close(rt_ctx *cx, int fd);
 
 /* --- local names: at most one actor a name; removed when it ends. Names are literals or live as long as the node. */

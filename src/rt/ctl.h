@@ -7,12 +7,14 @@
 #include "rt/node.h"
 
 #define RT_CTL_REQUEST_MAX (64u << 20) /* user import */
-#define RT_CTL_REPLY_MAX (256u << 20)
+#define RT_CTL_REPLY_MAX   (256u << 20)
 typedef struct rt_ctl rt_ctl;
-NODISCARD err rt_ctl_new(rt_node *n, const char *path, rt_ctl **out); /* binds; ERR_BUSY if a live server answers there; a stale socket is replaced */
+/* Binds. ERR_BUSY if a live server answers there; a stale socket is replaced. */
+NODISCARD err rt_ctl_new(rt_node *n, const char *path, rt_ctl **out);
 NODISCARD err rt_ctl_start(rt_ctl *c);
 void rt_ctl_free(rt_ctl *c); /* stops the thread, removes the socket */
-/* Runs one request as the listener would: for the listener and tests. */
+/* Runs one request (without its length word) as the listener would, and appends the JSON (without its length word): for the listener and
+ * tests. A verb that mutates is audited by event CTL; those run one at a time on a thread of their own. */
 void rt_ctl_run(rt_node *n, int64_t uid, slice request, buf *out_reply);
 
 #endif

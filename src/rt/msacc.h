@@ -5,28 +5,36 @@
  * Names are OTP's where the meaning holds. */
 #include "rt/node.h"
 
+#include <stdatomic.h>
+
 typedef enum rt_msacc_state {
     RT_MSACC_EMULATOR, /* running handlers */
     RT_MSACC_PORT,     /* socket reads and readiness callbacks */
     RT_MSACC_SEND,     /* flushing rings to other shards */
     RT_MSACC_FLUSH,    /* flush callbacks: writing sockets */
     RT_MSACC_TIMERS,
-    RT_MSACC_CHECK_IO, /* polling without waiting */
-    RT_MSACC_BUSY_WAIT,/* spinning before sleep */
+    RT_MSACC_CHECK_IO,  /* polling without waiting */
+    RT_MSACC_BUSY_WAIT, /* spinning before sleep */
     RT_MSACC_SLEEP,
-    RT_MSACC_AUX,      /* inbox, calls from tools */
+    RT_MSACC_AUX, /* inbox, calls from tools */
     RT_MSACC_OTHER,
     RT_MSACC_STATES
 } rt_msacc_state;
 typedef enum rt_msacc_type { RT_MSACC_SHARD, RT_MSACC_POOL, RT_MSACC_WATCHDOG, RT_MSACC_CTL, RT_MSACC_TYPES } rt_msacc_type;
+/* One word says since when the thread is in which state, so that a reader can add the part that is not over: cycle count << 4 | state.
+ * 0: not counting. RT_MSACC_MOVING: the thread is just moving cycles to acc. Order in which the thread writes: MOVING (relaxed), acc
+ * (release), the new mark (release). A reader takes mark, acc, mark again (all acquire): who sees a new acc sees that the mark has changed.
+ */
+#define RT_MSACC_STATE_BITS 4
+#define RT_MSACC_MOVING     15u
 typedef struct rt_msacc {
-    uint64_t last;                    /* cycle count at the last change */
-    _Atomic uint64_t acc[RT_MSACC_STATES]; /* cycles; written by the thread (relaxed), read by tools (relaxed): each is monotonic */
-    rt_msacc_state state;
+    _Atomic uint64_t mark;
+    _Atomic uint64_t acc[RT_MSACC_STATES];  /* cycles; written by the thread alone: each is monotonic */
+    _Atomic uint64_t base[RT_MSACC_STATES]; /* acc at the last reset; relaxed, written by tools, subtracted by readers */
+    _Atomic bool on;                        /* relaxed; the thread notices at its next change of state */
     rt_msacc_type type;
-    uint32_t id;                      /* within its type */
-    bool on;
-    struct rt_msacc *next;            /* of the node's list */
+    uint32_t id;           /* within its type; of a pool thread: kind << 8 | number */
+    struct rt_msacc *next; /* of the node's list */
 } rt_msacc;
 typedef struct rt_msacc_row {
     rt_msacc_type type;
@@ -39,5 +47,23 @@ void rt_msacc_enable(rt_node *n, bool on); /* on by default */
 void rt_msacc_reset(rt_node *n);
 /* Up to max rows, one a thread; returns how many. Never waits for a shard. */
 size_t rt_msacc_read(rt_node *n, rt_msacc_row *out, size_t max);
+
+/* Changes the state; at phase boundaries only. */
+static inline void rt_msacc_set(sys *s, rt_msacc *m, rt_msacc_state st) {
+    uint64_t mark = atomic_load_explicit(&m->mark, memory_order_relaxed);
+    if (!atomic_load_explicit(&m->on, memory_order_relaxed)) {
+        if (mark) atomic_store_explicit(&m->mark, 0, memory_order_relaxed);
+        return;
+    }
+    uint64_t was = mark & RT_MSACC_MOVING;
+    if (mark && was == st) return;
+    uint64_t now = s->cycles(s);
+    if (mark) {
+        atomic_store_explicit(&m->mark, RT_MSACC_MOVING, memory_order_relaxed);
+        uint64_t acc = atomic_load_explicit(&m->acc[was], memory_order_relaxed);
+        atomic_store_explicit(&m->acc[was], acc + (now - (mark >> RT_MSACC_STATE_BITS)), memory_order_release);
+    }
+    atomic_store_explicit(&m->mark, now << RT_MSACC_STATE_BITS | st, memory_order_release);
+}
 
 #endif

@@ -8,8 +8,8 @@
  *     #define SVC_PING_FIELDS(F) F(U32, ticket, "echoed in the reply") F(BLOB, body, "anything")
  *     MSG(SVC_PING, svc_ping, "asks a partition whether it is there")
  *
- * and RT_MSG_DECLARE-ing that file (see the end) makes the struct svc_ping, the tag, svc_ping_new(), the field table (from which printing, release and
- * encoding to other nodes are derived) and its documentation. */
+ * and RT_MSG_DECLARE-ing that file (see the end) makes the struct svc_ping, the tag, svc_ping_new(), the field table (from which printing,
+ * release and encoding to other nodes are derived) and its documentation. */
 #include "base/slice.h"
 #include "base/time.h"
 
@@ -27,23 +27,23 @@ static inline bool rt_pid_eq(rt_pid a, rt_pid b) { return a.node == b.node && a.
 static inline bool rt_pid_ok(rt_pid p) { return p.gen != 0; }
 static inline unsigned rt_pid_shard(rt_pid p) { return p.slot >> 24; }
 #define RT_PID_TEXT 40
-void rt_pid_format(rt_pid p, char *out);                 /* "<0.1.2345.7>": node.shard.index.generation */
+void rt_pid_format(rt_pid p, char *out); /* "<0.1.2345.7>": node.shard.index.generation */
 NODISCARD bool rt_pid_parse(slice text, rt_pid *out);
 
 typedef struct rt_msg rt_msg;
 struct rt_msg {
-    rt_msg *next;         /* in a mailbox or ring */
-    uint16_t tag;         /* RT_MSG_REFUSED | tag */
-    uint8_t size_class;   /* of its block */
-    uint8_t home;         /* shard whose slab it came from; RT_HOME_HEAP */
-    uint32_t deadline;    /* milliseconds since the node started, 0: none; tested when it is taken out */
-    rt_pid sender;        /* RT_PID_NONE from outside */
-    uint32_t trace;       /* trace id, handed on to what is sent while handling it; 0: none */
+    rt_msg *next;       /* in a mailbox or ring */
+    uint16_t tag;       /* RT_MSG_REFUSED | tag */
+    uint8_t size_class; /* of its block */
+    uint8_t home;       /* shard whose slab it came from; RT_HOME_HEAP */
+    uint32_t deadline;  /* milliseconds since the node started, 0: none; tested when it is taken out */
+    rt_pid sender;      /* RT_PID_NONE from outside */
+    uint32_t trace;     /* trace id, handed on to what is sent while handling it; 0: none */
 };
 _Static_assert(sizeof(rt_msg) == 32, "message header");
-#define RT_HOME_HEAP 255
+#define RT_HOME_HEAP   255
 #define RT_MSG_REFUSED 0x8000u /* comes back to its sender because the receiver's mailbox was full (policy refuse) */
-#define RT_TAG(m) ((uint16_t)((m)->tag & 0x7fffu))
+#define RT_TAG(m)      ((uint16_t)((m)->tag & 0x7fffu))
 static inline void *rt_msg_payload(rt_msg *m) { return m + 1; }
 
 /* blob: immutable shared bytes with an atomic count. */
@@ -66,16 +66,16 @@ struct rt_box {
 
 /* --- field kinds -------------------------------------------------------------------------------------------------------------- */
 typedef enum rt_kind { RT_K_U8, RT_K_U16, RT_K_U32, RT_K_U64, RT_K_I64, RT_K_BOOL, RT_K_ERR, RT_K_PID, RT_K_BLOB, RT_K_BOX } rt_kind;
-#define RT_C_U8 uint8_t
-#define RT_C_U16 uint16_t
-#define RT_C_U32 uint32_t
-#define RT_C_U64 uint64_t
-#define RT_C_I64 int64_t
+#define RT_C_U8   uint8_t
+#define RT_C_U16  uint16_t
+#define RT_C_U32  uint32_t
+#define RT_C_U64  uint64_t
+#define RT_C_I64  int64_t
 #define RT_C_BOOL bool
-#define RT_C_ERR err
-#define RT_C_PID rt_pid
+#define RT_C_ERR  err
+#define RT_C_PID  rt_pid
 #define RT_C_BLOB rt_blob *
-#define RT_C_BOX rt_box *
+#define RT_C_BOX  rt_box *
 
 typedef struct rt_field {
     const char *name;
@@ -84,24 +84,24 @@ typedef struct rt_field {
 } rt_field; /* offsets follow from the kinds: natural alignment, in order (rt_msg_offset) */
 typedef struct rt_msg_desc {
     uint16_t tag;
-    uint16_t size;  /* of the payload */
+    uint16_t size; /* of the payload */
     const char *name;
     const char *doc;
     const rt_field *fields;
     size_t n_fields;
-    bool owns;      /* has a BLOB or BOX field */
+    bool owns; /* has a BLOB or BOX field */
 } rt_msg_desc;
 
 /* Where field i lies in the payload: the C layout of the kinds before it. */
 size_t rt_msg_offset(const rt_msg_desc *d, size_t i);
 
 /* Tag ranges: a layer's first tag. */
-#define RT_TAG_RT 0x0001
+#define RT_TAG_RT    0x0001
 #define RT_TAG_STORE 0x0100
-#define RT_TAG_SVC 0x0200
-#define RT_TAG_EDGE 0x0300
-#define RT_TAG_TEST 0x0f00
-#define RT_TAG_MAX 0x1000
+#define RT_TAG_SVC   0x0200
+#define RT_TAG_EDGE  0x0300
+#define RT_TAG_TEST  0x0f00
+#define RT_TAG_MAX   0x1000
 
 /* A zeroed message. size: of the payload. From outside the shards: rt_msg_new_ext. Never NULL. */
 rt_msg *rt_msg_new(rt_ctx *cx, uint16_t tag, size_t size);
@@ -122,9 +122,9 @@ size_t rt_msg_print(rt_node *n, const rt_msg *m, char *out, size_t max);
         TAG##_FIELDS(RT_FIELD_MEMBER_)                                                                                                     \
     } name;                                                                                                                                \
     static inline name *name##_of(rt_msg *m) { return rt_msg_payload(m); }
-#define RT_FIELD_OWNS_(KIND, fname, fdoc) || RT_K_##KIND == RT_K_BLOB || RT_K_##KIND == RT_K_BOX
+#define RT_FIELD_OWNS_(KIND, fname, fdoc)  || RT_K_##KIND == RT_K_BLOB || RT_K_##KIND == RT_K_BOX
 #define RT_FIELD_ENTRY_(KIND, fname, fdoc) {#fname, fdoc, RT_K_##KIND},
-#define RT_MSG_FIELDS(TAG, sname, sdoc) static const rt_field sname##_fields_[] = {TAG##_FIELDS(RT_FIELD_ENTRY_)};
+#define RT_MSG_FIELDS(TAG, sname, sdoc)    static const rt_field sname##_fields_[] = {TAG##_FIELDS(RT_FIELD_ENTRY_)};
 #define RT_MSG_DESC(TAG, sname, sdoc)                                                                                                      \
     {TAG, sizeof(sname), #sname, sdoc, sname##_fields_, ARRAY_LEN(sname##_fields_), (false TAG##_FIELDS(RT_FIELD_OWNS_))},
 

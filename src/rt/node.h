@@ -2,15 +2,15 @@
 #define RT_NODE_H
 /* node: everything hangs on one; a process may hold thousands. A node is made, booted (actors spawned, on any shard, before anything
  * runs), then either started (live: a thread per shard, pool threads, watchdog, ctl) or stepped (simulator). */
-#include "rt/pool.h"
-#include "rt/verbs.h"
 #include "base/hash.h"
 #include "base/lock.h"
+#include "rt/pool.h"
+#include "rt/verbs.h"
 
 typedef struct rt_node_cfg {
-    const char *name;          /* for people: "murre@localhost" */
-    unsigned shards;           /* 1 to RT_SHARDS_MAX */
-    usec spin;                 /* 0 to 50 us: most time to poll before sleeping; adaptive below this; 0: off */
+    const char *name; /* for people: "murre@localhost" */
+    unsigned shards;  /* 1 to RT_SHARDS_MAX */
+    usec spin;        /* 0 to 50 us: most time to poll before sleeping; adaptive below this; 0: off */
     unsigned pool_threads[RT_POOL_KINDS];
     unsigned pool_queue_max[RT_POOL_KINDS];
     const char *recorder_path; /* flight recorder file; NULL: none */
@@ -32,16 +32,16 @@ void rt_node_add_verbs(rt_node *n, const rt_verb *v, size_t count);    /* before
  * then waits up to timeout: ERR_TIMEOUT if the shard is stuck (fn may still run later: arg is reference-counted by the box). */
 typedef struct rt_shard_call rt_shard_call;
 struct rt_shard_call {
-    rt_box box;                           /* frees it; called exactly once */
+    rt_box box; /* frees it; called exactly once */
     void (*fn)(rt_ctx *cx, rt_shard_call *c);
 };
 NODISCARD err rt_node_call(rt_node *n, unsigned shard, rt_shard_call *c, usec timeout);
 /* A function call with plain arguments for before start and the simulator, where nothing can be stuck. */
 void rt_node_boot(rt_node *n, unsigned shard, void (*fn)(rt_ctx *cx, void *arg), void *arg);
 
-NODISCARD err rt_node_start(rt_node *n);   /* live */
-void rt_node_stop(rt_node *n);             /* live: ends the threads after their present round; idempotent */
-void rt_node_free(rt_node *n);             /* every actor's fini runs (reason KILLED), then all memory goes */
+NODISCARD err rt_node_start(rt_node *n); /* live */
+void rt_node_stop(rt_node *n);           /* live: ends the threads after their present round; idempotent */
+void rt_node_free(rt_node *n);           /* every actor's fini runs (reason KILLED), then all memory goes */
 
 /* One round of a shard: inbox, rings, timers, actors, flush, poll. Live (may_sleep) it waits in poll when idle. Returns when it wants to
  * run next: at most now if it has work, USEC_NEVER if only something from outside can give it any. */
@@ -53,7 +53,7 @@ unsigned rt_node_shards(const rt_node *n);
 sys *rt_node_sys(const rt_node *n);
 tls *rt_node_tls(const rt_node *n);
 lock_set *rt_node_locks(rt_node *n);
-const hash_key *rt_node_hash_key(const rt_node *n); /* drawn at start: for keys that peers choose */
+const hash_key *rt_node_hash_key(const rt_node *n);                                        /* drawn at start: for keys that peers choose */
 const rt_verb *rt_node_verb(const rt_node *n, slice module, slice function, size_t arity); /* NULL */
 void rt_node_each_verb(const rt_node *n, void (*fn)(void *arg, const rt_verb *v), void *arg);
 /* The node's user data for the layer above: main hangs its services here. */

@@ -7,13 +7,13 @@
 
 typedef struct rt_record {
     int64_t wall_usec;
-    uint64_t seq;      /* within its ring; 0: never written */
+    uint64_t seq; /* within its ring; 0: never written */
     uint32_t event;
-    uint32_t slot;     /* of the actor that was running, 0 if none */
+    uint32_t slot; /* of the actor that was running, 0 if none */
     uint64_t arg[3];
     uint32_t trace;
-    uint32_t check;    /* hash of the rest */
-    uint8_t text[8];   /* first bytes of a text argument */
+    uint32_t check;  /* hash of the rest */
+    uint8_t text[8]; /* first bytes of a text argument */
 } rt_record;
 _Static_assert(sizeof(rt_record) == 64, "one cache line");
 

@@ -4,7 +4,7 @@
  * statistics of a node from per-shard counters, O(1) (system.md G13). */
 #include "rt/node.h"
 
-typedef struct rt_queue_stat { /* for messages or for signals */
+typedef struct rt_queue_stat {   /* for messages or for signals */
     uint64_t enqueued, dequeued; /* since start */
     uint64_t queued;             /* now */
     uint64_t longest;            /* most that were ever queued */
@@ -13,15 +13,15 @@ typedef struct rt_queue_stat { /* for messages or for signals */
 typedef struct rt_actor_info {
     rt_pid pid;
     const char *cls;
-    char name[48];               /* registered name, or "" */
+    char name[48]; /* registered name, or "" */
     rt_queue_stat messages;
-    uint64_t signals;            /* received since start */
-    uint64_t handled;            /* messages handled */
-    uint64_t reductions_usec;    /* time spent in its callbacks, sampled 1 in 64 and scaled */
+    uint64_t signals;         /* received since start */
+    uint64_t handled;         /* messages handled */
+    uint64_t reductions_usec; /* time spent in its callbacks, sampled 1 in 64 and scaled */
     uint32_t links, monitors, monitored_by, ports, timers;
     uint64_t state_bytes;
     bool trapping, muted, running;
-    rt_pid parent;               /* who spawned it */
+    rt_pid parent; /* who spawned it */
 } rt_actor_info;
 /* Actors of a shard with slot index >= *from, up to max; *from moves on; returns how many (0: done). Runs on that shard. */
 size_t rt_stat_actors(rt_ctx *cx, uint32_t *from, rt_actor_info *out, size_t max);

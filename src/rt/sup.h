@@ -12,18 +12,19 @@ typedef enum rt_restart {
 } rt_restart;
 
 typedef struct rt_child {
-    const char *id;        /* unique within the supervisor; a literal */
+    const char *id; /* unique within the supervisor; a literal */
     const rt_class *cls;
-    const void *arg;       /* handed to init at every start; must outlive the supervisor */
+    const void *arg; /* handed to init at every start; must outlive the supervisor */
     rt_restart restart;
-    usec shutdown;         /* how long it may take to end after ERR_SHUTDOWN before it is killed; 0: killed at once */
+    usec shutdown; /* how long it may take to end after ERR_SHUTDOWN before it is killed; 0: killed at once */
 } rt_child;
 typedef struct rt_sup_spec {
     rt_sup_strategy strategy;
-    uint32_t intensity;    /* restarts allowed ... */
-    usec period;           /* ... within this */
+    uint32_t intensity; /* restarts allowed ... */
+    usec period;        /* ... within this */
     const rt_child *children;
-    size_t n_children;     /* at most RT_SUP_CHILDREN_MAX */
+    size_t n_children; /* at most RT_SUP_CHILDREN_MAX */
+    bool vital;        /* nobody supervises it: when it gives up, the node ends, because restart is cheap and a zombie is not */
 } rt_sup_spec;
 #define RT_SUP_CHILDREN_MAX 4096u
 

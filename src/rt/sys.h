@@ -19,9 +19,9 @@ typedef struct sys_addr {
     const char *path; /* UNIX only; borrowed */
 } sys_addr;
 
-#define SYS_IN 1u   /* readable, or a connection to accept, or the peer closed */
-#define SYS_OUT 2u  /* writable */
-#define SYS_HUP 4u  /* error or hang-up; always reported */
+#define SYS_IN  1u /* readable, or a connection to accept, or the peer closed */
+#define SYS_OUT 2u /* writable */
+#define SYS_HUP 4u /* error or hang-up; always reported */
 typedef struct sys_ready {
     uint64_t token;  /* as given to poll_set */
     uint32_t events; /* SYS_* */
@@ -32,12 +32,12 @@ typedef struct sys_iov {
     size_t len;
 } sys_iov;
 
-#define SYS_OPEN_READ 0u
-#define SYS_OPEN_WRITE 1u    /* read and write */
-#define SYS_OPEN_CREATE 2u   /* with WRITE: create if missing, mode 0600 */
-#define SYS_OPEN_EXCL 4u     /* with CREATE: ERR_EXISTS if present */
-#define SYS_OPEN_TRUNC 8u
-#define SYS_OPEN_DSYNC 16u   /* reserved for engines that want O_DSYNC */
+#define SYS_OPEN_READ   0u
+#define SYS_OPEN_WRITE  1u /* read and write */
+#define SYS_OPEN_CREATE 2u /* with WRITE: create if missing, mode 0600 */
+#define SYS_OPEN_EXCL   4u /* with CREATE: ERR_EXISTS if present */
+#define SYS_OPEN_TRUNC  8u
+#define SYS_OPEN_DSYNC  16u /* reserved for engines that want O_DSYNC */
 
 typedef struct sys_peer { /* of a Unix socket */
     int64_t pid, uid, gid;
@@ -55,9 +55,9 @@ struct sys {
     void *self; /* the implementation's state */
 
     /* --- clocks and entropy */
-    usec (*mono)(sys *s);            /* never goes back; the base of every deadline */
-    usec (*wall)(sys *s);            /* since 1970; may jump; for stamps only */
-    uint64_t (*cycles)(sys *s);      /* a fast counter of this thread's CPU */
+    usec (*mono)(sys *s);       /* never goes back; the base of every deadline */
+    usec (*wall)(sys *s);       /* since 1970; may jump; for stamps only */
+    uint64_t (*cycles)(sys *s); /* a fast counter of this thread's CPU */
     uint64_t (*cycles_per_sec)(sys *s);
     void (*entropy)(sys *s, void *out, size_t len); /* cryptographic (in the simulator: seeded) */
 
@@ -75,10 +75,10 @@ struct sys {
     err (*accept)(sys *s, int fd, int *out_fd, sys_addr *out_peer);
     err (*connect)(sys *s, const sys_addr *a, int *out_fd); /* in progress: writable when done, then sock_error */
     err (*sock_error)(sys *s, int fd);
-    err (*read)(sys *s, int fd, void *p, size_t len, size_t *out_n); /* EOF when the peer closed */
+    err (*read)(sys *s, int fd, void *p, size_t len, size_t *out_n);         /* EOF when the peer closed */
     err (*writev)(sys *s, int fd, const sys_iov *iov, int n, size_t *out_n); /* may be partial; AGAIN when nothing */
-    void (*shutdown)(sys *s, int fd); /* no more writing */
-    void (*close)(sys *s, int fd);    /* sockets and pollers' members: also leaves the poller */
+    void (*shutdown)(sys *s, int fd);                                        /* no more writing */
+    void (*close)(sys *s, int fd);                                           /* sockets and pollers' members: also leaves the poller */
     err (*local_addr)(sys *s, int fd, sys_addr *out);
     err (*peer_cred)(sys *s, int fd, sys_peer *out);
 
@@ -89,23 +89,32 @@ struct sys {
     err (*file_sync)(sys *s, int fd);                                                  /* fdatasync; after an error nothing is known */
     err (*file_size)(sys *s, int fd, uint64_t *out);
     err (*file_truncate)(sys *s, int fd, uint64_t size);
-    err (*file_allocate)(sys *s, int fd, uint64_t from, uint64_t len);                 /* reserves space, reads as zero; NOSPC now, not later */
-    err (*file_lock)(sys *s, int fd);                                                  /* exclusive, advisory; BUSY */
+    err (*file_allocate)(sys *s, int fd, uint64_t from, uint64_t len); /* reserves space, reads as zero; NOSPC now, not later */
+    err (*file_lock)(sys *s, int fd);                                  /* exclusive, advisory; BUSY */
     void (*file_close)(sys *s, int fd);
     err (*file_rename)(sys *s, const char *from, const char *to);
     err (*file_unlink)(sys *s, const char *path);
-    err (*dir_make)(sys *s, const char *path);                                         /* 0700; EXISTS */
+    err (*dir_make)(sys *s, const char *path);                                                     /* 0700; EXISTS */
     err (*dir_list)(sys *s, const char *path, void (*fn)(void *arg, const char *name), void *arg); /* sorted by name */
     err (*dir_sync)(sys *s, const char *path);
-    err (*file_stat)(sys *s, const char *path, uint64_t *out_size, usec *out_mtime);   /* mtime is wall time */
+    err (*file_stat)(sys *s, const char *path, uint64_t *out_size, usec *out_mtime); /* mtime is wall time */
     /* A mapped, shared file of len bytes (created, zero-filled when new): for the flight recorder. */
     err (*file_map)(sys *s, const char *path, size_t len, void **out);
     void (*file_unmap)(sys *s, void *p, size_t len);
 
+    /* Ends this process (in the simulator: this node) now, because going on would break a promise; why: a sentence for the operator. Live
+     * it does not return. In the simulator it does: from then on every call fails and has no effect, and the node is taken down when the
+     * present step or job returns. */
+    void (*end)(sys *s, const char *why);
+
     /* --- threads: NULL in the simulator, which steps shards and pools itself */
     err (*thread_start)(sys *s, const char *name, void (*fn)(void *arg), void *arg, sys_thread **out);
     void (*thread_join)(sys *s, sys_thread *t); /* frees t */
-    bool (*thread_stack)(sys *s, sys_thread *t, sys_stack *out); /* interrupts t by signal and takes its stack; false: no answer in 100 ms */
+    bool (*thread_stack)(sys *s, sys_thread *t,
+                         sys_stack *out); /* interrupts t by signal and takes its stack; false: no answer in 100 ms */
+
+    /* How many descriptors this process may hold: the lowest number that is not handed out. NULL: no limit is known. */
+    uint32_t (*fd_limit)(sys *s);
 };
 
 /* The Linux implementation: one per process is enough; free with sys_linux_free. */

@@ -26,11 +26,12 @@ typedef struct tls_server_cfg {
     const char *ciphers_tls13; /* NULL: default */
 } tls_server_cfg;
 
-typedef enum tls_binding { TLS_BINDING_EXPORTER, TLS_BINDING_SERVER_END_POINT } tls_binding;
+typedef enum tls_binding { TLS_BINDING_EXPORTER, TLS_BINDING_SERVER_END_POINT, TLS_BINDING_UNIQUE } tls_binding;
 typedef struct tls_info {
     const char *version; /* "TLSv1.3" */
     const char *cipher;
     bool resumed;
+    const char *why; /* after ERR_TLS: what went wrong, for the log; NULL or "" if nothing did; lives as long as the connection */
 } tls_info;
 
 #define TLS_ERR_MAX 256
@@ -45,8 +46,8 @@ struct tls {
     /* A self-signed ECDSA P-256 certificate for domain, valid for days; key PKCS8; both files 0600, made atomically. */
     err (*make_self_signed)(tls *t, const char *domain, int days, const char *cert_path, const char *key_path, char *why);
 
-    tls_conn *(*conn_new)(tls_server *s);    /* accepting side; takes its own reference to s */
-    void (*conn_free)(tls_conn *c);          /* NULL is fine */
+    tls_conn *(*conn_new)(tls_server *s); /* accepting side; takes its own reference to s */
+    void (*conn_free)(tls_conn *c);       /* NULL is fine */
     /* One handshake step: consumes all of in, appends what to send to out. ERR_OK with *out_done, or ERR_TLS (out may hold an alert). May
      * take milliseconds. Application bytes that came with the last flight are returned by the first conn_read. */
     err (*conn_handshake)(tls_conn *c, slice in, buf *out, bool *out_done);
@@ -54,7 +55,7 @@ struct tls {
      * close_notify came (plain may have grown). */
     err (*conn_read)(tls_conn *c, slice in, buf *plain, buf *out);
     err (*conn_write)(tls_conn *c, slice plain, buf *out);
-    void (*conn_close)(tls_conn *c, buf *out); /* close_notify */
+    void (*conn_close)(tls_conn *c, buf *out);                    /* close_notify */
     err (*conn_binding)(tls_conn *c, tls_binding kind, buf *out); /* RFC 9266, RFC 5929; ERR_UNSUPPORTED */
     void (*conn_info)(tls_conn *c, tls_info *out);
 };

@@ -5,34 +5,35 @@
  *
  * A handler runs on the ctl thread (or wherever the caller is), outside the shards; it may wait, with a time-out, for shards
  * (rt_node_call) and actors (rt_call). It returns its result as a val in c->arena. */
-#include "base/val.h"
 #include "base/time.h"
+#include "base/val.h"
 #include "rt/msg.h"
 
 #define RT_VERB_ARGS_MAX 16
 typedef struct rt_verb_call {
     rt_node *node;
-    void *env;            /* rt_node_env */
+    void *env; /* rt_node_env */
     slice args[RT_VERB_ARGS_MAX];
     size_t n_args;
-    slice input;          /* bytes from standard input (passwords, imports); empty if none */
+    slice input; /* bytes from standard input (passwords, imports); empty if none */
     arena *arena;
-    val *result;          /* set by the handler; NULL prints as null */
-    char why[256];        /* on failure: one sentence for the operator */
+    val *result;   /* set by the handler; NULL prints as null */
+    char why[256]; /* on failure: one sentence for the operator */
 } rt_verb_call;
 
 typedef struct rt_verb {
     const char *module;   /* "actors", "user" */
     const char *function; /* "list" */
     uint8_t arity_min, arity_max;
-    bool mutates;         /* audited: an event with the caller's uid */
+    bool mutates; /* audited: an event with the caller's uid */
     err (*fn)(rt_verb_call *c);
-    const char *usage;    /* "actors [PID]" */
-    const char *doc;      /* one sentence */
+    const char *usage; /* "actors [PID]" */
+    const char *doc;   /* one sentence */
 } rt_verb;
 
-/* A request to an actor from outside the shards: sends *m (rt_msg_new_ext; consumed; its sender is a temporary pid) and waits for the first message sent to that
- * pid. *out_reply is released with rt_msg_drop. ERR_TIMEOUT; ERR_NOPROC if the actor ends or is not there. Not in the simulator. */
+/* A request to an actor from outside the shards: sends *m (rt_msg_new_ext; consumed; its sender is a temporary pid) and waits for the first
+ * message sent to that pid. *out_reply is released with rt_msg_drop. ERR_TIMEOUT; ERR_NOPROC if the actor ends or is not there. Not in the
+ * simulator. */
 NODISCARD err rt_call(rt_node *n, rt_pid to, rt_msg **m, usec timeout, rt_msg **out_reply);
 
 /* The runtime's own verbs: actors, queues, flush, msacc, locks, log, pool. */

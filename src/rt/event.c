@@ -1,0 +1,191 @@
+/* event: one call, five readers.
+ *
+ *     rt_event(cx, EV_X, a, b, c)
+ *        |-- count of this shard            always: one add of a number that only this thread writes
+ *        |-- USDT probe murre:x             always: a nop until somebody traces it
+ *        `-- todo[EV_X], one byte           0 for most events of most nodes
+ *              |-- digest                   the simulator: every event, with its virtual time and its actor
+ *              |-- flight recorder          all but the most frequent, live
+ *              `-- log                      at or above the level
+ *
+ * Invariants: (1) a state is written by one thread: its shard's, or under the log's lock for ev_ext. (2) An event that a peer can cause at
+ * will costs no lock and no system call unless its line is really written (the rate limit is in front of the lock). (3) The digest
+ * depends on nothing but the events: ids, arguments, virtual time, actor slot, text; never on addresses.
+ *
+ * The probe's name is the list's string. sdt.h makes strings from bare words; PROBE is its STAP_PROBE3 for strings. */
+#include "rt/event.h"
+
+#include "rt/shard.h"
+
+#include <sys/sdt.h>
+
+#undef _SDT_ASM_STRING_1
+#define _SDT_ASM_STRING_1(x) _SDT_ASM_1(.asciz x)
+#define PROBE(name, a, b, c)                                                                                                               \
+    __asm__ __volatile__(_SDT_ASM_BODY("murre", name, _SDT_ASM_ARGS, (3), )::_SDT_ASM_OPERANDS_3(a, b, c));                                \
+    __asm__ __volatile__(_SDT_ASM_BASE)
+
+#define DIGEST_START UINT64_C(0x6d757272652d7631)
+#define DIGEST_MUL   UINT64_C(0x9e3779b97f4a7c15)
+
+const rt_event_desc rt_event_descs[EV_COUNT_] = {
+#define EVENT(id, name, level, a, b, c, doc) [EV_##id] = {name, level, {a, b, c}, doc},
+#include "rt/events.def"
+#undef EVENT
+};
+
+/* Too many and too little to keep: each would push the rest out of the ring. They are counted and can be traced. */
+static bool frequent(rt_event_id id) { return id == EV_SEND || id == EV_HANDLE; }
+
+static void probe(rt_event_id id, uint64_t a, uint64_t b, uint64_t c) {
+    switch (id) {
+#define EVENT(id, name, level, x, y, z, doc)                                                                                               \
+    case EV_##id:                                                                                                                          \
+        PROBE(name, a, b, c);                                                                                                              \
+        return;
+#include "rt/events.def"
+#undef EVENT
+    case EV_COUNT_: return;
+    }
+}
+
+static uint64_t digest_add(uint64_t h, uint64_t x) {
+    h = (h ^ x) * DIGEST_MUL;
+    return h ^ (h >> 29);
+}
+
+static uint64_t digest_text(uint64_t h, slice text) {
+    for (size_t i = 0; i < text.len; i += 8) {
+        uint64_t w = 0;
+        for (size_t k = 0; k < 8 && i + k < text.len; k++) w |= (uint64_t)text.p[i + k] << (8 * k);
+        h = digest_add(h, w);
+    }
+    return digest_add(h, text.len);
+}
+
+typedef struct occurrence { /* of an event */
+    rt_event_id id;
+    uint32_t slot, trace;
+    usec at;
+    uint64_t arg[3];
+    slice text;
+} occurrence;
+
+static void add_digest(struct rt_event_state *st, const occurrence *o) {
+    uint64_t h = atomic_load_explicit(&st->digest, memory_order_relaxed);
+    h = digest_add(h, (uint64_t)o->id << 32 | o->slot);
+    h = digest_add(h, (uint64_t)o->at);
+    bool text = o->text.p != NULL;
+    for (int i = 0; i < (text ? 2 : 3); i++) h = digest_add(h, o->arg[i]); /* with a text, arg[2] is its address */
+    if (text) h = digest_text(h, o->text);
+    atomic_store_explicit(&st->digest, h, memory_order_relaxed);
+}
+
+static void add_record(rt_node *n, const struct rt_event_state *st, const occurrence *o) {
+    rt_record r = {.wall_usec = n->s->wall(n->s), .event = (uint32_t)o->id, .slot = o->slot, .trace = o->trace};
+    memcpy(r.arg, o->arg, sizeof r.arg);
+    if (o->text.p) {
+        r.arg[2] = o->text.len;
+        if (o->text.len > 0) memcpy(r.text, o->text.p, o->text.len < sizeof r.text ? o->text.len : sizeof r.text);
+    }
+    rt_recorder_write(n->recorder, st->ring, &r);
+}
+
+static inline uint8_t note(struct rt_event_state *st, rt_event_id id) {
+    uint64_t k = atomic_load_explicit(&st->count[id], memory_order_relaxed);
+    atomic_store_explicit(&st->count[id], k + 1, memory_order_relaxed);
+    return atomic_load_explicit(&st->todo[id], memory_order_relaxed);
+}
+
+static void keep(rt_node *n, struct rt_event_state *st, uint8_t todo, const occurrence *o) {
+    if (todo & RT_EV_DIGEST) add_digest(st, o);
+    if ((todo & RT_EV_RECORD) && n->recorder) add_record(n, st, o);
+}
+
+static occurrence on_shard(const rt_ctx *cx, rt_event_id id) {
+    return (occurrence){.id = id, .slot = cx->self ? cx->self->slot : 0, .trace = cx->trace, .at = cx->sh->now};
+}
+
+void rt_event(rt_ctx *cx, rt_event_id id, uint64_t a, uint64_t b, uint64_t c) {
+    struct rt_event_state *st = &cx->sh->ev;
+    uint8_t todo = note(st, id);
+    probe(id, a, b, c);
+    if (LIKELY(todo == 0)) return;
+    occurrence o = on_shard(cx, id);
+    o.arg[0] = a, o.arg[1] = b, o.arg[2] = c;
+    keep(cx->sh->node, st, todo, &o);
+    if (todo & RT_EV_LOG) rt_log_push(cx->sh->node->log, id, o.slot, o.arg, SLICE_NULL);
+}
+
+/* A copy that ends in a NUL, for probes; o's text is in it. */
+static void put_text(occurrence *o, slice text, char copy[RT_EVENT_TEXT + 1]) {
+    text = slice_sub(text, 0, RT_EVENT_TEXT);
+    if (text.len > 0) memcpy(copy, text.p, text.len);
+    copy[text.len] = 0;
+    o->text = slice_of(copy, text.len);
+    o->arg[2] = (uintptr_t)copy;
+}
+
+void rt_event_text(rt_ctx *cx, rt_event_id id, uint64_t a, uint64_t b, slice text) {
+    struct rt_event_state *st = &cx->sh->ev;
+    uint8_t todo = note(st, id);
+    char copy[RT_EVENT_TEXT + 1];
+    occurrence o = on_shard(cx, id);
+    o.arg[0] = a, o.arg[1] = b;
+    put_text(&o, text, copy);
+    probe(id, a, b, o.arg[2]);
+    if (todo == 0) return;
+    keep(cx->sh->node, st, todo, &o);
+    if (todo & RT_EV_LOG) rt_log_push(cx->sh->node->log, id, o.slot, o.arg, o.text);
+}
+
+void rt_event_ext(rt_node *n, rt_event_id id, uint64_t a, uint64_t b, slice text) {
+    struct rt_event_state *st = &n->ev_ext;
+    char copy[RT_EVENT_TEXT + 1];
+    occurrence o = {.id = id, .arg = {a, b, 0}};
+    put_text(&o, text, copy);
+    probe(id, a, b, o.arg[2]);
+    rt_log_ext_lock(n->log);
+    uint8_t todo = note(st, id);
+    if (todo & RT_EV_DIGEST) o.at = n->s->mono(n->s);
+    keep(n, st, todo, &o);
+    rt_log_ext_unlock(n->log);
+    if (todo & RT_EV_LOG) rt_log_push(n->log, id, 0, o.arg, o.text);
+}
+
+uint64_t rt_event_count(rt_node *n, rt_event_id id) {
+    uint64_t sum = atomic_load_explicit(&n->ev_ext.count[id], memory_order_relaxed);
+    for (unsigned i = 0; i < n->n_shards; i++) sum += atomic_load_explicit(&n->shards[i].ev.count[id], memory_order_relaxed);
+    return sum;
+}
+
+uint64_t rt_event_digest(rt_node *n) {
+    uint64_t h = atomic_load_explicit(&n->ev_ext.digest, memory_order_relaxed);
+    for (unsigned i = 0; i < n->n_shards; i++) h = digest_add(h, atomic_load_explicit(&n->shards[i].ev.digest, memory_order_relaxed));
+    return h;
+}
+
+/* --- life ------------------------------------------------------------------------------------------------------------------------ */
+void rt_event_state_init(rt_node *n, struct rt_event_state *st, unsigned ring) {
+    bool threads = n->s->thread_start != NULL;
+    rt_level level = rt_log_level_get(n);
+    st->ring = ring;
+    atomic_init(&st->digest, DIGEST_START);
+    for (unsigned id = 0; id < EV_COUNT_; id++) {
+        uint8_t todo = threads ? 0 : RT_EV_DIGEST;
+        if (!threads || !frequent((rt_event_id)id)) todo |= n->cfg.recorder_path ? RT_EV_RECORD : 0;
+        if (rt_event_descs[id].level >= level) todo |= RT_EV_LOG;
+        atomic_init(&st->todo[id], todo);
+        atomic_init(&st->count[id], 0);
+    }
+}
+
+err rt_event_node_init(rt_node *n) {
+    n->log = rt_log_new(n);
+    return ERR_OK;
+}
+
+void rt_event_node_fini(rt_node *n) {
+    rt_log_free(n->log);
+    n->log = NULL;
+}

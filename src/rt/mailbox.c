@@ -1,0 +1,187 @@
+/* mailbox: an actor's queue of messages, its bound, and what happens at the bound. The queue is a private singly-linked list of slab
+ * blocks, apart from the actor's state; whatever comes from other threads comes through rings and the inbox and is put in by the shard.
+ *
+ *     arrive -> gone? drop, NOPROC -> below the bound? append -> policy: refuse | drop oldest | drop expired | append and mute the sender
+ *     take   -> front; past its deadline? drop, EXPIRED, next one
+ *
+ * Invariants: (1) the runtime's own messages (EXIT, DOWN, JOB_DONE) and returned ones are never refused or dropped by a bound: a monitor
+ * fires exactly once, whatever the load; (2) a deadline is tested in rt_mailbox_take only (system.md G11); (3) queue statistics are
+ * counters kept by append and take: reading them is O(1) (G13). */
+#include "rt/core.h"
+
+uint32_t rt_mailbox_max(const rt_actor *a) { return a->cls->mailbox_max ? a->cls->mailbox_max : RT_MAILBOX_MAX_DEFAULT; }
+
+static bool is_own(const rt_msg *m) { return m->tag < RT_TAG_STORE || (m->tag & RT_MSG_REFUSED); }
+
+static inline void account_in(rt_shard *sh, rt_actor *a, const rt_msg *m) {
+    uint32_t bytes = rt_msg_bytes(sh->node, m);
+    a->bytes += bytes;
+    if (++a->queued > a->longest) a->longest = a->queued;
+    rt_count(&sh->msg_enqueued, 1);
+    rt_count(&sh->msg_bytes, bytes);
+    uint64_t queued = rt_counted(&sh->msg_enqueued) - rt_counted(&sh->msg_dequeued);
+    if (queued > rt_counted(&sh->msg_longest)) atomic_store_explicit(&sh->msg_longest, queued, memory_order_relaxed); /* as rt_count */
+}
+
+static inline void account_out(rt_shard *sh, rt_actor *a, const rt_msg *m) {
+    uint32_t bytes = rt_msg_bytes(sh->node, m);
+    a->bytes -= bytes;
+    a->queued--;
+    a->dequeued++;
+    rt_count(&sh->msg_dequeued, 1);
+    rt_count(&sh->msg_bytes, (uint64_t)0 - bytes);
+}
+
+void rt_mailbox_append(rt_shard *sh, rt_actor *a, rt_msg *m) {
+    m->next = NULL;
+    if (a->tail)
+        a->tail->next = m;
+    else
+        a->head = m;
+    a->tail = m;
+    account_in(sh, a, m);
+    rt_actor_schedule(sh, a);
+}
+
+static void prepend(rt_shard *sh, rt_actor *a, rt_msg *m) {
+    m->next = a->head;
+    a->head = m;
+    if (!a->tail) a->tail = m;
+    account_in(sh, a, m);
+    rt_actor_schedule(sh, a);
+}
+
+/* Takes out the message that *link points to; prev is the one before it. */
+static rt_msg *cut(rt_shard *sh, rt_actor *a, rt_msg **link, rt_msg *prev) {
+    rt_msg *m = *link;
+    *link = m->next;
+    if (a->tail == m) a->tail = prev;
+    m->next = NULL;
+    account_out(sh, a, m);
+    return m;
+}
+
+static bool expired(const rt_shard *sh, const rt_msg *m) { return m->deadline && (int32_t)(sh->now_msec - m->deadline) > 0; }
+
+static void drop_expired_one(rt_shard *sh, rt_actor *a, rt_msg *m) {
+    rt_count(&sh->n_expired, 1);
+    a->dropped++;
+    rt_event(&sh->cx, EV_EXPIRED, a->slot, m->tag, sh->now_msec - m->deadline);
+    rt_msg_release(sh, m);
+}
+
+rt_msg *rt_mailbox_take(rt_shard *sh, rt_actor *a) {
+    while (a->head) {
+        rt_msg *m = cut(sh, a, &a->head, NULL);
+        if (LIKELY(!expired(sh, m))) return m;
+        drop_expired_one(sh, a, m);
+    }
+    return NULL;
+}
+
+/* --- the bound ------------------------------------------------------------------------------------------------------------------- */
+static bool over(const rt_actor *a, uint32_t more_bytes) {
+    return a->queued >= rt_mailbox_max(a) || (a->cls->mailbox_bytes_max && a->bytes + more_bytes > a->cls->mailbox_bytes_max);
+}
+
+static void refuse(rt_shard *sh, rt_actor *a, rt_msg *m) {
+    rt_pid sender = m->sender;
+    rt_count(&sh->n_refused, 1);
+    rt_event(&sh->cx, EV_REFUSED, a->slot, m->tag, 0);
+    if (!rt_pid_ok(sender) || sender.node != 0) {
+        rt_msg_release(sh, m);
+        return;
+    }
+    m->tag |= RT_MSG_REFUSED;
+    m->deadline = 0; /* it has arrived: the sender shall know */
+    m->sender = rt_actor_pid(a);
+    unsigned shard = rt_pid_shard(sender);
+    if (shard == sh->id)
+        rt_mailbox_arrive(sh, sender, m, false);
+    else if (shard < sh->node->n_shards)
+        rt_out_push(sh, shard, (rt_entry){m, sender.slot, sender.gen});
+    else
+        rt_calls_reply(sh->node, sender, m);
+}
+
+static void drop_oldest(rt_shard *sh, rt_actor *a, uint32_t more_bytes) {
+    rt_msg *prev = NULL, **link = &a->head;
+    while (*link && over(a, more_bytes)) {
+        if (is_own(*link)) {
+            prev = *link;
+            link = &prev->next;
+            continue;
+        }
+        rt_msg *m = cut(sh, a, link, prev);
+        rt_count(&sh->n_dropped, 1);
+        a->dropped++;
+        rt_event(&sh->cx, EV_DROPPED, a->slot, m->tag, 0);
+        rt_msg_release(sh, m);
+    }
+}
+
+static void drop_expired(rt_shard *sh, rt_actor *a) {
+    if (a->scan_msec == sh->now_msec + 1) return; /* once per millisecond: a full mailbox is not searched for every message */
+    a->scan_msec = sh->now_msec + 1;
+    for (rt_msg *prev = NULL, **link = &a->head; *link;) {
+        if (expired(sh, *link)) {
+            drop_expired_one(sh, a, cut(sh, a, link, prev));
+        } else {
+            prev = *link;
+            link = &prev->next;
+        }
+    }
+}
+
+/* True if there is room now. */
+static bool make_room(rt_shard *sh, rt_actor *a, const rt_msg *m, uint32_t bytes) {
+    switch (a->cls->bound) {
+    case RT_BOUND_REFUSE: return false;
+    case RT_BOUND_DROP_OLDEST: drop_oldest(sh, a, bytes); return !over(a, bytes);
+    case RT_BOUND_DROP_EXPIRED: drop_expired(sh, a); return !over(a, bytes);
+    case RT_BOUND_MUTE: rt_mute_sender(sh, a, m->sender); return true;
+    }
+    return false;
+}
+
+void rt_mailbox_arrive(rt_shard *sh, rt_pid to, rt_msg *m, bool front) {
+    rt_actor *a = rt_actor_find(sh, to);
+    if (UNLIKELY(!a)) {
+        rt_event(&sh->cx, EV_NOPROC, to.slot, m->tag, 0);
+        rt_msg_release(sh, m);
+        return;
+    }
+    uint32_t bytes = a->cls->mailbox_bytes_max ? rt_msg_bytes(sh->node, m) : 0;
+    if (UNLIKELY(over(a, bytes)) && !is_own(m) && !make_room(sh, a, m, bytes))
+        refuse(sh, a, m);
+    else if (UNLIKELY(front))
+        prepend(sh, a, m);
+    else
+        rt_mailbox_append(sh, a, m);
+}
+
+/* --- taking out without handling ------------------------------------------------------------------------------------------------- */
+uint64_t rt_mailbox_clear(rt_shard *sh, rt_actor *a, bool all) {
+    uint64_t n = 0;
+    for (rt_msg *prev = NULL, **link = &a->head; *link;) {
+        if (!all && is_own(*link)) {
+            prev = *link;
+            link = &prev->next;
+            continue;
+        }
+        rt_msg_release(sh, cut(sh, a, link, prev));
+        a->dropped++;
+        n++;
+    }
+    return n;
+}
+
+bool rt_mailbox_remove_down(rt_shard *sh, rt_actor *a, uint64_t ref) {
+    for (rt_msg *prev = NULL, **link = &a->head; *link; prev = *link, link = &prev->next) {
+        if ((*link)->tag != RT_DOWN || rt_down_of(*link)->ref != ref) continue;
+        rt_msg_release(sh, cut(sh, a, link, prev));
+        a->dropped++;
+        return true;
+    }
+    return false;
+}

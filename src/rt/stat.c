@@ -1,0 +1,95 @@
+/* stat: what tools read. Per actor: on its shard, between two handlers (rt_node_call). Per node: sums of counters that each shard keeps as
+ * it goes, so that the cost does not grow with what is counted (system.md G13).
+ *
+ * Invariants: (1) nothing here changes an actor, except flush; (2) a sum over shards is taken while they run: sent and received of one
+ * message may fall on two sides of the reading, so differences are cut at zero. */
+#include "rt/stat.h"
+
+#include "rt/core.h"
+
+static void count_rels(const rt_actor *a, rt_actor_info *out, rt_pid *links, size_t max, size_t *n_links) {
+    for (const rt_rel *r = a->rels; r; r = r->next) {
+        switch ((rt_rel_kind)r->kind) {
+        case RT_REL_LINK:
+            out->links++;
+            if (*n_links < max) links[(*n_links)++] = r->other;
+            break;
+        case RT_REL_MONITORS: out->monitors++; break;
+        case RT_REL_WATCHED: out->monitored_by++; break;
+        case RT_REL_MUTES:
+        case RT_REL_MUTED: break;
+        }
+    }
+}
+
+static void fill(rt_shard *sh, rt_actor *a, rt_actor_info *out, rt_pid *links, size_t max, size_t *n_links) {
+    *out = (rt_actor_info){
+        .pid = rt_actor_pid(a),
+        .cls = a->cls->name,
+        .messages = {a->dequeued + a->queued, a->dequeued, a->queued, a->longest, a->bytes},
+        .signals = a->signals,
+        .handled = a->dequeued - a->dropped,
+        .reductions_usec = a->cost / sh->cycles_per_usec,
+        .timers = a->timers,
+        .state_bytes = sizeof *a + a->cls->state_size,
+        .trapping = a->flags & RT_A_TRAP,
+        .muted = a->mutes > 0,
+        .running = a->flags & (RT_A_RUNNING | RT_A_QUEUED),
+        .parent = {0, a->parent_slot, a->parent_gen},
+    };
+    if (a->flags & RT_A_NAMED) (void)rt_name_of(sh->node, out->pid, out->name, sizeof out->name); /* "" if it lost it meanwhile */
+    for (uint32_t i = a->ports; i; i = sh->ports[i - 1].next) out->ports++;
+    count_rels(a, out, links, max, n_links);
+}
+
+size_t rt_stat_actors(rt_ctx *cx, uint32_t *from, rt_actor_info *out, size_t max) {
+    size_t n = 0, none = 0;
+    for (; *from < cx->sh->n_slots && n < max; (*from)++) {
+        rt_actor *a = rt_actor_at(cx->sh, *from);
+        if (a && !(a->flags & RT_A_DEAD)) fill(cx->sh, a, &out[n++], NULL, 0, &none);
+    }
+    return n;
+}
+
+bool rt_stat_actor(rt_ctx *cx, rt_pid pid, rt_actor_info *out, rt_pid *links, size_t max_links, size_t *out_links) {
+    rt_actor *a = rt_actor_find(cx->sh, pid);
+    size_t n = 0;
+    if (!a) return false;
+    fill(cx->sh, a, out, links, max_links, &n);
+    if (out_links) *out_links = n;
+    return true;
+}
+
+static uint64_t difference(uint64_t a, uint64_t b) { return a > b ? a - b : 0; }
+
+void rt_stat_queues(rt_node *n, rt_queue_stat *out_messages, rt_queue_stat *out_signals) {
+    rt_queue_stat m = {0}, s = {0};
+    for (unsigned i = 0; i < n->n_shards; i++) {
+        rt_shard *sh = &n->shards[i];
+        m.dequeued += rt_counted(&sh->msg_dequeued); /* read first: what was taken out had been put in */
+        m.enqueued += rt_counted(&sh->msg_enqueued);
+        m.longest += rt_counted(&sh->msg_longest);
+        m.bytes += rt_counted(&sh->msg_bytes);
+        s.dequeued += rt_counted(&sh->sig_dequeued);
+        s.longest += rt_counted(&sh->sig_longest);
+    }
+    for (unsigned i = 0; i < n->n_shards; i++) s.enqueued += rt_counted(&n->shards[i].sig_enqueued);
+    m.queued = difference(m.enqueued, m.dequeued);
+    s.queued = difference(s.enqueued, s.dequeued);
+    *out_messages = m;
+    *out_signals = s;
+}
+
+err rt_stat_flush(rt_ctx *cx, rt_pid pid, uint64_t *out_count) {
+    rt_actor *a = rt_actor_find(cx->sh, pid);
+    if (!a) return ERR_NOPROC;
+    *out_count = rt_mailbox_clear(cx->sh, a, false); /* exits, downs and finished jobs stay: somebody counts on them */
+    rt_event(cx, EV_FLUSH, a->slot, *out_count, 0);
+    return ERR_OK;
+}
+
+uint32_t rt_stat_actor_count(rt_node *n) {
+    uint32_t sum = 0;
+    for (unsigned i = 0; i < n->n_shards; i++) sum += atomic_load_explicit(&n->shards[i].n_actors, memory_order_relaxed); /* statistics */
+    return sum;
+}

@@ -1,0 +1,164 @@
+/* watchdog: looks at the shards from outside, because a shard that is stuck cannot say so.
+ *
+ *     shard                         thread "watchdog", every quarter of stuck_report
+ *     steps++  idle  run_class  --> steps have not moved and it is not idle?
+ *                               <-- since stuck_report: its stack, by signal; event STUCK with one line
+ *                                   since stuck_limit:  panic: a restart is cheap, a zombie is not
+ *
+ * Invariants: (1) a stall is reported once, and within twice stuck_report: it is noticed at most a quarter late, and taking a stack takes
+ * at most 100 ms. (2) The watchdog takes no lock that a shard could hold while it is stuck, but the log's, which is held for a copy only.
+ * (3) When the watchdog itself was not run for long (a stopped process, a suspended machine), time that it did not see counts for nothing:
+ * a look adds at most two intervals to a stall. */
+#include "base/mem.h"
+#include "rt/core.h"
+
+#include <dlfcn.h>
+#include <inttypes.h>
+#include <stdio.h>
+
+#define LOOKS_PER_REPORT 4 /* looks within stuck_report */
+#define LOOK_MIN         USEC_PER_MSEC
+#define STACK_SHOWN      12 /* frames in the event's text; more does not fit in it anyway */
+
+typedef struct watched { /* a shard as it was at the last look */
+    uint64_t steps;
+    usec stuck; /* how long it has been seen not to move */
+    bool reported;
+} watched;
+
+typedef struct rt_watchdog rt_watchdog;
+struct rt_watchdog {
+    rt_node *node;
+    sys_thread *thread;
+    int poll;          /* to sleep in, and to be woken at the end */
+    _Atomic bool stop; /* relaxed: followed by a wake of the poller, which orders it */
+    rt_msacc msacc;
+    watched shard[];
+};
+
+/* Frames as "function+0x1f < caller+0x2 < ...", innermost first; addresses where there is no name. */
+static size_t format_stack(const sys_stack *st, char *out, size_t max) {
+    size_t len = 0;
+    for (int i = 0; i < st->n && i < STACK_SHOWN && len < max; i++) {
+        Dl_info d;
+        const char *sep = i ? " < " : "";
+        bool known = dladdr(st->frame[i], &d) != 0;
+        int n;
+        if (known && d.dli_sname) {
+            n = snprintf(out + len, max - len, "%s%s+0x%tx", sep, d.dli_sname, (char *)st->frame[i] - (char *)d.dli_saddr);
+        } else if (known) { /* a static function: addr2line takes the offset in its file */
+            const char *file = d.dli_fname ? strrchr(d.dli_fname, '/') : NULL;
+            n = snprintf(out + len, max - len, "%s%s+0x%tx", sep, file ? file + 1 : "?", (char *)st->frame[i] - (char *)d.dli_fbase);
+        } else {
+            n = snprintf(out + len, max - len, "%s%p", sep, st->frame[i]);
+        }
+        if (n < 0 || (size_t)n >= max - len) break;
+        len += (size_t)n;
+    }
+    return len;
+}
+
+typedef struct doing { /* what a shard was at, by its own snapshot fields */
+    const char *cls;
+    rt_pid pid;
+    const char *msg;
+} doing;
+
+static doing what_of(rt_watchdog *w, unsigned i) {
+    rt_shard *sh = &w->node->shards[i];
+    doing d;
+    d.cls = atomic_load_explicit(&sh->run_class, memory_order_relaxed);
+    d.pid =
+        (rt_pid){0, atomic_load_explicit(&sh->run_slot, memory_order_relaxed), atomic_load_explicit(&sh->run_gen, memory_order_relaxed)};
+    uint32_t tag = atomic_load_explicit(&sh->run_tag, memory_order_relaxed);
+    const rt_msg_desc *desc = tag ? rt_node_desc(w->node, (uint16_t)(tag & 0x7fffu)) : NULL;
+    d.msg = desc ? desc->name : "callback";
+    if (!d.cls) d.cls = "no actor";
+    return d;
+}
+
+static void report(rt_watchdog *w, unsigned i) {
+    doing d = what_of(w, i);
+    char text[RT_EVENT_TEXT + 1], pid[RT_PID_TEXT];
+    rt_pid_format(d.pid, pid);
+    int n = snprintf(text, sizeof text, "%s %s in %s: ", d.cls, rt_pid_ok(d.pid) ? pid : "-", d.msg);
+    size_t len = n > 0 && (size_t)n < sizeof text ? (size_t)n : 0;
+    sys_stack st = {.n = 0};
+    sys_thread *t = w->node->shards[i].thread;
+    if (t && w->node->s->thread_stack(w->node->s, t, &st))
+        len += format_stack(&st, text + len, sizeof text - len);
+    else
+        len += (size_t)snprintf(text + len, sizeof text - len, "no stack");
+    rt_event_ext(w->node, EV_STUCK, i, (uint64_t)w->shard[i].stuck, slice_of(text, len < sizeof text ? len : sizeof text - 1));
+}
+
+static void look(rt_watchdog *w, unsigned i, usec passed) {
+    rt_shard *sh = &w->node->shards[i];
+    watched *x = &w->shard[i];
+    uint64_t steps = atomic_load_explicit(&sh->steps, memory_order_relaxed);
+    if (steps != x->steps || atomic_load_explicit(&sh->idle, memory_order_relaxed)) {
+        *x = (watched){.steps = steps};
+        return;
+    }
+    x->stuck += passed;
+    const rt_node_cfg *c = &w->node->cfg;
+    if (!x->reported && x->stuck >= c->stuck_report) {
+        x->reported = true;
+        report(w, i);
+    }
+    if (c->stuck_limit > 0 && x->stuck >= c->stuck_limit) {
+        doing d = what_of(w, i);
+        panic("shard %u has been stuck for %" PRId64 " ms in %s of %s, slot %u: the node ends", i, x->stuck / USEC_PER_MSEC, d.msg, d.cls,
+              rt_slot_index(d.pid.slot));
+    }
+}
+
+static void watch(void *arg) {
+    rt_watchdog *w = arg;
+    sys *s = w->node->s;
+    usec nap = w->node->cfg.stuck_report / LOOKS_PER_REPORT;
+    if (nap < LOOK_MIN) nap = LOOK_MIN;
+    usec last = s->mono(s);
+    while (!atomic_load_explicit(&w->stop, memory_order_relaxed)) {
+        sys_ready none;
+        rt_msacc_set(s, &w->msacc, RT_MSACC_SLEEP);
+        (void)s->poll_wait(s, w->poll, nap, &none, 1); /* there is nothing in this poller: it ends by time or by a wake */
+        rt_msacc_set(s, &w->msacc, RT_MSACC_OTHER);
+        usec now = s->mono(s);
+        usec passed = usec_min(now - last, 2 * nap);
+        last = now;
+        for (unsigned i = 0; i < w->node->n_shards; i++) look(w, i, passed);
+    }
+}
+
+err rt_watchdog_start(rt_node *n) {
+    if (!n->s->thread_start || n->cfg.stuck_report <= 0) return ERR_OK;
+    int poll;
+    err e = n->s->poll_new(n->s, &poll);
+    if (e) return e;
+    rt_watchdog *w = mem_zalloc(sizeof *w + n->n_shards * sizeof w->shard[0]);
+    w->node = n;
+    w->poll = poll;
+    rt_msacc_join(n, &w->msacc, RT_MSACC_WATCHDOG, 0);
+    e = n->s->thread_start(n->s, "watchdog", watch, w, &w->thread);
+    if (e) {
+        rt_msacc_leave(n, &w->msacc);
+        n->s->poll_free(n->s, poll);
+        mem_free(w);
+        return e;
+    }
+    n->watchdog = w;
+    return ERR_OK;
+}
+
+void rt_watchdog_stop(rt_node *n) {
+    rt_watchdog *w = n->watchdog;
+    if (!w) return;
+    atomic_store_explicit(&w->stop, true, memory_order_relaxed);
+    n->s->poll_wake(n->s, w->poll);
+    n->s->thread_join(n->s, w->thread);
+    n->s->poll_free(n->s, w->poll);
+    rt_msacc_leave(n, &w->msacc);
+    n->watchdog = NULL;
+    mem_free(w);
+}

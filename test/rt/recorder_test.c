@@ -1,0 +1,201 @@
+/* The flight recorder: what is in the file when the process is gone. */
+#include "base/mem.h"
+#include "rt/node.h"
+#include "rt/recorder.h"
+#include "support/cmocka_unit.h"
+#include "support/tmpdir.h"
+
+#include <signal.h>
+#include <sys/wait.h>
+
+#define BYTES    (4096u + 2 * 100 * 64) /* two rings of 100 */
+#define KEPT_MAX 4096
+
+typedef struct fixture {
+    sys *s;
+    tmpdir dir;
+    const char *path;
+    size_t n; /* records read */
+    rt_record rec[KEPT_MAX];
+    unsigned ring[KEPT_MAX];
+} fixture;
+
+static int setup(void **state) {
+    fixture *f = mem_zalloc(sizeof *f);
+    if (sys_linux_new(&f->s)) return -1;
+    tmpdir_make(&f->dir);
+    static char path[128];
+    (void)snprintf(path, sizeof path, "%s", tmpdir_at(&f->dir, "flight"));
+    f->path = path;
+    *state = f;
+    return 0;
+}
+static int teardown(void **state) {
+    fixture *f = *state;
+    sys_linux_free(f->s);
+    tmpdir_remove(&f->dir);
+    mem_free(f);
+    return 0;
+}
+
+static void keep(void *arg, unsigned ring, const rt_record *r) {
+    fixture *f = arg;
+    assert_true(f->n < KEPT_MAX);
+    f->ring[f->n] = ring;
+    f->rec[f->n++] = *r;
+}
+static void write_some(rt_recorder *r, unsigned ring, unsigned n, int64_t from) {
+    for (unsigned i = 0; i < n; i++) {
+        rt_record x = {.wall_usec = from + i, .event = EV_ACCEPT, .arg = {i, ring, 7}};
+        rt_recorder_write(r, ring, &x);
+    }
+}
+static void make_file(fixture *f, unsigned n0, unsigned n1) {
+    rt_recorder *r;
+    assert_int_equal(rt_recorder_new(f->s, f->path, BYTES, 2, &r), ERR_OK);
+    write_some(r, 0, n0, 1000);
+    write_some(r, 1, n1, 1050);
+    rt_recorder_free(r);
+}
+static void change_byte(fixture *f, uint64_t at) {
+    int fd;
+    uint8_t b;
+    size_t n;
+    assert_int_equal(f->s->file_open(f->s, f->path, SYS_OPEN_WRITE, &fd), ERR_OK);
+    assert_int_equal(f->s->file_read(f->s, fd, &b, 1, at, &n), ERR_OK);
+    b ^= 0x55;
+    assert_int_equal(f->s->file_write(f->s, fd, slice_of(&b, 1), at), ERR_OK);
+    f->s->file_close(f->s, fd);
+}
+
+static void records_survive_kill_9(void **state) {
+    fixture *f = *state;
+    int pipe_[2];
+    assert_int_equal(pipe(pipe_), 0);
+    pid_t child = fork();
+    assert_true(child >= 0);
+    if (child == 0) {
+        rt_recorder *r;
+        if (rt_recorder_new(f->s, f->path, BYTES, 2, &r)) _exit(1);
+        write_some(r, 0, 250, 1000);
+        write_some(r, 1, 3, 5000);
+        if (write(pipe_[1], "x", 1) != 1) _exit(1);
+        for (;;) (void)pause();
+    }
+    char c;
+    assert_int_equal(read(pipe_[0], &c, 1), 1);
+    assert_int_equal(kill(child, SIGKILL), 0);
+    int status;
+    assert_int_equal(waitpid(child, &status, 0), child);
+    assert_true(WIFSIGNALED(status));
+    assert_int_equal(rt_recorder_read(f->s, f->path, keep, f), ERR_OK);
+    assert_int_equal(f->n, 103); /* the newest hundred of ring 0, and three */
+    assert_int_equal(f->rec[0].seq, 151);
+    assert_int_equal(f->rec[99].seq, 250);
+    assert_int_equal(f->rec[99].arg[0], 249);
+    assert_int_equal(f->ring[102], 1);
+    close(pipe_[0]);
+    close(pipe_[1]);
+}
+static void records_of_all_rings_come_in_order_of_time(void **state) {
+    fixture *f = *state;
+    make_file(f, 100, 100);
+    assert_int_equal(rt_recorder_read(f->s, f->path, keep, f), ERR_OK);
+    assert_int_equal(f->n, 200);
+    for (size_t i = 1; i < f->n; i++) assert_true(f->rec[i].wall_usec >= f->rec[i - 1].wall_usec);
+    assert_int_equal(f->ring[0], 0);
+    assert_int_equal(f->ring[199], 1);
+}
+static void a_torn_record_is_skipped_and_the_rest_is_read(void **state) {
+    fixture *f = *state;
+    make_file(f, 10, 0);
+    for (unsigned byte = 0; byte < 64; byte++) {
+        uint64_t at = 4096 + 3 * 64 + byte;
+        change_byte(f, at);
+        f->n = 0;
+        assert_int_equal(rt_recorder_read(f->s, f->path, keep, f), ERR_OK);
+        assert_int_equal(f->n, 9);
+        change_byte(f, at);
+    }
+    f->n = 0;
+    assert_int_equal(rt_recorder_read(f->s, f->path, keep, f), ERR_OK);
+    assert_int_equal(f->n, 10);
+}
+static void a_file_of_another_kind_or_version_is_refused(void **state) {
+    fixture *f = *state;
+    make_file(f, 1, 1);
+    change_byte(f, 0);
+    assert_int_equal(rt_recorder_read(f->s, f->path, keep, f), ERR_CORRUPT);
+    change_byte(f, 0);
+    change_byte(f, 8);
+    assert_int_equal(rt_recorder_read(f->s, f->path, keep, f), ERR_VERSION);
+    change_byte(f, 8);
+    change_byte(f, 13); /* more rings than the file can hold */
+    assert_int_equal(rt_recorder_read(f->s, f->path, keep, f), ERR_CORRUPT);
+    change_byte(f, 13);
+    assert_int_equal(truncate(f->path, 5000), 0);
+    assert_int_equal(rt_recorder_read(f->s, f->path, keep, f), ERR_CORRUPT);
+    assert_int_equal(truncate(f->path, 0), 0);
+    assert_int_equal(rt_recorder_read(f->s, f->path, keep, f), ERR_CORRUPT);
+    assert_int_equal(rt_recorder_read(f->s, tmpdir_at(&f->dir, "none"), keep, f), ERR_NOT_FOUND);
+    assert_int_equal(f->n, 0);
+}
+static void the_file_of_the_run_before_is_kept_beside(void **state) {
+    fixture *f = *state;
+    make_file(f, 5, 0);
+    make_file(f, 7, 0);
+    assert_int_equal(rt_recorder_read(f->s, f->path, keep, f), ERR_OK);
+    assert_int_equal(f->n, 7);
+    f->n = 0;
+    assert_int_equal(rt_recorder_read(f->s, tmpdir_at(&f->dir, "flight.1"), keep, f), ERR_OK);
+    assert_int_equal(f->n, 5);
+}
+static void sizes_that_make_no_sense_are_refused(void **state) {
+    fixture *f = *state;
+    rt_recorder *r;
+    assert_int_equal(rt_recorder_new(f->s, f->path, 100, 1, &r), ERR_INVALID);
+    assert_int_equal(rt_recorder_new(f->s, f->path, BYTES, 0, &r), ERR_INVALID);
+    assert_int_equal(rt_recorder_new(f->s, f->path, SIZE_MAX, 1, &r), ERR_INVALID);
+}
+
+static void emit(rt_ctx *cx, void *arg) {
+    (void)arg;
+    rt_event(cx, EV_SEND, 1, 2, 3);
+    rt_event(cx, EV_CLOSE, 42, 0, 0);
+    rt_event_text(cx, EV_BIND, 42, 0, SLICE("romeo@localhost"));
+}
+static void a_nodes_events_are_recorded_but_the_most_frequent(void **state) {
+    fixture *f = *state;
+    rt_node_cfg cfg;
+    rt_node *n;
+    rt_node_cfg_default(&cfg);
+    cfg.recorder_path = f->path;
+    cfg.recorder_bytes = BYTES;
+    assert_int_equal(rt_node_new(&cfg, f->s, NULL, &n), ERR_OK);
+    rt_node_boot(n, 0, emit, NULL);
+    rt_event_ext(n, EV_CONFIG_RELOAD, 0, 0, SLICE("x"));
+    rt_node_free(n);
+    assert_int_equal(rt_recorder_read(f->s, f->path, keep, f), ERR_OK);
+    assert_int_equal(f->n, 3);
+    assert_int_equal(f->rec[0].event, EV_CLOSE);
+    assert_int_equal(f->rec[0].arg[0], 42);
+    assert_int_equal(f->rec[1].event, EV_BIND);
+    assert_int_equal(f->rec[1].arg[2], 15);
+    assert_memory_equal(f->rec[1].text, "romeo@lo", 8);
+    assert_int_equal(f->rec[2].event, EV_CONFIG_RELOAD);
+    assert_int_equal(f->ring[2], 1);
+}
+
+#define T(fn) cmocka_unit_test_setup_teardown(fn, setup, teardown)
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        T(records_survive_kill_9),
+        T(records_of_all_rings_come_in_order_of_time),
+        T(a_torn_record_is_skipped_and_the_rest_is_read),
+        T(a_file_of_another_kind_or_version_is_refused),
+        T(the_file_of_the_run_before_is_kept_beside),
+        T(sizes_that_make_no_sense_are_refused),
+        T(a_nodes_events_are_recorded_but_the_most_frequent),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

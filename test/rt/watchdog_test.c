@@ -1,0 +1,146 @@
+/* The watchdog, with a shard that is really stuck. */
+#include "base/mem.h"
+#include "rt/ctl.h"
+#include "rt/event.h"
+#include "rt/node.h"
+#include "support/cmocka_unit.h"
+
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#define REPORT (40 * USEC_PER_MSEC)
+
+typedef struct stuck {
+    sys *s;
+    _Atomic bool in, out;
+    _Atomic unsigned reports;
+    char line[1024]; /* written before reports grows (release), read after (acquire) */
+} stuck;
+
+/* Not static: dladdr names only what is exported. */
+err watchdog_test_endless(rt_ctx *cx, void *st, rt_msg **m);
+static stuck *the_stuck(rt_ctx *cx) { return rt_node_env(rt_ctx_node(cx)); }
+err watchdog_test_endless(rt_ctx *cx, void *st, rt_msg **m) {
+    (void)st, (void)m;
+    stuck *k = the_stuck(cx);
+    atomic_store(&k->in, true);
+    while (!atomic_load(&k->out)) (void)k->s->mono(k->s);
+    return ERR_OK;
+}
+static const rt_class endless_class = {.name = "endless", .state_size = 8, .handle = watchdog_test_endless};
+
+static void boot(rt_ctx *cx, void *arg) {
+    (void)arg;
+    rt_pid pid;
+    rt_msg *m = rt_msg_new(cx, RT_DOWN, sizeof(rt_down));
+    if (rt_spawn(cx, &endless_class, NULL, 0, &pid, NULL)) abort();
+    rt_send(cx, pid, &m);
+}
+static void on_line(void *arg, const char *line) {
+    stuck *k = arg;
+    if (!strstr(line, " error stuck ")) return;
+    if (atomic_load(&k->reports) == 0) (void)snprintf(k->line, sizeof k->line, "%s", line);
+    atomic_fetch_add(&k->reports, 1);
+}
+static rt_node *start(stuck *k, usec limit) {
+    rt_node_cfg cfg;
+    rt_node *n;
+    rt_node_cfg_default(&cfg);
+    cfg.shards = 1;
+    cfg.stuck_report = REPORT;
+    cfg.stuck_limit = limit;
+    if (rt_node_new(&cfg, k->s, NULL, &n)) abort();
+    rt_node_set_env(n, k);
+    rt_log_sink(n, on_line, k);
+    rt_node_add_verbs(n, rt_verbs, rt_verbs_count);
+    rt_node_boot(n, 0, boot, NULL);
+    if (rt_node_start(n)) abort();
+    while (!atomic_load(&k->in)) {
+    }
+    return n;
+}
+
+static void a_stuck_shard_is_reported_once_with_its_stack_and_others_still_answer(void **state) {
+    (void)state;
+    stuck k = {.in = false};
+    assert_int_equal(sys_linux_new(&k.s), ERR_OK);
+    rt_node *n = start(&k, 0);
+    usec t0 = k.s->mono(k.s);
+    while (atomic_load(&k.reports) == 0 && k.s->mono(k.s) - t0 < 5 * USEC_PER_SEC) {
+    }
+    assert_int_equal(atomic_load(&k.reports), 1);
+    if (!strstr(k.line, "endless <0.0.")) fail_msg("no actor in: %s", k.line);
+    if (!strstr(k.line, "rt_down: ")) fail_msg("no message in: %s", k.line);
+    if (!strstr(k.line, "watchdog_test_endless+0x")) fail_msg("no stack in: %s", k.line);
+    /* What needs no shard is answered meanwhile. */
+    buf q, reply;
+    buf_init(&q, 100);
+    buf_init(&reply, 1 << 16);
+    buf_add_lslice(&q, SLICE("queues"));
+    buf_add_lslice(&q, SLICE("show"));
+    buf_add_lslice(&q, SLICE(""));
+    rt_ctl_run(n, 0, buf_slice(&q), &reply);
+    assert_true(slice_starts(buf_slice(&reply), SLICE("{\"ok\":true")));
+    buf_fini(&q);
+    buf_fini(&reply);
+    usec t1 = k.s->mono(k.s);
+    while (k.s->mono(k.s) - t1 < 3 * REPORT) {
+    } /* a second report would come in this time */
+    assert_int_equal(rt_event_count(n, EV_STUCK), 1);
+    atomic_store(&k.out, true);
+    rt_node_free(n);
+    sys_linux_free(k.s);
+}
+
+static void a_shard_that_works_or_sleeps_is_not_stuck(void **state) {
+    (void)state;
+    stuck k = {.out = true};
+    assert_int_equal(sys_linux_new(&k.s), ERR_OK);
+    rt_node *n = start(&k, 2 * REPORT); /* its only message is handled at once, then it sleeps past the limit */
+    usec t0 = k.s->mono(k.s);
+    while (k.s->mono(k.s) - t0 < 4 * REPORT) {
+    }
+    assert_int_equal(rt_event_count(n, EV_STUCK), 0);
+    rt_node_free(n);
+    sys_linux_free(k.s);
+}
+
+static void past_the_hard_limit_the_node_ends_with_a_clear_line(void **state) {
+    (void)state;
+    int fd[2], status;
+    assert_int_equal(pipe(fd), 0);
+    pid_t child = fork();
+    assert_true(child >= 0);
+    if (child == 0) {
+        (void)dup2(fd[1], STDERR_FILENO);
+        (void)signal(SIGABRT, SIG_DFL);
+        static stuck k;
+        if (sys_linux_new(&k.s)) _exit(1);
+        (void)start(&k, 2 * REPORT);
+        (void)alarm(10);
+        for (;;) (void)pause();
+    }
+    close(fd[1]);
+    char text[4096];
+    size_t n = 0;
+    for (ssize_t k; n < sizeof text - 1 && (k = read(fd[0], text + n, sizeof text - 1 - n)) > 0;) n += (size_t)k;
+    text[n] = 0;
+    close(fd[0]);
+    assert_int_equal(waitpid(child, &status, 0), child);
+    assert_true(WIFSIGNALED(status) && WTERMSIG(status) == SIGABRT);
+    if (!strstr(text, "shard 0 has been stuck for ")) fail_msg("no clear line in: %s", text);
+    if (!strstr(text, "in rt_down of endless")) fail_msg("no actor in: %s", text);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(past_the_hard_limit_the_node_ends_with_a_clear_line),
+        cmocka_unit_test(a_stuck_shard_is_reported_once_with_its_stack_and_others_still_answer),
+        cmocka_unit_test(a_shard_that_works_or_sleeps_is_not_stuck),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
