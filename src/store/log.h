@@ -4,9 +4,10 @@
  * from disk-pool jobs, one writer at a time; readers may run beside it.
  *
  *   DIR/000000000001.seg ...   header page {magic, format, segment number, epoch, created, crc}, then records
- *   record: u32 crc32c of what follows | u32 length | u8 type | u8 flags | u16 reserved | u64 id | body, padded to 8 bytes
+ *   record: u32 crc32c of what follows | u32 length | u8 type | u8 flags | u16 check of these and id | u64 id | body, padded to 8 bytes
  *     PUT   wall, dedup hash, user, packed env
  *     DEL   id and loc of the PUT
+ *     MARK  starts a batch: all before it was synced; length of the batch
  *     TAIL  closes a segment: number of records and their checksum
  *
  * Invariants: (1) bytes before the committed offset never change. (2) A record is valid only if its crc fits and its segment's epoch is in
@@ -43,10 +44,11 @@ size_t store_log_batch_bytes(const store_log *l);
 /* One committed record, verified. env lives in buf. */
 NODISCARD err store_log_read(store_log *l, uint64_t id, uint64_t loc, buf *out_env, int64_t *out_wall);
 
-/* Compaction: is the oldest segment worth it? Copies its live records into the open batch and commits them; moved(arg, user, id, new loc) for
- * each. The segment stays readable until store_log_drop. */
+/* Compaction: is the oldest segment worth it? Copies its live records into the open batch and commits them; moved(arg, user, id, new loc)
+ * for each. The segment stays readable until store_log_drop. */
 bool store_log_wants_compact(const store_log *l, usec wall_now);
-NODISCARD err store_log_compact(store_log *l, void (*moved)(void *arg, slice user, uint64_t id, uint64_t loc), void *arg, uint64_t *out_segment);
+NODISCARD err store_log_compact(store_log *l, void (*moved)(void *arg, slice user, uint64_t id, uint64_t loc), void *arg,
+                                uint64_t *out_segment);
 NODISCARD err store_log_drop(store_log *l, uint64_t segment);
 NODISCARD err store_log_backup(store_log *l, const char *dir);
 void store_log_status(const store_log *l, store_status *out);

@@ -21,12 +21,12 @@ enum {
 extern const rt_msg_desc store_msgs[];
 extern const size_t store_msgs_count;
 
-#define STORE_LOG_NAME "store.log"
-#define STORE_KEYED_NAME "store.keyed"
-#define STORE_PARTITIONS_MAX 1024u
-#define STORE_ID_EPOCH_SHIFT 44
+#define STORE_LOG_NAME           "store.log"
+#define STORE_KEYED_NAME         "store.keyed"
+#define STORE_PARTITIONS_MAX     1024u
+#define STORE_ID_EPOCH_SHIFT     44
 #define STORE_ID_PARTITION_SHIFT 34
-#define STORE_ID_COUNTER_MAX ((UINT64_C(1) << 34) - 1)
+#define STORE_ID_COUNTER_MAX     ((UINT64_C(1) << 34) - 1)
 
 /* Which partition an account belongs to: SipHash of the bare JID with a documented constant key, modulo partitions; the same on every
  * node and after every restart. */
@@ -35,23 +35,23 @@ unsigned store_partition(slice user, unsigned partitions);
 /* --- the log's index of a partition */
 typedef struct store_entry {
     uint64_t id, loc;
-    int64_t wall;      /* usec since 1970 */
-    uint32_t bytes;    /* of the record, for quotas */
-    uint32_t user;     /* index into users */
+    int64_t wall;   /* usec since 1970 */
+    uint32_t bytes; /* of the record, for quotas */
+    uint32_t user;  /* index into users */
 } store_entry;
 typedef struct store_recent {
-    uint64_t h0, h1;   /* as in STORE_PUT */
+    uint64_t h0, h1; /* as in STORE_PUT */
     int64_t wall;
 } store_recent;
 typedef struct store_index { /* owned by who takes the box out of STORE_INDEX; freed with box.free */
     rt_box box;
-    slice *users;          /* bare JIDs that have messages, sorted */
+    slice *users; /* bare JIDs that have messages, sorted */
     size_t n_users;
-    store_entry *entries;  /* sorted by user, then id */
+    store_entry *entries; /* sorted by user, then id */
     size_t n_entries;
-    store_recent *recent;  /* accepted within STORE_DEDUP_WINDOW before the start, delivered or not */
+    store_recent *recent; /* accepted within STORE_DEDUP_WINDOW before the start, delivered or not */
     size_t n_recent;
-    uint64_t lost;         /* records of this partition known to be lost to damage; their account cannot be named */
+    uint64_t lost; /* records of this partition known to be lost to damage; their account cannot be named */
 } store_index;
 #define STORE_DEDUP_WINDOW (600 * USEC_PER_SEC)
 
@@ -66,16 +66,16 @@ typedef struct store_keys { /* SCRAM verifiers: never a password (promises.md) *
 } store_keys;
 typedef enum store_sub { STORE_SUB_NONE, STORE_SUB_TO, STORE_SUB_FROM, STORE_SUB_BOTH } store_sub;
 typedef struct store_item { /* of a roster; RFC 6121 section 2 */
-    slice jid;       /* canonical bare (or what the client put, canonical) */
-    slice name;      /* p NULL when absent */
-    slice groups;    /* lslice for each; empty when none */
-    slice request;   /* packed env of a subscribe that waits for approval; empty when none */
-    uint64_t ver;    /* roster version at its last change */
-    uint8_t sub;     /* store_sub */
-    bool ask;        /* pending out */
-    bool approved;   /* pre-approved (RFC 6121 3.4) */
-    bool in_roster;  /* false: only a pending request in, not shown to the user (RFC 6121 A) */
-    bool gone;       /* a tombstone: removed at ver, kept for versioning */
+    slice jid;              /* canonical bare (or what the client put, canonical) */
+    slice name;             /* p NULL when absent */
+    slice groups;           /* lslice for each; empty when none */
+    slice request;          /* packed env of a subscribe that waits for approval; empty when none */
+    uint64_t ver;           /* roster version at its last change */
+    uint8_t sub;            /* store_sub */
+    bool ask;               /* pending out */
+    bool approved;          /* pre-approved (RFC 6121 3.4) */
+    bool in_roster;         /* false: only a pending request in, not shown to the user (RFC 6121 A) */
+    bool gone;              /* a tombstone: removed at ver, kept for versioning */
 } store_item;
 typedef struct store_user {
     rt_box box;
@@ -84,7 +84,7 @@ typedef struct store_user {
     uint64_t roster_ver;
     store_item *items;
     size_t n_items;
-    slice *blocks;   /* canonical JIDs */
+    slice *blocks; /* canonical JIDs */
     size_t n_blocks;
     int64_t created; /* wall */
 } store_user;
@@ -94,8 +94,9 @@ typedef struct store_ops store_ops;
 store_ops *store_ops_new(void);
 rt_box *store_ops_box(store_ops *o);
 store_ops *store_ops_of(rt_box *b);
-void store_ops_user_add(store_ops *o, slice user, const store_keys *sha1, const store_keys *sha256, int64_t created); /* EXISTS if present */
-void store_ops_user_set_keys(store_ops *o, slice user, const store_keys *sha1, const store_keys *sha256);             /* NOT_FOUND */
+void store_ops_user_add(store_ops *o, slice user, const store_keys *sha1, const store_keys *sha256,
+                        int64_t created);                                                                 /* EXISTS if present */
+void store_ops_user_set_keys(store_ops *o, slice user, const store_keys *sha1, const store_keys *sha256); /* NOT_FOUND */
 void store_ops_user_del(store_ops *o, slice user);                           /* roster and blocklist too; NOT_FOUND */
 void store_ops_roster_put(store_ops *o, slice user, const store_item *item); /* and the account's roster_ver becomes item->ver */
 void store_ops_roster_purge(store_ops *o, slice user, slice jid);            /* a row and its tombstone; no version change */
@@ -104,23 +105,24 @@ void store_ops_block_del(store_ops *o, slice user, slice jid);
 
 /* --- making the actors: classes and their arguments, which must outlive the node */
 typedef struct store_log_cfg {
-    const char *dir;             /* made if missing */
+    const char *dir; /* made if missing */
     uint32_t partitions;
-    uint64_t segment_bytes;      /* 64 MiB; a segment is closed past this */
-    uint64_t batch_bytes_max;    /* 4 MiB: one commit writes at most this */
-    bool compact;                /* on */
+    uint64_t segment_bytes;   /* 64 MiB; a segment is closed past this */
+    uint64_t batch_bytes_max; /* 4 MiB: one commit writes at most this */
+    bool compact;             /* on */
 } store_log_cfg;
 void store_log_cfg_default(store_log_cfg *c);
-extern const rt_class store_log_class;     /* arg: const store_log_cfg *. Opens and recovers through the disk pool; serves when ready */
+extern const rt_class store_log_class; /* arg: const store_log_cfg *. Opens and recovers through the disk pool; serves when ready */
 typedef struct store_keyed_cfg {
-    const char *path;            /* of the SQLite database; made if missing */
+    const char *path; /* of the SQLite database; made if missing */
 } store_keyed_cfg;
-extern const rt_class store_keyed_class;   /* arg: const store_keyed_cfg * */
+extern const rt_class store_keyed_class; /* arg: const store_keyed_cfg * */
 
 /* Takes the lock of a data directory, made if missing: ERR_BUSY when another process has it. *out_fd keeps it until closed. A format
  * version file is written, or checked (ERR_VERSION). */
 NODISCARD err store_dir_lock(sys *s, const char *dir, int *out_fd, char why[256]);
-/* Opens both engines here and now and reports what is wrong in a sentence, without serving: for start-up errors (NOSPC, PERM, CORRUPT, VERSION). */
+/* Opens both engines here and now and reports what is wrong in a sentence, without serving: for start-up errors (NOSPC, PERM, CORRUPT,
+ * VERSION). */
 NODISCARD err store_check(sys *s, const char *dir, char why[256]);
 
 #endif

@@ -1,0 +1,28 @@
+#ifndef STORE_KEYED_SQL_H
+#define STORE_KEYED_SQL_H
+/* keyed_sql: accounts, rosters and blocklists in SQLite; synchronous, for one caller at a time (the keyed actor's pool job). Private to
+ * store. */
+#include "store/ops.h"
+#include "store/vfs.h"
+
+typedef struct store_sql store_sql;
+/* Opens or creates. damage(arg, text) is called for each part that is found damaged; the rest is served. CORRUPT: nothing of it can be
+ * used; VERSION: the schema is newer. why: a sentence. damage NULL: only opened; its pages are not looked through. */
+NODISCARD err store_sql_open(sys *s, const char *path, void (*damage)(void *arg, const char *text), void *arg, store_sql **out,
+                             char why[256]);
+void store_sql_close(store_sql *q);
+bool store_sql_failed(const store_sql *q);     /* a sync or write failed: the node must end */
+const char *store_sql_why(const store_sql *q); /* about the last error */
+
+/* A transaction for many requests. Commit OK: durable. After a commit or a statement failed with NOSPC, IO or CORRUPT: roll back. */
+NODISCARD err store_sql_begin(store_sql *q);
+NODISCARD err store_sql_commit(store_sql *q);
+void store_sql_rollback(store_sql *q);
+/* All of o or nothing of it: EXISTS, NOT_FOUND. */
+NODISCARD err store_sql_apply(store_sql *q, const store_ops *o);
+NODISCARD err store_sql_load(store_sql *q, slice user, store_user **out);
+NODISCARD err store_sql_list(store_sql *q, slice after, uint32_t max, buf *out);
+NODISCARD err store_sql_checkpoint(store_sql *q);              /* moves the WAL into the database and empties it */
+NODISCARD err store_sql_backup(store_sql *q, const char *dir); /* DIR/accounts.db, on stable storage */
+#define STORE_SQL_LIST_MAX 10000u
+#endif

@@ -1,0 +1,169 @@
+#ifndef STORE_LOG_INT_H
+#define STORE_LOG_INT_H
+/* log_int: the log engine's own structures and the calls between its files; private to src/store/log*.c and their tests.
+ *
+ *   log_rec.c      a record: its bytes, its checksums; the scanner that finds records in a segment, whole or damaged
+ *   log_seg.c      a segment file: header, creation, sealing, which of its records are dead
+ *   log_recover.c  opening: what is there, what was cut, what is damaged
+ *   log_index.c    the index of a partition, from recovery or from a new scan
+ *   log.c          append, commit, read, status
+ *   log_compact.c  copying the oldest segment's live records, dropping it, backup */
+#include "base/buf.h"
+#include "base/hash.h"
+#include "base/lock.h"
+#include "rt/sys.h"
+#include "store/log.h"
+
+#define LOG_FORMAT          1u
+#define LOG_PAGE            4096u               /* header of a segment; two copies, each in half of it */
+#define LOG_REC             20u                 /* bytes of a record before its body */
+#define LOG_PAD             0x5au               /* ends every record: never zero, so that a torn sector shows as zeros (log_recover.c) */
+#define LOG_RECORD_MAX      (16u << 20)         /* of one record, with header and padding */
+#define LOG_CHUNK_MAX       (UINT64_C(1) << 20) /* space is allocated ahead in steps of at most this: store_log.chunk */
+#define LOG_CHUNK_MIN       (4 * LOG_PAGE)
+#define LOG_SEGMENT_END_MAX (UINT64_C(3) << 30) /* offsets have 32 bits in a loc */
+#define LOG_EPOCH_MAX       ((UINT64_C(1) << 20) - 1)
+#define LOG_PATH_MAX        1024u
+#define LOG_REPORTS_MAX     1000u /* losses that are named one by one at an open; the rest is counted */
+
+typedef enum log_type { LOG_PUT = 1, LOG_DEL, LOG_MARK, LOG_TAIL } log_type;
+#define LOG_MOVED     1u  /* flag of a PUT: a copy; the body starts with the loc that it replaces */
+#define LOG_PUT_FIXED 26u /* wall, two hashes, length of user */
+
+static inline uint64_t log_loc(uint64_t segment, uint64_t off) { return segment << 32 | off; }
+static inline uint64_t log_loc_segment(uint64_t loc) { return loc >> 32; }
+static inline uint64_t log_loc_off(uint64_t loc) { return loc & UINT32_MAX; }
+
+/* --- log_rec.c */
+typedef struct log_put { /* the body of a PUT, taken apart */
+    uint64_t moved_from; /* 0: an original */
+    int64_t wall;
+    uint64_t h0, h1;
+    slice user, env;
+} log_put;
+size_t store_log_rec_total(size_t body_len);
+/* p: room for the record at offset off of its segment, the body already at p + LOG_REC. Fills in the rest. */
+void store_log_rec_seal(uint8_t *p, uint32_t seed, uint64_t off, log_type type, uint8_t flags, uint64_t id, size_t body_len);
+NODISCARD bool store_log_rec_put(uint8_t flags, slice body, log_put *out);
+
+typedef struct log_found { /* what the scanner met */
+    bool bad;              /* not a record: damage from off to end */
+    bool named;            /* bad: type and id are known, because the header's own check fits */
+    uint8_t type, flags;
+    uint32_t crc;
+    uint64_t off, end, id;
+    slice body; /* valid until the next call */
+} log_found;
+typedef struct log_scan {
+    sys *s;
+    int fd;
+    uint32_t seed;
+    uint64_t at, limit; /* where it goes on; where the bytes end */
+    uint8_t *win;       /* bytes [win_off, win_off + win_len) of the file */
+    size_t win_cap, win_len;
+    uint64_t win_off;
+} log_scan;
+void store_log_scan_init(log_scan *c, sys *s, int fd, uint32_t seed, uint64_t limit);
+void store_log_scan_fini(log_scan *c);
+/* False at the end: only zeros follow, or nothing. Unreadable pages count as damage. */
+NODISCARD bool store_log_scan_next(log_scan *c, log_found *out);
+/* Verifies one whole record at the front of p (len bytes are there). */
+NODISCARD bool store_log_rec_check(const uint8_t *p, size_t len, uint32_t seed, uint64_t off, log_found *out);
+
+/* --- log_seg.c */
+typedef struct log_seg {
+    uint64_t number, epoch;
+    uint32_t seed; /* from number, epoch and a random nonce: what every checksum starts with */
+    int fd;
+    uint64_t end;     /* committed bytes; with TAIL once sealed */
+    uint64_t size;    /* allocated bytes */
+    uint64_t records; /* PUT, DEL and MARK */
+    uint64_t crc_sum; /* of their checksums */
+    uint64_t puts, put_bytes, dead_puts;
+    int64_t newest_wall; /* of its PUTs */
+    bool sealed;
+    uint64_t *dead; /* a bit for each 8 bytes: the PUT that starts there is gone or moved */
+    size_t dead_words;
+    uint32_t pins; /* readers at work; under mu */
+    bool dropped;  /* closed and freed when the last reader leaves */
+} log_seg;
+typedef struct log_move {
+    uint64_t from, to; /* locs */
+} log_move;
+typedef struct log_collect log_collect; /* log_index.c */
+typedef void log_damage_fn(void *arg, uint64_t segment, uint64_t offset, const char *text);
+
+struct store_log {
+    sys *s;
+    store_log_cfg cfg;
+    char *dir;   /* owned */
+    int lock_fd; /* DIR/lock: one engine at a time, also when an actor is started again while its last job still runs */
+    log_damage_fn *damage;
+    void *damage_arg;
+    uint64_t reports; /* losses named at this open */
+    lock_set locks;
+    lock mu;        /* guards the table of segments, pins, and what a reader or backup takes from a segment, against the writer */
+    log_seg **segs; /* by number; the last one is written */
+    size_t n_segs, cap_segs;
+    uint64_t next_number;
+    uint64_t epoch;
+    uint64_t chunk;     /* bytes by which a segment is allocated ahead */
+    uint64_t reserve;   /* of it, what puts leave for deletions, so that a full disk can empty itself */
+    buf batch;          /* the open batch, as it will lie in the segment from its end on */
+    bool batch_puts;    /* it has a PUT that is not a copy: the reserve is not for it */
+    uint64_t batch_seq; /* number of the open batch */
+    bool failed;        /* a write or sync failed: nothing more is written */
+    uint64_t live;      /* PUTs neither deleted nor lost */
+    uint64_t damaged;   /* records lost since the open */
+    uint64_t *lost;     /* per partition of cfg */
+    hash_key key;       /* drawn at open: for tables of names */
+    log_collect *found; /* what recovery found, until every partition has its index or a record moves */
+    log_seg *moving;    /* being compacted; NULL */
+    uint64_t move_at;   /* how far */
+    log_move *moves;    /* by from */
+    size_t n_moves, cap_moves;
+    bool move_done; /* all copied: waits for store_log_drop */
+};
+
+/* path of a segment; false if too long */
+NODISCARD bool store_log_seg_path(const store_log *l, uint64_t number, const char *suffix, char out[LOG_PATH_MAX]);
+/* Opens and reads the header: CORRUPT when neither copy is whole, VERSION. *out_flaw: one copy is damaged. */
+NODISCARD err store_log_seg_open(store_log *l, uint64_t number, log_seg **out, bool *out_flaw);
+NODISCARD err store_log_seg_create(store_log *l, uint64_t number, uint64_t epoch, log_seg **out); /* durable, and its name */
+NODISCARD err store_log_seg_allocate(store_log *l, log_seg *g, uint64_t upto);                    /* NOSPC changes nothing */
+/* Writes [from, to) again as it is read, and syncs. After a sync that failed, what is read may be in the cache only, and the next sync says
+ * OK without it; now it is an honest one. */
+NODISCARD err store_log_seg_rewrite(store_log *l, const log_seg *g, uint64_t from, uint64_t to);
+NODISCARD err store_log_seg_seal(store_log *l, log_seg *g);
+/* A TAIL for a segment that ends at end, as bytes. */
+void store_log_seg_tail(const log_seg *g, uint64_t end, buf *out);
+void store_log_seg_free(store_log *l, log_seg *g); /* closes it */
+log_seg *store_log_seg_find(const store_log *l, uint64_t number);
+void store_log_seg_add(store_log *l, log_seg *g);
+void store_log_seg_kill(log_seg *g, uint64_t off); /* the PUT at off is dead; idempotent */
+bool store_log_seg_is_dead(const log_seg *g, uint64_t off);
+void store_log_kill(store_log *l, uint64_t loc); /* same, by loc; a segment that is gone is fine */
+uint64_t store_log_seg_live_bytes(const log_seg *g);
+
+/* --- log_index.c */
+log_collect *store_log_collect_new(store_log *l, int only); /* only: one partition; -1: all of cfg.partitions */
+void store_log_collect_free(log_collect *c);
+void store_log_collect_put(log_collect *c, uint64_t id, uint64_t loc, uint32_t bytes, const log_put *p);
+
+/* --- log.c, log_compact.c: for the actor */
+size_t store_log_put_bytes(size_t user_len, size_t env_len); /* what a put adds to a batch; a batch itself: LOG_MARK_BYTES */
+#define LOG_STEP_BYTES (1u << 20)                            /* copied by compaction between two batches */
+#define LOG_MARK_BYTES 32u
+#define LOG_DEL_BYTES  32u
+log_seg *store_log_active(const store_log *l);
+NODISCARD err store_log_append(store_log *l, log_type t, uint8_t flags, uint64_t id, const slice *part, size_t n_parts, uint64_t *out_loc);
+NODISCARD err store_log_probe(store_log *l); /* is there space for a put again? */
+NODISCARD err store_log_mark(store_log *l);  /* idle: says on disk, without a sync, that the last batch was whole */
+/* A step of compaction: copies and commits up to max_bytes of records. The batch must be empty (ERR_BUG). *out_done: the segment is copied.
+ * NOSPC: try later. */
+NODISCARD err store_log_compact_step(store_log *l, size_t max_bytes, void (*moved)(void *arg, slice user, uint64_t id, uint64_t loc),
+                                     void *arg, bool *out_done);
+log_seg *store_log_pin(store_log *l, uint64_t number, uint64_t *out_end);
+void store_log_unpin(store_log *l, log_seg *g);
+
+#endif

@@ -1,0 +1,549 @@
+/* actors_test: the store as services see it: messages in, messages out, on a node that is stepped over the simulated disk. */
+#include "base/cursor.h"
+#include "base/mem.h"
+#include "rt/event.h"
+#include "store/log_int.h"
+#include "support/memsys.h"
+
+#include <stdio.h>
+/* clang-format off */
+#include <stdarg.h>
+#include <stddef.h>
+#include <setjmp.h>
+#include <stdint.h>
+#include <cmocka.h>
+/* clang-format on */
+
+#define PARTS 2
+#define PEERS 3
+enum { T_SEND = RT_TAG_TEST };
+#define T_SEND_FIELDS(F) F(PID, to, "where") F(U64, what, "the message, owned by the test until it is sent")
+RT_MSG_DECLARE(T_SEND, t_send, "send this as yours")
+RT_MSG_FIELDS(T_SEND, t_send, "send this as yours")
+static const rt_msg_desc t_msgs[] = {RT_MSG_DESC(T_SEND, t_send, "send this as yours")};
+
+typedef struct peer { /* a partition of the test: keeps what it gets */
+    rt_pid pid;
+    rt_msg *got[2000];
+    size_t n;
+} peer;
+typedef struct world {
+    memsys m;
+    rt_node *n;
+    store_log_cfg log;
+    store_keyed_cfg keyed;
+    rt_pid log_pid, keyed_pid;
+    peer peer[PEERS];
+} world;
+
+static err peer_init(rt_ctx *cx, void *st, const void *arg) {
+    peer *p = *(peer *const *)arg;
+    *(peer **)st = p;
+    p->pid = rt_self(cx);
+    return ERR_OK;
+}
+static err peer_handle(rt_ctx *cx, void *st, rt_msg **m) {
+    peer *p = *(peer **)st;
+    if ((*m)->tag == T_SEND) {
+        rt_msg *out = (rt_msg *)(uintptr_t)t_send_of(*m)->what;
+        rt_send(cx, t_send_of(*m)->to, &out);
+        return ERR_OK;
+    }
+    p->got[p->n++] = *m;
+    *m = NULL;
+    return ERR_OK;
+}
+static const rt_class peer_class = {.name = "peer", .state_size = sizeof(peer *), .init = peer_init, .handle = peer_handle};
+
+typedef struct spawn_arg {
+    const rt_class *c;
+    const void *arg;
+    rt_pid pid;
+} spawn_arg;
+static void do_spawn(rt_ctx *cx, void *arg) {
+    spawn_arg *a = arg;
+    assert_int_equal(rt_spawn(cx, a->c, a->arg, 0, &a->pid, NULL), ERR_OK);
+}
+static rt_pid spawn(world *w, const rt_class *c, const void *arg) {
+    spawn_arg a = {c, arg, RT_PID_NONE};
+    rt_node_boot(w->n, 0, do_spawn, &a);
+    return a.pid;
+}
+
+static void boot(world *w) {
+    rt_node_cfg c;
+    rt_node_cfg_default(&c);
+    c.shards = 1;
+    c.spin = 0;
+    assert_int_equal(rt_node_new(&c, &w->m.sys, NULL, &w->n), ERR_OK);
+    rt_log_level(w->n, RT_ERROR);
+    rt_node_add_msgs(w->n, store_msgs, store_msgs_count);
+    rt_node_add_msgs(w->n, t_msgs, ARRAY_LEN(t_msgs));
+    w->log = (store_log_cfg){.dir = "log", .partitions = PARTS, .segment_bytes = 32768, .batch_bytes_max = 16384, .compact = true};
+    w->keyed = (store_keyed_cfg){.path = "accounts.db"};
+    w->log_pid = spawn(w, &store_log_class, &w->log);
+    w->keyed_pid = spawn(w, &store_keyed_class, &w->keyed);
+    for (int i = 0; i < PEERS; i++) {
+        peer *p = &w->peer[i];
+        p->n = 0;
+        (void)spawn(w, &peer_class, &p);
+    }
+}
+static world *world_new(uint64_t seed) {
+    world *w = mem_zalloc(sizeof *w);
+    memsys_init(&w->m, seed);
+    boot(w);
+    return w;
+}
+/* Steps until nothing is left to do now. jobs false: the disk pool stands still. */
+static void run(world *w, bool jobs) {
+    for (unsigned idle = 0, rounds = 0; idle < 3 && rounds < 100000; rounds++) {
+        usec next = rt_node_step(w->n, 0, false);
+        bool ran = jobs && (rt_pool_run_one(w->n, RT_POOL_DISK) || rt_pool_run_one(w->n, RT_POOL_SQL));
+        idle = ran || next <= w->m.mono ? 0 : idle + 1;
+    }
+}
+static void later(world *w, usec by) {
+    w->m.mono += by;
+    w->m.wall += by;
+    run(w, true);
+}
+static void drop_got(world *w, peer *p) {
+    for (size_t i = 0; i < p->n; i++) rt_msg_drop(w->n, &p->got[i]);
+    p->n = 0;
+}
+static void node_end(world *w) {
+    for (int i = 0; i < PEERS; i++) drop_got(w, &w->peer[i]);
+    rt_node_free(w->n);
+}
+static void world_free(world *w) {
+    node_end(w);
+    memsys_fini(&w->m);
+    mem_free(w);
+}
+
+static void send_as(world *w, const peer *p, rt_pid to, rt_msg *what) {
+    rt_msg *m = rt_msg_new_ext(T_SEND, sizeof(t_send));
+    *t_send_of(m) = (t_send){to, (uint64_t)(uintptr_t)what};
+    rt_post(w->n, p->pid, &m);
+}
+static void attach(world *w, const peer *p, uint32_t partition) {
+    rt_msg *m = rt_msg_new_ext(STORE_ATTACH, sizeof(store_attach));
+    *store_attach_of(m) = (store_attach){partition, PARTS};
+    send_as(w, p, w->log_pid, m);
+}
+/* A user of the partition. */
+static slice user_of(uint32_t partition, char out[32]) {
+    for (unsigned i = 0;; i++) {
+        (void)snprintf(out, 32, "u%u@x", i);
+        if (store_partition(slice_str(out), PARTS) == partition) return slice_str(out);
+    }
+}
+static uint64_t id_of(uint32_t partition, uint64_t n) {
+    return UINT64_C(1) << STORE_ID_EPOCH_SHIFT | (uint64_t)partition << STORE_ID_PARTITION_SHIFT | n;
+}
+static void put(world *w, const peer *p, uint32_t partition, uint64_t n, const char *text) {
+    char user[32];
+    rt_msg *m = rt_msg_new_ext(STORE_PUT, sizeof(store_put));
+    *store_put_of(m) = (store_put){.id = id_of(partition, n),
+                                   .user = rt_blob_new(user_of(partition, user)),
+                                   .env = rt_blob_new(slice_str(text)),
+                                   .wall = w->m.wall,
+                                   .dedup0 = n,
+                                   .dedup1 = 9};
+    send_as(w, p, w->log_pid, m);
+}
+static void del(world *w, const peer *p, uint64_t id, uint64_t loc) {
+    rt_msg *m = rt_msg_new_ext(STORE_DEL, sizeof(store_del));
+    *store_del_of(m) = (store_del){id, loc};
+    send_as(w, p, w->log_pid, m);
+}
+static rt_msg *last(const peer *p) {
+    assert_true(p->n > 0);
+    return p->got[p->n - 1];
+}
+static store_index *index_of(rt_msg *m) {
+    assert_int_equal(RT_TAG(m), STORE_INDEX);
+    assert_int_equal(store_index_msg_of(m)->status, ERR_OK);
+    return container_of(store_index_msg_of(m)->index, store_index, box);
+}
+static void attach_all(world *w) {
+    for (uint32_t i = 0; i < PARTS; i++) attach(w, &w->peer[i], i);
+    run(w, true);
+    for (uint32_t i = 0; i < PARTS; i++) assert_int_equal(RT_TAG(last(&w->peer[i])), STORE_INDEX);
+}
+static uint64_t loc_of(const store_committed *c, size_t i) {
+    uint64_t v;
+    assert_true(8 * i + 8 <= c->locs->len);
+    memcpy(&v, c->locs->data + 8 * i, 8);
+    return v;
+}
+
+static void what_arrives_during_a_commit_is_one_batch_and_one_answer(void **state) {
+    (void)state;
+    world *w = world_new(1);
+    attach_all(w);
+    peer *p = &w->peer[0];
+    drop_got(w, p);
+    put(w, p, 0, 1, "first");
+    run(w, false); /* a lone message does not wait for company: its job is under way */
+    for (uint64_t n = 2; n <= 40; n++) put(w, p, 0, n, "more");
+    run(w, false);
+    assert_int_equal(p->n, 0); /* nothing is acked before it is durable */
+    uint64_t syncs = w->m.disk.syncs;
+    run(w, true);
+    assert_int_equal(w->m.disk.syncs, syncs + 2);
+    assert_int_equal(p->n, 2);
+    store_committed *a = store_committed_of(p->got[0]), *b = store_committed_of(p->got[1]);
+    assert_true(a->status == ERR_OK && b->status == ERR_OK);
+    assert_int_equal(a->upto, id_of(0, 1));
+    assert_int_equal(b->upto, id_of(0, 40));
+    assert_int_equal(a->locs->len, 8);
+    assert_int_equal(b->locs->len, 39 * 8);
+    world_free(w);
+}
+
+static void records_are_read_and_deleted_ones_do_not_come_back(void **state) {
+    (void)state;
+    world *w = world_new(2);
+    attach_all(w);
+    peer *p = &w->peer[1];
+    put(w, p, 1, 1, "one");
+    put(w, p, 1, 2, "two");
+    run(w, true);
+    store_committed *c = store_committed_of(last(p));
+    buf ids;
+    buf_init(&ids, 100);
+    for (uint64_t n = 1; n <= 2; n++) {
+        buf_add_u64le(&ids, id_of(1, n));
+        buf_add_u64le(&ids, loc_of(c, n - 1));
+    }
+    rt_msg *m = rt_msg_new_ext(STORE_READ, sizeof(store_read));
+    *store_read_of(m) = (store_read){77, rt_blob_new(buf_slice(&ids))};
+    buf_fini(&ids);
+    uint64_t first = loc_of(c, 0);
+    send_as(w, p, w->log_pid, m);
+    run(w, true);
+    assert_int_equal(RT_TAG(last(p)), STORE_RECORDS);
+    assert_int_equal(store_records_of(last(p))->ref, 77);
+    cursor r = cursor_of(rt_blob_slice(store_records_of(last(p))->records));
+    uint64_t id, wall;
+    uint8_t status;
+    slice env;
+    assert_true(cursor_u64le(&r, &id) && cursor_u8(&r, &status) && cursor_u64le(&r, &wall) && cursor_lslice(&r, &env));
+    assert_true(id == id_of(1, 1) && status == ERR_OK && slice_is(env, "one") && (int64_t)wall == w->m.wall);
+    assert_true(cursor_u64le(&r, &id) && cursor_u8(&r, &status) && cursor_u64le(&r, &wall) && cursor_lslice(&r, &env));
+    assert_true(slice_is(env, "two") && cursor_left(&r) == 0);
+    del(w, p, id_of(1, 1), first);
+    run(w, true);
+    for (int restart = 0; restart < 2; restart++) {
+        node_end(w);
+        memsys_power_cut(&w->m);
+        boot(w);
+        attach_all(w);
+        store_index *x = index_of(last(&w->peer[1]));
+        assert_int_equal(x->n_entries, 1);
+        assert_int_equal(x->entries[0].id, id_of(1, 2));
+        assert_int_equal(x->n_recent, 2); /* a delivered one's origin-id still counts */
+        assert_int_equal(index_of(last(&w->peer[0]))->n_entries, 0);
+    }
+    world_free(w);
+}
+
+/* A partition that comes back gets everything that was put before it asked. */
+static void attaching_again_waits_for_what_came_before(void **state) {
+    (void)state;
+    world *w = world_new(3);
+    attach_all(w);
+    put(w, &w->peer[0], 0, 1, "one");
+    run(w, false);
+    put(w, &w->peer[0], 0, 2, "two");
+    attach(w, &w->peer[2], 0);
+    run(w, true);
+    store_index *x = index_of(last(&w->peer[2]));
+    assert_int_equal(x->n_entries, 2);
+    assert_int_equal(x->entries[1].id, id_of(0, 2));
+    world_free(w);
+}
+
+/* R6: senders get an error, deliveries go on, and when there is space the service resumes by itself within a second. */
+static void a_full_disk_refuses_puts_and_resumes_unaided(void **state) {
+    (void)state;
+    world *w = world_new(4);
+    attach_all(w);
+    peer *p = &w->peer[0];
+    w->m.disk.capacity = w->m.disk.used + 4096;
+    char text[3000];
+    memset(text, 't', sizeof text - 1);
+    text[sizeof text - 1] = 0;
+    uint64_t n = 0, ok = 0, refused = 0;
+    drop_got(w, p);
+    for (; n < 40 && !refused; n++) {
+        put(w, p, 0, n, text);
+        run(w, true);
+        err e = store_committed_of(last(p))->status;
+        assert_true(e == ERR_OK || e == ERR_NOSPC);
+        if (e == ERR_OK)
+            ok++;
+        else
+            refused++;
+    }
+    assert_true(ok > 0 && refused == 1);
+    uint64_t loc = loc_of(store_committed_of(p->got[0]), 0);
+    put(w, p, 0, n++, "small"); /* full: refused at once */
+    run(w, true);
+    assert_int_equal(store_committed_of(last(p))->status, ERR_NOSPC);
+    assert_int_equal(store_committed_of(last(p))->upto, id_of(0, n - 1));
+    del(w, p, id_of(0, 0), loc);
+    later(w, USEC_PER_SEC);
+    w->m.disk.capacity = 0;
+    later(w, USEC_PER_SEC);
+    put(w, p, 0, n++, "again");
+    run(w, true);
+    assert_int_equal(store_committed_of(last(p))->status, ERR_OK);
+    assert_int_equal(rt_event_count(w->n, EV_LOG_NOSPC), 1);
+    assert_int_equal(rt_event_count(w->n, EV_LOG_SPACE), 1);
+    node_end(w);
+    memsys_power_cut(&w->m);
+    boot(w);
+    attach_all(w);
+    assert_int_equal(index_of(last(p))->n_entries, ok); /* one deleted, one more put */
+    world_free(w);
+}
+
+static rt_msg *ask(world *w, peer *p, rt_msg *m) {
+    send_as(w, p, w->keyed_pid, m);
+    run(w, true);
+    return last(p);
+}
+static rt_msg *write_msg(uint64_t ref, store_ops *o) {
+    rt_msg *m = rt_msg_new_ext(KEYED_WRITE, sizeof(keyed_write));
+    *keyed_write_of(m) = (keyed_write){ref, store_ops_box(o)};
+    return m;
+}
+static rt_msg *load_msg(uint64_t ref, slice user) {
+    rt_msg *m = rt_msg_new_ext(KEYED_LOAD, sizeof(keyed_load));
+    *keyed_load_of(m) = (keyed_load){ref, rt_blob_new(user)};
+    return m;
+}
+static store_ops *add_ops(slice user) {
+    store_keys k = {.iterations = 4096, .salt_len = 4, .key_len = 32};
+    store_ops *o = store_ops_new();
+    store_ops_user_add(o, user, &k, &k, 1);
+    return o;
+}
+
+/* R5: no ack for the batch, and the node ends rather than go on. */
+static void a_failed_sync_ends_the_node(void **state) {
+    (void)state;
+    for (int accounts = 0; accounts < 2; accounts++) {
+        world *w = world_new(11);
+        peer *p = &w->peer[0];
+        attach_all(w);
+        drop_got(w, p);
+        w->m.disk.faults.sync_eio = 1000000;
+        uint64_t writes = w->m.disk.writes;
+        if (accounts)
+            send_as(w, p, w->keyed_pid, write_msg(1, add_ops(SLICE("a@x"))));
+        else
+            put(w, p, 0, 1, "lost");
+        run(w, true);
+        assert_true(w->m.ended);
+        assert_true(w->m.disk.writes > writes);
+        for (size_t i = 0; i < p->n; i++) assert_true(RT_TAG(p->got[i]) != STORE_COMMITTED && RT_TAG(p->got[i]) != KEYED_WRITTEN);
+        world_free(w);
+    }
+}
+
+static void compaction_tells_partitions_and_waits_for_their_word(void **state) {
+    (void)state;
+    world *w = world_new(5);
+    attach_all(w);
+    peer *p = &w->peer[0];
+    char text[1000];
+    memset(text, 't', sizeof text - 1);
+    text[sizeof text - 1] = 0;
+    drop_got(w, p);
+    for (uint64_t n = 0; n < 100; n++) {
+        put(w, p, 0, n, text);
+        run(w, true);
+    }
+    assert_int_equal(p->n, 100);
+    for (uint64_t n = 1; n < 100; n++) del(w, p, id_of(0, n), loc_of(store_committed_of(p->got[n]), 0));
+    run(w, true);
+    uint64_t old = loc_of(store_committed_of(p->got[0]), 0);
+    drop_got(w, p);
+    for (int i = 0; i < 40; i++) later(w, 30 * USEC_PER_SEC); /* past the window of origin-ids */
+    assert_int_equal(p->n, 1);
+    assert_int_equal(RT_TAG(last(p)), STORE_MOVED);
+    cursor c = cursor_of(rt_blob_slice(store_moved_of(last(p))->locs));
+    slice user;
+    uint64_t id = 0, loc = 0;
+    assert_true(cursor_lslice(&c, &user) && cursor_u64le(&c, &id) && cursor_u64le(&c, &loc) && cursor_left(&c) == 0);
+    assert_true(id == id_of(0, 0) && loc != old);
+    uint64_t used = w->m.disk.used, size = 0;
+    usec mtime;
+    assert_int_equal(w->m.sys.file_stat(&w->m.sys, "log/000000000001.seg", &size, &mtime), ERR_OK); /* readable until we answer */
+    rt_msg *m = rt_msg_new_ext(STORE_MOVED_OK, sizeof(store_moved_ok));
+    store_moved_ok_of(m)->move = store_moved_of(last(p))->move;
+    send_as(w, p, w->log_pid, m);
+    run(w, true);
+    for (int i = 0; i < 10; i++) later(w, 30 * USEC_PER_SEC);
+    assert_int_equal(w->m.sys.file_stat(&w->m.sys, "log/000000000001.seg", &size, &mtime), ERR_NOT_FOUND);
+    assert_true(w->m.disk.used < used / 2);
+    attach(w, &w->peer[2], 0);
+    run(w, true);
+    store_index *x = index_of(last(&w->peer[2]));
+    assert_int_equal(x->n_entries, 1);
+    assert_int_equal(x->entries[0].loc, loc);
+
+    world_free(w);
+}
+
+static void keyed_writes_share_a_transaction_and_keep_their_order(void **state) {
+    (void)state;
+    world *w = world_new(6);
+    peer *p = &w->peer[0];
+    run(w, true);
+    for (uint64_t i = 0; i < 50; i++) {
+        char user[32];
+        (void)snprintf(user, sizeof user, "u%u@x", (unsigned)(i % 40)); /* ten exist already when their turn comes */
+        send_as(w, p, w->keyed_pid, write_msg(i, add_ops(slice_str(user))));
+    }
+    send_as(w, p, w->keyed_pid, load_msg(99, SLICE("u39@x")));
+    uint64_t syncs = w->m.disk.syncs;
+    run(w, true);
+    assert_true(w->m.disk.syncs - syncs <= 4);
+    assert_int_equal(p->n, 51);
+    for (uint64_t i = 0; i < 50; i++) {
+        assert_int_equal(keyed_written_of(p->got[i])->ref, i);
+        assert_int_equal(keyed_written_of(p->got[i])->status, i < 40 ? ERR_OK : ERR_EXISTS);
+    }
+    assert_int_equal(keyed_user_of(p->got[50])->status, ERR_OK);
+    assert_non_null(keyed_user_of(p->got[50])->user);
+    assert_int_equal(keyed_user_of(ask(w, p, load_msg(1, SLICE("nobody@x"))))->status, ERR_NOT_FOUND);
+    node_end(w);
+    memsys_power_cut(&w->m);
+    boot(w);
+    run(w, true);
+    assert_int_equal(keyed_user_of(ask(w, &w->peer[0], load_msg(1, SLICE("u7@x"))))->status, ERR_OK);
+    rt_msg *m = rt_msg_new_ext(KEYED_LIST, sizeof(keyed_list));
+    *keyed_list_of(m) = (keyed_list){5, NULL, 100};
+    m = ask(w, &w->peer[0], m);
+    assert_int_equal(keyed_names_of(m)->status, ERR_OK);
+    assert_int_equal(keyed_names_of(m)->names->len, 10 * (4 + 4) + 30 * (4 + 5));
+    world_free(w);
+}
+
+static void a_full_disk_is_said_to_who_writes_accounts(void **state) {
+    (void)state;
+    world *w = world_new(7);
+    peer *p = &w->peer[0];
+    run(w, true);
+    w->m.disk.capacity = w->m.disk.used;
+    unsigned refused = 0;
+    for (unsigned i = 0; i < 30; i++) {
+        char user[32];
+        (void)snprintf(user, sizeof user, "u%u@x", i);
+        err e = keyed_written_of(ask(w, p, write_msg(i, add_ops(slice_str(user)))))->status;
+        if (e == ERR_NOSPC)
+            refused++;
+        else
+            assert_int_equal(e, ERR_OK);
+    }
+    assert_true(refused > 0);
+    w->m.disk.capacity = 0;
+    assert_int_equal(keyed_written_of(ask(w, p, write_msg(1, add_ops(SLICE("late@x")))))->status, ERR_OK);
+    world_free(w);
+}
+
+/* A database that cannot be read is said so; the message log beside it serves. */
+static void a_ruined_database_does_not_stop_the_log(void **state) {
+    (void)state;
+    world *w = world_new(8);
+    peer *p = &w->peer[0];
+    run(w, true);
+    assert_int_equal(keyed_written_of(ask(w, p, write_msg(1, add_ops(SLICE("a@x")))))->status, ERR_OK);
+    later(w, 2 * USEC_PER_SEC); /* the WAL is emptied */
+    node_end(w);
+    memsys_kill(&w->m);
+    int fd;
+    assert_int_equal(w->m.sys.file_open(&w->m.sys, "accounts.db", SYS_OPEN_WRITE, &fd), ERR_OK);
+    assert_int_equal(w->m.sys.file_write(&w->m.sys, fd, SLICE("this is not a database at all"), 0), ERR_OK);
+    w->m.sys.file_close(&w->m.sys, fd);
+    boot(w);
+    run(w, true);
+    assert_true(rt_event_count(w->n, EV_SQL_FAIL) > 0);
+    assert_int_equal(keyed_user_of(ask(w, p, load_msg(2, SLICE("a@x"))))->status, ERR_CORRUPT);
+    attach_all(w);
+    put(w, p, 0, 1, "still");
+    run(w, true);
+    assert_int_equal(store_committed_of(last(p))->status, ERR_OK);
+    world_free(w);
+}
+
+static void both_engines_back_up_while_running(void **state) {
+    (void)state;
+    world *w = world_new(9);
+    attach_all(w);
+    peer *p = &w->peer[0];
+    put(w, p, 0, 1, "kept");
+    assert_int_equal(keyed_written_of(ask(w, p, write_msg(1, add_ops(SLICE("a@x")))))->status, ERR_OK);
+    assert_int_equal(w->m.sys.dir_make(&w->m.sys, "b"), ERR_OK);
+    for (int i = 0; i < 2; i++) {
+        rt_msg *m = rt_msg_new_ext(STORE_BACKUP, sizeof(store_backup));
+        *store_backup_of(m) = (store_backup){(uint64_t)i, rt_blob_new(SLICE("b"))};
+        send_as(w, p, i ? w->log_pid : w->keyed_pid, m);
+        run(w, true);
+        assert_int_equal(RT_TAG(last(p)), STORE_BACKED_UP);
+        assert_int_equal(store_backed_up_of(last(p))->status, ERR_OK);
+    }
+    store_log_cfg c = w->log;
+    c.dir = "b";
+    store_log *l;
+    store_log_open_stat st;
+    assert_int_equal(store_log_open(&w->m.sys, &c, NULL, NULL, &l, &st), ERR_OK);
+    assert_int_equal(st.live, 1);
+    store_log_close(l);
+    world_free(w);
+}
+
+static void a_data_directory_has_one_user_and_one_format(void **state) {
+    (void)state;
+    memsys m;
+    memsys_init(&m, 10);
+    char why[256] = "";
+    int fd, other;
+    assert_int_equal(store_dir_lock(&m.sys, "data", &fd, why), ERR_OK);
+    assert_int_equal(store_dir_lock(&m.sys, "data", &other, why), ERR_BUSY);
+    assert_true(strstr(why, "data") != NULL);
+    assert_int_equal(store_check(&m.sys, "data", why), ERR_OK);
+    m.sys.file_close(&m.sys, fd);
+    memsys_power_cut(&m);
+    assert_int_equal(store_dir_lock(&m.sys, "data", &fd, why), ERR_OK);
+    m.sys.file_close(&m.sys, fd);
+    assert_int_equal(m.sys.file_open(&m.sys, "data/format", SYS_OPEN_WRITE, &fd), ERR_OK);
+    assert_int_equal(m.sys.file_write(&m.sys, fd, SLICE("murre data 2\n"), 0), ERR_OK);
+    m.sys.file_close(&m.sys, fd);
+    assert_int_equal(store_dir_lock(&m.sys, "data", &fd, why), ERR_VERSION);
+    m.disk.capacity = m.disk.used;
+    assert_int_equal(store_check(&m.sys, "data", why), ERR_NOSPC);
+    memsys_fini(&m);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(what_arrives_during_a_commit_is_one_batch_and_one_answer),
+        cmocka_unit_test(records_are_read_and_deleted_ones_do_not_come_back),
+        cmocka_unit_test(attaching_again_waits_for_what_came_before),
+        cmocka_unit_test(a_full_disk_refuses_puts_and_resumes_unaided),
+        cmocka_unit_test(a_failed_sync_ends_the_node),
+        cmocka_unit_test(compaction_tells_partitions_and_waits_for_their_word),
+        cmocka_unit_test(keyed_writes_share_a_transaction_and_keep_their_order),
+        cmocka_unit_test(a_full_disk_is_said_to_who_writes_accounts),
+        cmocka_unit_test(a_ruined_database_does_not_stop_the_log),
+        cmocka_unit_test(both_engines_back_up_while_running),
+        cmocka_unit_test(a_data_directory_has_one_user_and_one_format),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
