@@ -5,101 +5,91 @@
  * Loading: an account is loaded from the keyed store the first time anything concerns it; messages for it wait on it until then and are
  * dispatched again in order. Accounts without sessions, waiters and queue are evicted when idle.
  *
- * Invariants of the kept queue (queue.c): (1) entries are in id order = arrival order. (2) an entry leaves when it is acked and every session that was
- * available when it came has passed it, or expires from no limit: never silently. (3) nothing that came after a put that is not committed yet is
- * delivered before it (account.order). (4) A session's in-flight list holds exactly the kept messages it was sent and has not acked. */
-#include "base/list.h"
-#include "rt/event.h"
-#include "svc/svc.h"
+ * Invariants of the kept queue (queue.c): (1) entries are in id order = arrival order. (2) an entry leaves when it is acked and every
+ * session that was available when it came has passed it, or expires from no limit: never silently. (3) nothing that came after a put that
+ * is not committed yet is delivered before it (account.order). (4) A session's in-flight list holds exactly the kept messages it was sent
+ * and has not acked. */
+#include "svc/account.h"
 
-typedef struct svc_part svc_part;
-typedef struct svc_account svc_account;
-typedef struct svc_session svc_session;
-typedef struct svc_queue svc_queue;   /* queue.c */
-typedef struct svc_dedup svc_dedup;   /* dedup.c */
+/* Ids that were given out: outlives a life of the partition, so that an id never names two messages of one epoch. */
+typedef struct svc_part_ids {
+    uint64_t epoch, counter; /* of the newest id; touched by the partition only */
+} svc_part_ids;
 
-typedef struct svc_directed { /* a directed presence, to be ended at logout (RFC 6121 4.6.3) */
-    struct svc_directed *next;
-    slice to; /* owned */
-} svc_directed;
-
-struct svc_session {
-    svc_session *next;       /* of the account */
-    rt_pid pid;              /* the edge actor */
-    uint64_t monitor;
-    slice resource;          /* owned */
-    rt_blob *smid;           /* resumption id; NULL: not resumable */
-    rt_blob *presence;       /* packed env of the last available presence; NULL: not available */
-    rt_blob *about;
-    svc_directed *directed;
-    uint64_t cursor;         /* queue position of the next kept entry to consider */
-    uint64_t redo;           /* below cursor: entries of a session that died are looked at again from here */
-    uint64_t start;          /* queue position when it became available */
-    void *inflight;          /* queue.c: kept messages sent and not acked; NULL when none */
-    uint32_t keep_sent;      /* keep number of the last kept message sent */
-    uint32_t keep_acked;
-    uint32_t inflight_bytes;
-    uint32_t n_directed;
-    int8_t priority;
-    bool available, interested, carbons, sm, block_interested, reading;
-};
-
-typedef enum svc_account_state { SVC_LOADING, SVC_READY, SVC_ABSENT, SVC_ANONYMOUS, SVC_BROKEN /* the store failed: temporary errors */ } svc_account_state;
-
-typedef struct svc_order svc_order; /* a stanza that waits behind a put which is not durable yet; queue.c */
-
-struct svc_account {
-    hmap_node node;
-    list lru;                /* in part.idle while it may be evicted */
-    slice jid;               /* owned, bare */
-    svc_part *part;
-    store_user *user;        /* READY: roster and blocklist; keys are wiped after load and asked for again at login */
-    svc_session *sessions;
-    rt_msg *wait_head, *wait_tail; /* LOADING: messages to dispatch again */
-    svc_queue *queue;        /* NULL when nothing is kept */
-    svc_order *order_head, *order_tail;
-    usec used;
-    uint32_t n_sessions;
-    uint32_t writes;         /* keyed writes in progress: not evicted */
-    uint8_t state;           /* svc_account_state */
-};
-
-struct svc_part {
-    rt_ctx *cx;              /* of the callback that is running; set by the dispatcher */
+/* What a partition is started with; made by boot.c, lives as long as the node. */
+typedef struct svc_part_arg {
+    svc_part_ids *ids;
     const svc_cfg *cfg;
     unsigned index;
-    bool ready;              /* the index has come */
+    char name[24];       /* "svc.part.17" */
+    char ready_name[24]; /* "svc.ready.17": registered once the index has come */
+} svc_part_arg;
+extern const rt_class svc_part_class;
+
+struct svc_part {
+    rt_ctx *cx; /* of the callback that is running; set by the dispatcher */
+    const svc_cfg *cfg;
+    const svc_part_arg *arg;
+    unsigned index;
+    bool ready; /* the index has come */
     bool draining;
     rt_msg *defer_head, *defer_tail; /* before ready */
     hmap accounts;
     list idle;
-    hmap refs;               /* requests under way (ref -> what to do then); part.c */
+    hmap monitors; /* sessions by monitor */
+    hmap refs;     /* requests under way (ref -> what to do then); part.c */
     uint64_t next_ref;
-    uint64_t epoch, counter; /* of ids */
-    void *commit;            /* queue.c: puts that are not reported yet, in id order */
+    uint64_t epoch;                      /* of this start of the log: ids begin with it */
+    uint64_t log_monitor, keyed_monitor; /* 0: not found yet */
+    svc_put *put_head, *put_tail;        /* puts that are not reported yet, in id order */
     svc_dedup *dedup;
     uint32_t n_sessions;
-    rt_timer tick;           /* once a second: eviction, dedup generations */
-    arena scratch;           /* reset after every message */
-    buf out;                 /* scratch for building envs */
+    rt_timer tick; /* once a second: eviction, dedup generations */
+    arena scratch; /* reset after every message */
+    buf out;       /* scratch for building envs */
 };
 
+/* Owned copies of slices. */
+static inline slice svc_own(slice s) {
+    if (!s.p) return SLICE_NULL;
+    uint8_t *q = mem_alloc(s.len + 1);
+    memcpy(q, s.p, s.len);
+    q[s.len] = 0;
+    return slice_of(q, s.len);
+}
+static inline void svc_disown(slice *s) {
+    union {
+        const uint8_t *c;
+        uint8_t *m;
+    } u = {s->p};
+    mem_free(u.m);
+    *s = SLICE_NULL;
+}
+
 /* --- part.c: dispatcher, requests */
-typedef void svc_then(svc_part *p, void *arg, rt_msg *reply); /* reply NULL: the store is gone or the partition ends; frees arg */
-uint64_t svc_part_ref(svc_part *p, svc_then *then, void *arg);   /* a ref to put in a request; then runs when its answer comes */
+typedef void svc_then(svc_part *p, void *arg, rt_msg *reply);  /* reply NULL: the store is gone or the partition ends; frees arg */
+uint64_t svc_part_ref(svc_part *p, svc_then *then, void *arg); /* a ref to put in a request; then runs when its answer comes */
 /* Sends ops to the keyed store; then gets the KEYED_WRITTEN. The account is held until then. */
 void svc_part_write(svc_part *p, svc_account *a, store_ops *ops, svc_then *then, void *arg);
 void svc_part_done(svc_part *p, rt_pid session, uint32_t ticket); /* SVC_DONE; NONE is fine */
+err svc_part_dispatch(svc_part *p, rt_msg **m);                   /* as if it had come now: for messages that waited */
 rt_blob *svc_part_pack(svc_part *p, const xmpp_env *e);
 
 /* --- account.c */
-svc_account *svc_account_find(svc_part *p, slice bare);              /* NULL: not in memory */
-svc_account *svc_account_get(svc_part *p, slice bare);               /* in memory, perhaps LOADING (the load is under way) */
-void svc_account_wait(svc_account *a, rt_msg **m);                   /* dispatch m again when loaded */
-void svc_account_touch(svc_part *p, svc_account *a);                 /* after use: on or off the idle list */
-void svc_account_forget(svc_part *p, svc_account *a);                /* after USER_DEL: kicks sessions, drops the queue */
+svc_account *svc_account_find(svc_part *p, slice bare);   /* NULL: not in memory */
+svc_account *svc_account_stored(svc_part *p, slice bare); /* at start: in memory because of its queue, loaded when used */
+svc_account *svc_account_get(svc_part *p, slice bare);    /* in memory, perhaps LOADING (the load is under way) */
+void svc_account_wait(svc_account *a, rt_msg **m);        /* dispatch m again when loaded */
+void svc_account_resume(svc_part *p, svc_account *a);     /* dispatches what waits */
+void svc_account_touch(svc_part *p, svc_account *a);      /* after use: on or off the idle list */
+void svc_account_evict(svc_part *p, svc_account *a);      /* frees it; it must be idle */
+void svc_account_free_all(svc_part *p);                   /* at the end of the partition */
+void svc_account_forget(svc_part *p, svc_account *a);     /* after USER_DEL: kicks sessions, drops the queue */
 err svc_account_on_auth(svc_part *p, rt_msg **m);
-err svc_account_on_loaded(svc_part *p, svc_account *a, keyed_user *u);
+
+/* keys.c: the protocol's form of keys and the store's; an absent one has key_len 0. */
+void svc_keys_to_store(const xmpp_scram_keys *k, store_keys *out);
+NODISCARD bool svc_keys_of_store(const store_keys *k, digest_alg alg, xmpp_scram_keys *out);
 
 /* --- session.c */
 svc_session *svc_session_find(svc_account *a, slice resource);
@@ -107,7 +97,8 @@ svc_session *svc_session_of(svc_account *a, rt_pid pid);
 void svc_session_deliver(svc_part *p, svc_session *s, const xmpp_env *e, slice extra); /* not kept */
 void svc_session_deliver_blob(svc_part *p, svc_session *s, rt_blob *env);              /* not kept; takes its own reference */
 void svc_session_kick(svc_part *p, svc_session *s, xmpp_stream_error e, const char *text);
-void svc_session_end(svc_part *p, svc_account *a, svc_session *s);   /* unavailable goes out, unacked is delivered again, memory goes */
+void svc_session_free(svc_account *a, svc_session *s);             /* memory only: the partition ends */
+void svc_session_end(svc_part *p, svc_account *a, svc_session *s); /* unavailable goes out, unacked is delivered again, memory goes */
 err svc_session_on_bind(svc_part *p, rt_msg **m);
 err svc_session_on_unbind(svc_part *p, rt_msg **m);
 err svc_session_on_sm(svc_part *p, rt_msg **m);
@@ -123,6 +114,8 @@ void svc_route_send(svc_part *p, const xmpp_env *e, rt_pid origin, uint32_t tick
 /* Answers e with an error, if it may be answered, straight to origin if given, else by routing; then SVC_DONE to origin. */
 void svc_route_bounce(svc_part *p, const xmpp_env *e, xmpp_stanza_error cond, const char *text, rt_pid origin, uint32_t ticket);
 
+void svc_route_answer(svc_part *p, const xmpp_env *reply, rt_pid origin);
+
 /* --- message.c, carbon.c, queue.c, dedup.c */
 void svc_message_out(svc_part *p, svc_account *a, svc_session *s, const xmpp_env *e, rt_pid origin, uint32_t ticket);
 void svc_message_in(svc_part *p, svc_account *a, const xmpp_env *e, rt_blob *packed, rt_pid origin, uint32_t ticket);
@@ -135,10 +128,11 @@ void svc_queue_put(svc_part *p, svc_account *a, const xmpp_env *e, rt_blob *pack
 /* Runs fn now, or, if a put of this account is not durable yet, after it: keeps pair order. packed is referenced. */
 typedef void svc_later(svc_part *p, svc_account *a, const xmpp_env *e, rt_blob *packed, rt_pid origin, uint32_t ticket);
 void svc_queue_behind(svc_part *p, svc_account *a, rt_blob *packed, rt_pid origin, uint32_t ticket, svc_later *fn);
-void svc_queue_pump(svc_part *p, svc_account *a, svc_session *s);         /* sends what the window allows */
+void svc_queue_pump(svc_part *p, svc_account *a, svc_session *s);          /* sends what the window allows */
+void svc_queue_session_bind(svc_account *a, svc_session *s);               /* new session: only what is addressed to it, from now on */
 void svc_queue_session_start(svc_part *p, svc_account *a, svc_session *s); /* it became available with priority >= 0: drain from the head */
 void svc_queue_session_end(svc_part *p, svc_account *a, svc_session *s);   /* its in-flight entries go to others, or stay */
-void svc_queue_attach(svc_part *p, store_index *ix);                      /* at start */
+void svc_queue_attach(svc_part *p, store_index *ix);                       /* at start */
 void svc_queue_drop(svc_part *p, svc_account *a);                          /* account deleted */
 void svc_queue_counts(const svc_account *a, uint64_t *out_messages, uint64_t *out_bytes, int64_t *out_oldest_wall);
 err svc_queue_on_committed(svc_part *p, store_committed *c);
@@ -159,25 +153,43 @@ uint64_t svc_dedup_count(const svc_dedup *d);
 void svc_presence_out(svc_part *p, svc_account *a, svc_session *s, const xmpp_env *e, rt_pid origin, uint32_t ticket);
 void svc_presence_in(svc_part *p, svc_account *a, const xmpp_env *e, rt_blob *packed, rt_pid origin, uint32_t ticket);
 void svc_presence_end(svc_part *p, svc_account *a, svc_session *s); /* the session is gone: unavailable to all who saw it */
+void svc_presence_block(svc_part *p, svc_account *a, slice block);  /* ends directed presences to it, before it is blocked */
 bool svc_presence_trusted(const svc_account *a, slice bare);        /* may that contact see our presence (from or both, or ourselves)? */
-store_item *svc_roster_find(svc_account *a, slice bare);
 /* Roster iq of the account's own user. */
 void svc_roster_iq(svc_part *p, svc_account *a, svc_session *s, const xmpp_env *e, rt_pid origin, uint32_t ticket);
-/* Writes an item, and when it is durable changes memory and pushes it to interested resources; then(done). */
+/* contacts.c: the account's roster and blocklist in memory. */
+void svc_contacts_load(svc_account *a, const store_user *u);
+void svc_contacts_free(svc_account *a);
+store_item *svc_contacts_find(const svc_account *a, slice bare);      /* NULL: unknown */
+store_item *svc_contacts_put(svc_account *a, const store_item *item); /* copies; returns the one in memory */
+void svc_contacts_del(svc_account *a, slice bare);
+size_t svc_contacts_count(const svc_account *a); /* items that are in the roster */
+void svc_contacts_block(svc_account *a, slice jid);
+void svc_contacts_unblock(svc_account *a, slice jid);
+/* Puts (or, if item->gone, removes) an item: new version, memory, store; when durable: push to interested resources if it is or was in
+ * the roster, then(OK). On failure memory is loaded again and then(status). */
 typedef void svc_roster_then(svc_part *p, svc_account *a, void *arg, err status);
-void svc_roster_change(svc_part *p, svc_account *a, const store_item *item, svc_roster_then *then, void *arg);
+void svc_roster_change(svc_part *p, svc_account *a, store_item *item, svc_roster_then *then, void *arg);
+/* Presence of the subscription types, out of and into the account (RFC 6121 section 3 and appendix A). */
+void svc_subs_out(svc_part *p, svc_account *a, const xmpp_env *e, rt_pid origin, uint32_t ticket);
+void svc_subs_in(svc_part *p, svc_account *a, const xmpp_env *e, rt_blob *packed, rt_pid origin, uint32_t ticket);
+void svc_subs_pending(svc_part *p, svc_account *a, svc_session *s);          /* requests that wait, to a resource that became available */
+void svc_presence_to(svc_part *p, svc_account *a, slice to, bool available); /* every available resource's presence, or unavailable */
 void svc_block_iq(svc_part *p, svc_account *a, svc_session *s, const xmpp_env *e, rt_pid origin, uint32_t ticket);
 bool svc_block_matches(const svc_account *a, slice jid);
 
 /* --- iq.c: requests to the account (bare JID or none) and to the server's domain; disco, ping, version, time, carbons enable */
 void svc_iq_out(svc_part *p, svc_account *a, svc_session *s, const xmpp_env *e, rt_pid origin, uint32_t ticket);
+/* Anything addressed to a domain of ours itself. */
+void svc_iq_server(svc_part *p, const xmpp_env *e, rt_pid origin, uint32_t ticket);
 void svc_iq_in(svc_part *p, svc_account *a, const xmpp_env *e, rt_blob *packed, rt_pid origin, uint32_t ticket);
+/* A set from the account to one of its own resources (roster and blocklist pushes), with an id of its own. */
+void svc_iq_push(svc_part *p, svc_account *a, svc_session *s, slice inner);
 /* Answers a request with a result whose children are inner. */
 void svc_iq_result(svc_part *p, const xmpp_env *request, slice inner, rt_pid origin, uint32_t ticket);
-/* Entity capabilities of the server (XEP-0115): the ver hash over its disco#info, base64. out needs 64 bytes. */
-size_t svc_iq_caps_ver(const svc_cfg *c, char *out);
 
 /* --- admin.c */
 err svc_admin_on_request(svc_part *p, rt_msg **m);
+err svc_admin_on_job(svc_part *p, rt_msg *m); /* RT_JOB_DONE: keys were derived */
 
 #endif

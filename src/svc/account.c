@@ -1,0 +1,242 @@
+/* account: accounts in memory. Loaded from the keyed store on first use; messages for an account that is being loaded wait on it and are
+ * dispatched again in their order; an account without sessions, waiters, writes and queue is evicted after a while.
+ *
+ * Invariants: (1) an account is in part.idle exactly while it may be evicted. (2) SVC_ABSENT is remembered like an account, so that floods
+ * to a wrong address cost one lookup a minute. (3) Keys never stay in memory: they are wiped when the record arrives. (4) A login asks the
+ * store whether or not the account is known or exists: the same path, so the same time. */
+#include "svc/part.h"
+
+svc_account *svc_account_find(svc_part *p, slice bare) {
+    uint64_t h = hash_bytes(rt_node_hash_key(rt_ctx_node(p->cx)), bare);
+    for (hmap_node *n = hmap_find(&p->accounts, h); n; n = hmap_find_next(n)) {
+        svc_account *a = container_of(n, svc_account, node);
+        if (slice_eq(a->jid, bare)) return a;
+    }
+    return NULL;
+}
+
+static svc_account *account_new(svc_part *p, slice bare, svc_account_state state) {
+    svc_account *a = mem_zalloc(sizeof *a);
+    a->jid = svc_own(bare);
+    a->part = p;
+    a->state = (uint8_t)state;
+    a->used = rt_now(p->cx);
+    hmap_insert(&p->accounts, &a->node, hash_bytes(rt_node_hash_key(rt_ctx_node(p->cx)), bare));
+    return a;
+}
+
+static void user_free(store_user *u) {
+    if (u) u->box.free(&u->box);
+}
+
+static store_user *user_take(keyed_user *ku) { /* out of the message, without its keys */
+    store_user *u = ku->user ? container_of(ku->user, store_user, box) : NULL;
+    ku->user = NULL;
+    return u;
+}
+
+static void wipe_keys(store_user *u) {
+    mem_wipe(&u->sha1, sizeof u->sha1);
+    mem_wipe(&u->sha256, sizeof u->sha256);
+}
+
+/* The record has come: the account can serve. Runs what waited. */
+static void account_settle(svc_part *p, svc_account *a, keyed_user *ku) {
+    if (ku && ku->status == ERR_OK) {
+        store_user *u = user_take(ku);
+        svc_contacts_load(a, u);
+        wipe_keys(u);
+        user_free(u);
+        a->state = SVC_READY;
+    } else {
+        a->state = ku && ku->status == ERR_NOT_FOUND ? SVC_ABSENT : SVC_BROKEN;
+    }
+    svc_account_resume(p, a);
+}
+
+void svc_account_resume(svc_part *p, svc_account *a) {
+    rt_msg *m = a->wait_head;
+    a->wait_head = a->wait_tail = NULL;
+    a->writes++; /* holds the account while its messages run */
+    while (m) {
+        rt_msg *next = m->next;
+        m->next = NULL;
+        (void)svc_part_dispatch(p, &m); /* a failure is that message's alone: its sender got or gets no answer */
+        rt_msg_drop(rt_ctx_node(p->cx), &m);
+        arena_reset(&p->scratch);
+        m = next;
+    }
+    a->writes--;
+    svc_account_touch(p, a);
+}
+
+static void loaded(svc_part *p, void *arg, rt_msg *reply) {
+    slice *bare = arg;
+    svc_account *a = svc_account_find(p, *bare);
+    if (a && (a->state == SVC_LOADING || a->wait_head)) { /* deleted meanwhile: what waited is answered all the same */
+        if (reply)
+            account_settle(p, a, keyed_user_of(reply));
+        else
+            a->state = SVC_BROKEN; /* the partition ends, or the store refused: waiters are dropped or answered when they come again */
+        if (!reply && a->wait_head) {
+            rt_msg *m = a->wait_head;
+            a->wait_head = a->wait_tail = NULL;
+            while (m) {
+                rt_msg *next = m->next;
+                rt_msg_drop(rt_ctx_node(p->cx), &m);
+                m = next;
+            }
+        }
+    }
+    svc_disown(bare);
+    mem_free(bare);
+}
+
+static void request_load(svc_part *p, slice bare, svc_then *then, void *arg) {
+    rt_msg *m = rt_msg_new(p->cx, KEYED_LOAD, sizeof(keyed_load));
+    keyed_load_of(m)->ref = svc_part_ref(p, then, arg);
+    keyed_load_of(m)->user = rt_blob_new(bare);
+    rt_send(p->cx, rt_name_whereis(rt_ctx_node(p->cx), STORE_KEYED_NAME), &m);
+}
+
+svc_account *svc_account_stored(svc_part *p, slice bare) {
+    svc_account *a = svc_account_find(p, bare);
+    return a ? a : account_new(p, bare, SVC_UNLOADED);
+}
+
+svc_account *svc_account_get(svc_part *p, slice bare) {
+    svc_account *a = svc_account_find(p, bare);
+    if (a && a->state != SVC_UNLOADED && (a->state != SVC_BROKEN || a->writes > 0))
+        return a; /* BROKEN and held: what waited is being answered with errors */
+    xmpp_jid j;
+    const svc_domain *d = xmpp_jid_split(bare, &j) ? svc_cfg_domain(p->cfg, j.domain) : NULL;
+    if (!a) a = account_new(p, bare, SVC_LOADING);
+    a->state = SVC_LOADING;
+    if (d && d->anonymous) {
+        a->state = a->sessions ? SVC_ANONYMOUS : SVC_ABSENT;
+        svc_account_touch(p, a);
+        return a;
+    }
+    svc_account_touch(p, a);
+    slice *copy = mem_alloc(sizeof *copy);
+    *copy = svc_own(bare);
+    request_load(p, bare, loaded, copy);
+    return a;
+}
+
+void svc_account_wait(svc_account *a, rt_msg **m) {
+    rt_msg *w = *m;
+    *m = NULL;
+    w->next = NULL;
+    if (a->wait_tail)
+        a->wait_tail->next = w;
+    else
+        a->wait_head = w;
+    a->wait_tail = w;
+}
+
+static bool evictable(const svc_account *a) {
+    return !a->sessions && !a->wait_head && a->writes == 0 && !a->queue && !a->order_head && a->state != SVC_LOADING;
+}
+
+void svc_account_touch(svc_part *p, svc_account *a) {
+    a->used = rt_now(p->cx);
+    if (list_linked(&a->lru)) list_remove(&a->lru);
+    if (evictable(a)) list_push_back(&p->idle, &a->lru);
+}
+
+void svc_account_evict(svc_part *p, svc_account *a) {
+    if (list_linked(&a->lru)) list_remove(&a->lru);
+    hmap_remove(&p->accounts, &a->node);
+    svc_contacts_free(a);
+    svc_disown(&a->jid);
+    mem_free(a);
+}
+
+void svc_account_free_all(svc_part *p) {
+    for (hmap_node *n = hmap_first(&p->accounts); n;) {
+        hmap_node *next = hmap_next(&p->accounts, n);
+        svc_account *a = container_of(n, svc_account, node);
+        while (a->sessions) svc_session_free(a, a->sessions);
+        for (rt_msg *m = a->wait_head; m;) {
+            rt_msg *after = m->next;
+            rt_msg_drop(rt_ctx_node(p->cx), &m);
+            m = after;
+        }
+        svc_account_evict(p, a);
+        n = next;
+    }
+}
+
+void svc_account_forget(svc_part *p, svc_account *a) {
+    while (a->sessions) {
+        svc_session_kick(p, a->sessions, STREAM_NOT_AUTHORIZED, "the account was deleted");
+        svc_session_end(p, a, a->sessions);
+    }
+    svc_queue_drop(p, a);
+    svc_contacts_free(a);
+    a->state = SVC_ABSENT;
+    svc_account_touch(p, a);
+}
+
+/* --- login: keys of an account, or fake ones */
+typedef struct auth_ctx {
+    rt_pid to;
+    uint64_t ref;
+    slice bare; /* owned */
+} auth_ctx;
+
+static void fake_keys(const svc_part *p, digest_alg alg, slice user, xmpp_scram_keys *out) {
+    xmpp_scram_fake(alg, slice_of(p->cfg->fake_salt_secret, sizeof p->cfg->fake_salt_secret), user, p->cfg->scram_iterations, out);
+}
+
+static void auth_loaded(svc_part *p, void *arg, rt_msg *reply) {
+    auth_ctx *c = arg;
+    keyed_user *ku = reply ? keyed_user_of(reply) : NULL;
+    store_user *u = ku && ku->status == ERR_OK ? user_take(ku) : NULL;
+    xmpp_scram_keys sha1, sha256; /* made for every request, so that known and unknown accounts cost the same */
+    fake_keys(p, DIGEST_SHA1, c->bare, &sha1);
+    fake_keys(p, DIGEST_SHA256, c->bare, &sha256);
+    xmpp_scram_keys real;
+    if (u && svc_keys_of_store(&u->sha1, DIGEST_SHA1, &real)) sha1 = real; /* an account that lacks one keeps the fake: no proof fits it */
+    if (u && svc_keys_of_store(&u->sha256, DIGEST_SHA256, &real)) sha256 = real;
+    mem_wipe(&real, sizeof real);
+    buf b;
+    buf_init(&b, 4096);
+    svc_keys_pack(&b, &sha1, &sha256);
+    if (reply) {
+        rt_msg *m = rt_msg_new(p->cx, SVC_KEYS, sizeof(svc_keys));
+        svc_keys *k = svc_keys_of(m);
+        k->ref = c->ref;
+        k->status = u || (ku && ku->status == ERR_NOT_FOUND) ? ERR_OK : ERR_IO;
+        k->exists = u != NULL;
+        k->keys = rt_blob_new(buf_slice(&b));
+        rt_send(p->cx, c->to, &m);
+    }
+    if (b.p) mem_wipe(b.p, b.cap);
+    buf_fini(&b);
+    mem_wipe(&sha1, sizeof sha1);
+    mem_wipe(&sha256, sizeof sha256);
+    if (u) {
+        wipe_keys(u);
+        svc_account *a = svc_account_find(p, c->bare);
+        if (!a) { /* the bind that follows finds it here */
+            a = account_new(p, c->bare, SVC_READY);
+            svc_contacts_load(a, u);
+            svc_account_touch(p, a);
+        }
+        user_free(u);
+    }
+    svc_disown(&c->bare);
+    mem_free(c);
+}
+
+err svc_account_on_auth(svc_part *p, rt_msg **m) {
+    svc_auth *q = svc_auth_of(*m);
+    auth_ctx *c = mem_zalloc(sizeof *c);
+    c->to = (*m)->sender;
+    c->ref = q->ref;
+    c->bare = svc_own(rt_blob_slice(q->user));
+    request_load(p, c->bare, auth_loaded, c);
+    return ERR_OK;
+}

@@ -1,0 +1,536 @@
+/* queue: the kept messages of an account, from the put to the ack.
+ *
+ *   put ----> p->puts (waiting for STORE_COMMITTED) ----> committed entry ----> in flight to sessions ----> acked: STORE_DEL, gone
+ *               | NOSPC: the sender is answered, entry dead      ^ read again from the log when its bytes are not in memory
+ *
+ * Each account has one sequence of entries; each session has a cursor into it. Live delivery is a cursor at the end; draining the offline
+ * queue is a cursor at the head; a slow client is a cursor that lags. That is why order holds across the switch (promises.md, sentence 5).
+ *
+ * Invariants: (1) entries are in id order, which is the order of acceptance. (2) A cursor never passes an entry that is not committed.
+ * (3) Bytes of an entry stay in memory only until every session that drains has passed it; then they are read from the log when needed.
+ * (4) An entry leaves at the head when it is acked or dead and every draining session has passed it. (5) SVC_DONE for a put is sent after
+ * its commit, never before. (6) A stanza that came behind a put, or behind a change of the roster, waits in account.order until that is
+ * durable. */
+#include "svc/queue.h"
+
+#define READ_BATCH     64u /* records asked for at once */
+#define INFLIGHT_FIRST 8u
+
+/* --- positions */
+static inline uint64_t tail(const svc_queue *q) { return q->base + (q->n - q->head); }
+static inline svc_entry *at(svc_queue *q, uint64_t pos) { return &q->e[q->head + (size_t)(pos - q->base)]; }
+
+static svc_queue *queue_of(svc_account *a) {
+    if (!a->queue) {
+        a->queue = mem_zalloc(sizeof *a->queue);
+        a->queue->base = a->positions;
+    }
+    return a->queue;
+}
+
+static svc_entry *entry_by_id(svc_queue *q, uint64_t id, uint64_t *out_pos) {
+    size_t lo = q->head, hi = q->n;
+    while (lo < hi) {
+        size_t mid = lo + (hi - lo) / 2;
+        if (q->e[mid].id < id)
+            lo = mid + 1;
+        else
+            hi = mid;
+    }
+    if (lo == q->n || q->e[lo].id != id) return NULL;
+    if (out_pos) *out_pos = q->base + (lo - q->head);
+    return &q->e[lo];
+}
+
+static svc_entry *push(svc_account *a, uint64_t id, uint32_t bytes, int64_t wall) {
+    svc_queue *q = queue_of(a);
+    if (q->n == q->cap && q->head > q->n / 2) {
+        memmove(q->e, q->e + q->head, (q->n - q->head) * sizeof *q->e);
+        q->n -= q->head;
+        q->head = 0;
+    }
+    void *e = q->e;
+    mem_grow(&e, &q->cap, q->n + 1, sizeof *q->e);
+    q->e = e;
+    svc_entry *x = &q->e[q->n++];
+    *x = (svc_entry){.id = id, .bytes = bytes, .wall = wall};
+    q->live++;
+    q->bytes += bytes;
+    return x;
+}
+
+static void unlive(svc_queue *q, svc_entry *e, uint16_t flag) {
+    if (!(e->flags & (SVC_ENTRY_ACKED | SVC_ENTRY_DEAD))) {
+        q->live--;
+        q->bytes -= e->bytes;
+    }
+    e->flags = (uint16_t)(e->flags | flag);
+}
+
+static bool drains(const svc_session *s) { return s->available && s->priority >= 0; }
+
+static bool window_full(const svc_part *p, const svc_session *s) {
+    return s->keep_sent - s->keep_acked >= p->cfg->window_messages || s->inflight_bytes >= p->cfg->window_bytes;
+}
+
+static void del(svc_part *p, uint64_t id, uint64_t loc);
+
+void svc_queue_trim(svc_account *a) {
+    svc_queue *q = a->queue;
+    if (!q) return;
+    uint64_t limit = tail(q);
+    for (svc_session *s = a->sessions; s; s = s->next)
+        if (drains(s)) limit = s->redo < s->cursor && s->redo < limit ? s->redo : s->cursor < limit ? s->cursor : limit;
+    while (q->base < limit && (at(q, q->base)->flags & (SVC_ENTRY_ACKED | SVC_ENTRY_DEAD))) {
+        const svc_entry *e = at(q, q->base);
+        if (e->flags & SVC_ENTRY_OWED) del(a->part, e->id, e->loc);
+        rt_blob_unref(e->env);
+        q->head++;
+        q->base++;
+    }
+    if (q->head == q->n) {
+        a->positions = q->base;
+        mem_free(q->e);
+        mem_free(q);
+        a->queue = NULL;
+    }
+}
+
+/* Will the session take this entry soon? Then it need not be read from the log for it. What a session may make us keep is bounded by the
+ * window. */
+static bool takes_soon(const svc_part *p, const svc_session *s, uint64_t pos) {
+    if (!drains(s) || s->cursor > pos || pos - s->cursor >= p->cfg->window_messages) return false;
+    return s->reading || !window_full(p, s);
+}
+
+static void drop_bytes(svc_account *a, svc_entry *e, uint64_t pos) { /* invariant 3 */
+    if (e->flags & SVC_ENTRY_HOLD) return;
+    for (svc_session *s = a->sessions; s; s = s->next)
+        if (takes_soon(a->part, s, pos)) return;
+    rt_blob_unref(e->env);
+    e->env = NULL;
+}
+
+/* --- acks */
+static void del(svc_part *p, uint64_t id, uint64_t loc) {
+    rt_msg *m = rt_msg_new(p->cx, STORE_DEL, sizeof(store_del));
+    store_del_of(m)->id = id;
+    store_del_of(m)->loc = loc;
+    rt_send(p->cx, rt_name_whereis(rt_ctx_node(p->cx), STORE_LOG_NAME), &m);
+}
+
+/* Is there a session that was draining when the entry came, and has not come to it yet? */
+static bool owed(const svc_account *a, uint64_t pos) {
+    for (const svc_session *s = a->sessions; s; s = s->next)
+        if (drains(s) && s->start <= pos && s->cursor <= pos) return true;
+    return false;
+}
+
+static void acked(svc_part *p, svc_account *a, uint64_t id) {
+    svc_queue *q = a->queue;
+    uint64_t pos = 0;
+    svc_entry *e = q ? entry_by_id(q, id, &pos) : NULL;
+    if (!e || (e->flags & SVC_ENTRY_ACKED)) return; /* another resource was first */
+    unlive(q, e, SVC_ENTRY_ACKED);
+    if (owed(a, pos))
+        e->flags |= SVC_ENTRY_OWED;
+    else
+        del(p, e->id, e->loc);
+    rt_event(p->cx, EV_MSG_DELIVERED, e->id, 0, 0);
+}
+
+err svc_queue_on_acked(svc_part *p, rt_msg **m) {
+    svc_acked *k = svc_acked_of(*m);
+    svc_account *a = svc_account_find(p, xmpp_jid_bare(rt_blob_slice(k->jid)));
+    svc_session *s = a ? svc_session_of(a, (*m)->sender) : NULL;
+    if (!s) return ERR_OK;
+    if (k->upto - s->keep_acked > s->keep_sent - s->keep_acked) return ERR_OK; /* not a number that we sent: an old ack */
+    uint32_t n = k->upto - s->keep_acked;
+    if (n == 0) return ERR_OK;
+    for (uint32_t i = 0; i < n; i++) acked(p, a, s->inflight[i]);
+    memmove(s->inflight, s->inflight + n, (s->keep_sent - k->upto) * sizeof *s->inflight);
+    s->keep_acked = k->upto;
+    if (s->keep_acked == s->keep_sent) {
+        mem_free(s->inflight);
+        s->inflight = NULL;
+        s->inflight_cap = 0;
+        s->inflight_bytes = 0;
+    } else {
+        s->inflight_bytes = (uint32_t)((uint64_t)s->inflight_bytes * (s->keep_sent - s->keep_acked) / (s->keep_sent - s->keep_acked + n));
+    }
+    svc_queue_pump(p, a, s);
+    svc_queue_trim(a);
+    svc_account_touch(p, a);
+    return ERR_OK;
+}
+
+/* --- sending to sessions */
+static bool inflight_has(const svc_session *s, uint64_t id) {
+    for (uint32_t i = 0; i < s->keep_sent - s->keep_acked; i++)
+        if (s->inflight[i] == id) return true;
+    return false;
+}
+
+typedef enum how { SKIP, DIRECT, CARBON } how;
+
+/* RFC 6121 8.5.2.1 and 8.5.3: to the bare JID, every available resource of non-negative priority; to a full JID, that resource, copies to
+ * carbons-enabled others, and, if it is not there, as to the bare JID. */
+static how wants(svc_account *a, const svc_session *s, const xmpp_env *e) {
+    slice resource = xmpp_jid_resource(e->to);
+    if (!resource.p) return drains(s) ? DIRECT : SKIP;
+    if (slice_eq(resource, s->resource)) return DIRECT;
+    if (!svc_session_find(a, resource)) return drains(s) ? DIRECT : SKIP;
+    if (slice_eq(xmpp_jid_bare(e->from), a->jid)) return SKIP; /* it has, or is, what was sent: XEP-0280 section 8 */
+    return s->carbons && drains(s) && svc_carbon_wanted(e) ? CARBON : SKIP;
+}
+
+static uint16_t from_of(const xmpp_env *e) {
+    static const hash_key k = {UINT64_C(0x66726f6d),
+                               UINT64_C(0x6a6964)}; /* a chain of equal values costs order nothing: they wait together */
+    return (uint16_t)(hash_bytes(&k, e->from) | 1);
+}
+
+/* A session that does not drain (not available, or of negative priority) takes what is addressed to it at once, but never before an older
+ * message of the same sender that still waits in the queue: sentence 5. It gets both when it becomes available. */
+static bool older_waits(svc_account *a, uint64_t pos, uint16_t from) {
+    for (uint64_t i = a->queue->base; i < pos; i++) {
+        const svc_entry *e = at(a->queue, i);
+        if (e->flags & (SVC_ENTRY_ACKED | SVC_ENTRY_DEAD) || (e->from && e->from != from)) continue;
+        bool taken = false;
+        for (const svc_session *s = a->sessions; s && !taken; s = s->next) taken = inflight_has(s, e->id);
+        if (!taken) return true;
+    }
+    return false;
+}
+
+static slice extra_of(svc_part *p, svc_account *a, const svc_entry *e, bool delayed) {
+    size_t from = p->out.len;
+    buf_addf(&p->out, "<stanza-id xmlns='" NS_SID "' id='%016llx' by='", (unsigned long long)e->id);
+    xmpp_xml_escape(&p->out, a->jid);
+    buf_add_str(&p->out, "'/>");
+    if (delayed) {
+        char stamp[32];
+        (void)time_format(e->wall, true, stamp);
+        xmpp_jid j;
+        buf_addf(&p->out, "<delay xmlns='" NS_DELAY "' stamp='%s'", stamp);
+        if (xmpp_jid_split(a->jid, &j)) xmpp_xml_write_attr(&p->out, "from", j.domain);
+        buf_add_str(&p->out, "/>");
+    }
+    return slice_from(buf_slice(&p->out), from);
+}
+
+static void send_entry(svc_part *p, svc_account *a, svc_session *s, svc_entry *e, const xmpp_env *env, how h, bool delayed) {
+    buf_reset(&p->out);
+    slice extra = extra_of(p, a, e, delayed);
+    if (!buf_ok(&p->out)) return;
+    rt_blob *what = h == DIRECT ? rt_blob_ref(e->env) : svc_carbon_wrap(p, s, a, env, false, extra);
+    if (!what) return; /* too large to be wrapped: a carbon is a courtesy */
+    rt_msg *m = rt_msg_new(p->cx, SVC_DELIVER, sizeof(svc_deliver));
+    svc_deliver *d = svc_deliver_of(m);
+    d->env = what;
+    if (h == DIRECT) d->extra = rt_blob_new(extra);
+    d->keep = ++s->keep_sent;
+    uint32_t n = s->keep_sent - s->keep_acked;
+    if (n > s->inflight_cap) {
+        s->inflight_cap = s->inflight_cap ? s->inflight_cap * 2 : INFLIGHT_FIRST;
+        s->inflight = mem_realloc(s->inflight, s->inflight_cap * sizeof *s->inflight);
+    }
+    s->inflight[n - 1] = e->id;
+    s->inflight_bytes += e->bytes;
+    rt_send(p->cx, s->pid, &m);
+}
+
+typedef struct read_ctx {
+    slice bare; /* owned */
+    rt_pid session;
+} read_ctx;
+
+static void read_done(svc_part *p, void *arg, rt_msg *reply);
+
+static void request_read(svc_part *p, svc_account *a, svc_session *s, uint64_t from) {
+    svc_queue *q = a->queue;
+    buf ids;
+    buf_init(&ids, READ_BATCH * 16);
+    uint64_t bytes = 0;
+    for (uint64_t pos = from; pos < tail(q) && ids.len < READ_BATCH * 16 && bytes < p->cfg->window_bytes; pos++) {
+        svc_entry *e = at(q, pos);
+        if (!(e->flags & SVC_ENTRY_COMMITTED)) break;
+        if (e->env || (e->flags & SVC_ENTRY_DEAD) || (e->flags & (SVC_ENTRY_ACKED | SVC_ENTRY_OWED)) == SVC_ENTRY_ACKED) continue;
+        buf_add_u64le(&ids, e->id);
+        buf_add_u64le(&ids, e->loc);
+        bytes += e->bytes;
+    }
+    read_ctx *c = mem_zalloc(sizeof *c);
+    c->bare = svc_own(a->jid);
+    c->session = s->pid;
+    s->reading = true;
+    rt_msg *m = rt_msg_new(p->cx, STORE_READ, sizeof(store_read));
+    store_read_of(m)->ref = svc_part_ref(p, read_done, c);
+    store_read_of(m)->ids = rt_blob_new(buf_slice(&ids));
+    buf_fini(&ids);
+    rt_send(p->cx, rt_name_whereis(rt_ctx_node(p->cx), STORE_LOG_NAME), &m);
+}
+
+/* What the pump does with one entry: moves on (true) or stops (false). */
+static bool pump_one(svc_part *p, svc_account *a, svc_session *s, uint64_t pos, bool redo) {
+    svc_entry *e = at(a->queue, pos);
+    if (!(e->flags & SVC_ENTRY_COMMITTED) && !(e->flags & SVC_ENTRY_DEAD)) return false;
+    if (a->order_head && e->id > a->order_head->after_put && e->id <= a->last_put) return false; /* what came before it still waits */
+    bool old = pos < s->start || redo;
+    if ((e->flags & SVC_ENTRY_DEAD) || ((e->flags & SVC_ENTRY_ACKED) && old)) return true;
+    if (redo && !(e->flags & SVC_ENTRY_REDO)) return true;
+    if (old && inflight_has(s, e->id)) return true;
+    if (!e->env) {
+        if ((e->flags & (SVC_ENTRY_ACKED | SVC_ENTRY_OWED)) == SVC_ENTRY_ACKED) return true; /* its record may be gone */
+        if (!s->reading) request_read(p, a, s, pos);
+        return false;
+    }
+    xmpp_env env;
+    if (xmpp_env_unpack(rt_blob_slice(e->env), &env) != ERR_OK) return true; /* verified by its checksum: written by a newer version */
+    how h = wants(a, s, &env);
+    if (h == DIRECT && !drains(s) && older_waits(a, pos, from_of(&env))) h = SKIP;
+    if (h != SKIP) send_entry(p, a, s, e, &env, h, old || (e->flags & SVC_ENTRY_REDO));
+    drop_bytes(a, e, pos);
+    return true;
+}
+
+void svc_queue_pump(svc_part *p, svc_account *a, svc_session *s) {
+    while (a->queue && !s->reading) {
+        if (window_full(p, s)) return;
+        svc_queue *q = a->queue;
+        if (s->redo < q->base) s->redo = q->base;
+        if (s->cursor < q->base) s->cursor = q->base;
+        bool redo = s->redo < s->cursor;
+        uint64_t pos = redo ? s->redo : s->cursor;
+        if (pos >= tail(q) || !pump_one(p, a, s, pos, redo)) return;
+        if (redo)
+            s->redo++;
+        else
+            s->redo = ++s->cursor;
+    }
+}
+
+/* Takes in one record that was read. False: it could not be read now. */
+static bool keep_bytes(svc_part *p, svc_account *a, uint64_t id, uint8_t status, slice env) {
+    svc_entry *e = a->queue ? entry_by_id(a->queue, id, NULL) : NULL;
+    if (!e || e->env || (e->flags & SVC_ENTRY_DEAD)) return true;
+    if ((e->flags & (SVC_ENTRY_ACKED | SVC_ENTRY_OWED)) == SVC_ENTRY_ACKED) return true; /* acked meanwhile: its record may be gone */
+    if (status == ERR_OK) {
+        e->env = rt_blob_new(env);
+    } else if (status == ERR_CORRUPT || status == ERR_NOT_FOUND) { /* named by the log's own event too; the rest is served */
+        rt_event_text(p->cx, EV_LOG_DAMAGE, e->loc >> 32, e->loc & 0xffffffffu, a->jid);
+        unlive(a->queue, e, SVC_ENTRY_DEAD);
+        e->flags = (uint16_t)(e->flags & ~SVC_ENTRY_OWED);
+        del(p, e->id, e->loc);
+    } else {
+        return false; /* asking again at once would go on for ever */
+    }
+    return true;
+}
+
+static void read_done(svc_part *p, void *arg, rt_msg *reply) {
+    read_ctx *c = arg;
+    svc_account *a = svc_account_find(p, c->bare);
+    svc_session *s = a ? svc_session_of(a, c->session) : NULL;
+    bool failed = !reply;
+    if (a && reply) {
+        cursor r = cursor_of(rt_blob_slice(store_records_of(reply)->records));
+        uint64_t id, wall;
+        uint8_t status;
+        slice env;
+        while (cursor_u64le(&r, &id) && cursor_u8(&r, &status) && cursor_u64le(&r, &wall) && cursor_lslice(&r, &env)) {
+            if (!keep_bytes(p, a, id, status, env)) failed = true;
+        }
+    }
+    if (s) {
+        s->reading = false;
+        if (failed && reply)
+            svc_session_kick(p, s, STREAM_INTERNAL_SERVER_ERROR, "stored messages cannot be read now");
+        else if (reply)
+            svc_queue_pump(p, a, s);
+    }
+    if (a && reply) {
+        if (!s) svc_queue_release(a);
+        svc_queue_trim(a);
+        svc_account_touch(p, a);
+    }
+    svc_disown(&c->bare);
+    mem_free(c);
+}
+
+/* Bytes read for a session that is gone are not kept. */
+void svc_queue_release(svc_account *a) {
+    svc_queue *q = a->queue;
+    for (uint64_t pos = q ? q->base : 0; q && pos < tail(q); pos++)
+        if (at(q, pos)->flags & SVC_ENTRY_COMMITTED) drop_bytes(a, at(q, pos), pos);
+}
+
+/* --- sessions come and go */
+void svc_queue_session_bind(svc_account *a, svc_session *s) { s->cursor = s->redo = s->start = a->queue ? tail(a->queue) : a->positions; }
+
+void svc_queue_session_start(svc_part *p, svc_account *a, svc_session *s) {
+    s->start = a->queue ? tail(a->queue) : a->positions;
+    s->cursor = s->redo = a->queue ? a->queue->base : a->positions;
+    svc_queue_pump(p, a, s);
+    svc_queue_trim(a);
+}
+
+void svc_queue_session_end(svc_part *p, svc_account *a, svc_session *s) {
+    svc_queue *q = a->queue;
+    if (!q) return;
+    uint64_t first = UINT64_MAX, pos;
+    for (uint32_t i = 0; i < s->keep_sent - s->keep_acked; i++) {
+        svc_entry *e = entry_by_id(q, s->inflight[i], &pos);
+        if (!e || (e->flags & SVC_ENTRY_ACKED)) continue;
+        e->flags |= SVC_ENTRY_REDO;
+        if (pos < first) first = pos;
+    }
+    for (pos = s->cursor > q->base ? s->cursor : q->base; pos < tail(q); pos++) { /* what it had yet to take, others may have left to it */
+        if (at(q, pos)->flags & SVC_ENTRY_ACKED) continue;
+        at(q, pos)->flags |= SVC_ENTRY_REDO;
+        if (pos < first) first = pos;
+    }
+    s->available = false; /* it no longer holds entries back, nor takes any */
+    slice resource = s->resource;
+    s->resource = SLICE_NULL; /* messages to it are anybody's now */
+    for (svc_session *o = a->sessions; o; o = o->next) {
+        if (o == s || !drains(o)) continue;
+        if (first < o->redo) o->redo = first;
+        svc_queue_pump(p, a, o);
+    }
+    s->resource = resource;
+    svc_queue_release(a);
+    svc_queue_trim(a);
+}
+
+/* --- puts */
+static void put_failed(svc_part *p, svc_put *t, svc_entry *e, err status) {
+    if (e) unlive(t->account->queue, e, SVC_ENTRY_DEAD);
+    if (t->h[0] || t->h[1]) svc_dedup_forget(p->dedup, t->h);
+    xmpp_env env;
+    rt_event(p->cx, EV_MSG_REFUSED, (uint64_t)status, 0, 0);
+    if (e && e->env && xmpp_env_unpack(rt_blob_slice(e->env), &env) == ERR_OK)
+        svc_route_bounce(p, &env, STANZA_RESOURCE_CONSTRAINT, "the server cannot store messages now, try again later", t->origin,
+                         t->ticket);
+    else
+        svc_part_done(p, t->origin, t->ticket); /* the account was deleted meanwhile */
+}
+
+static void pump_all(svc_part *p, svc_account *a) {
+    for (svc_session *s = a->sessions; s; s = s->next) svc_queue_pump(p, a, s);
+}
+
+static void put_finish(svc_part *p, svc_put *t, err status, uint64_t loc) {
+    svc_account *a = t->account;
+    svc_queue *q = a->queue;
+    svc_entry *e = q ? entry_by_id(q, t->id, NULL) : NULL;
+    if (status != ERR_OK) {
+        put_failed(p, t, e, status);
+        pump_all(p, a); /* past it */
+    } else if (!e || (e->flags & SVC_ENTRY_DEAD)) {
+        del(p, t->id, loc); /* the account was deleted meanwhile */
+        svc_part_done(p, t->origin, t->ticket);
+    } else {
+        e->flags = (uint16_t)(e->flags | SVC_ENTRY_COMMITTED | SVC_ENTRY_HOLD);
+        e->loc = loc;
+        rt_event(p->cx, EV_MSG_ACCEPTED, t->id, e->bytes, 0);
+        svc_part_done(p, t->origin, t->ticket);
+        pump_all(p, a);
+        uint64_t pos = 0;
+        e = a->queue ? entry_by_id(a->queue, t->id, &pos) : NULL;
+        if (e) {
+            e->flags = (uint16_t)(e->flags & ~SVC_ENTRY_HOLD);
+            drop_bytes(a, e, pos);
+        }
+    }
+    a->writes--;
+    a->puts--;
+    a->put_done = t->id;
+    svc_queue_order_run(p, a);
+    svc_queue_trim(a);
+    svc_account_touch(p, a);
+}
+
+err svc_queue_on_committed(svc_part *p, store_committed *c) {
+    cursor locs = cursor_of(rt_blob_slice(c->locs));
+    while (p->put_head && p->put_head->id <= c->upto) {
+        svc_put *t = p->put_head;
+        p->put_head = t->next;
+        if (!p->put_head) p->put_tail = NULL;
+        uint64_t loc = 0;
+        if (c->status == ERR_OK && !cursor_u64le(&locs, &loc)) {
+            mem_free(t);
+            return ERR_BUG; /* the log answered for fewer than it was asked */
+        }
+        put_finish(p, t, c->status, loc);
+        mem_free(t);
+    }
+    return ERR_OK;
+}
+
+static bool on_its_way(const svc_part *p, const uint64_t h[2]) {
+    for (const svc_put *t = p->put_head; t; t = t->next)
+        if (t->h[0] == h[0] && t->h[1] == h[1]) return true;
+    return false;
+}
+
+/* The fate of the first one is known: stored, so this one is done; or it found no space, and then this one is the message. */
+static void duplicate_done(svc_part *p, svc_account *a, const xmpp_env *e, rt_blob *packed, rt_pid origin, uint32_t ticket) {
+    uint64_t h[2];
+    svc_dedup_hash(xmpp_jid_bare(e->from), a->jid, e->origin_id, h);
+    if (a->state == SVC_ABSENT)
+        svc_route_bounce(p, e, STANZA_SERVICE_UNAVAILABLE, NULL, origin, ticket);
+    else if (svc_dedup_seen(p->dedup, h) && !on_its_way(p, h))
+        svc_part_done(p, origin, ticket);
+    else
+        svc_message_in(p, a, e, packed, origin, ticket);
+}
+
+void svc_queue_put(svc_part *p, svc_account *a, const xmpp_env *e, rt_blob *packed, rt_pid origin, uint32_t ticket) {
+    uint64_t h[2] = {0, 0};
+    if (e->origin_id.p) {
+        svc_dedup_hash(xmpp_jid_bare(e->from), a->jid, e->origin_id, h);
+        if (svc_dedup_seen(p->dedup, h)) {
+            rt_event(p->cx, EV_MSG_DUPLICATE, h[0], 0, 0);
+            svc_queue_behind(p, a, packed, origin, ticket, duplicate_done); /* the first one may not be durable yet */
+            return;
+        }
+    }
+    uint64_t live, bytes;
+    svc_queue_counts(a, &live, &bytes, NULL);
+    if (live >= p->cfg->offline_messages_max || bytes + packed->len > p->cfg->offline_bytes_max) {
+        rt_event(p->cx, EV_MSG_REFUSED, ERR_LIMIT, 0, 0);
+        svc_route_bounce(p, e, STANZA_RESOURCE_CONSTRAINT, "the recipient's queue is full", origin, ticket);
+        return;
+    }
+    if (p->arg->ids->counter >= STORE_ID_COUNTER_MAX) { /* years at any rate that this machine has; a restart begins a new epoch */
+        svc_route_bounce(p, e, STANZA_RESOURCE_CONSTRAINT, "the server must be restarted to go on numbering messages", origin, ticket);
+        return;
+    }
+    if (h[0] || h[1]) svc_dedup_add(p->dedup, h, rt_now(p->cx));
+    uint64_t id = p->epoch << STORE_ID_EPOCH_SHIFT | (uint64_t)p->index << STORE_ID_PARTITION_SHIFT | ++p->arg->ids->counter;
+    int64_t wall = rt_wall(p->cx);
+    svc_entry *entry = push(a, id, packed->len, wall);
+    entry->env = rt_blob_ref(packed);
+    entry->from = from_of(e);
+    svc_put *t = mem_zalloc(sizeof *t);
+    *t = (svc_put){.id = id, .account = a, .origin = origin, .ticket = ticket, .h = {h[0], h[1]}};
+    if (p->put_tail)
+        p->put_tail->next = t;
+    else
+        p->put_head = t;
+    p->put_tail = t;
+    a->writes++;
+    a->puts++;
+    a->last_put = id;
+    svc_account_touch(p, a);
+    rt_msg *m = rt_msg_new(p->cx, STORE_PUT, sizeof(store_put));
+    store_put *sp = store_put_of(m);
+    sp->id = id;
+    sp->user = rt_blob_new(a->jid);
+    sp->env = rt_blob_ref(packed);
+    sp->wall = wall;
+    sp->dedup0 = h[0];
+    sp->dedup1 = h[1];
+    rt_send(p->cx, rt_name_whereis(rt_ctx_node(p->cx), STORE_LOG_NAME), &m);
+}

@@ -1,0 +1,149 @@
+/* route: where a stanza goes. Outbound: from a session of ours, checked against the sender's blocklist, then by kind. Inbound: for an
+ * account of ours, by RFC 6121 section 8. Between the two lies one message (SVC_ROUTE), also within a partition, so that pairs keep their
+ * order whatever the partitions are.
+ *
+ * Invariant: every stanza that came with an origin ends in exactly one SVC_DONE to it, after what it answers was sent. */
+#include "proto/xmpp/ns.h"
+#include "svc/part.h"
+
+static slice domain_of(slice jid) {
+    xmpp_jid j;
+    return xmpp_jid_split(jid, &j) ? j.domain : SLICE_NULL;
+}
+
+void svc_route_send(svc_part *p, const xmpp_env *e, rt_pid origin, uint32_t ticket) {
+    xmpp_jid to;
+    if (!xmpp_jid_split(e->to, &to)) {
+        svc_route_bounce(p, e, STANZA_JID_MALFORMED, NULL, origin, ticket);
+        return;
+    }
+    if (!svc_cfg_domain(p->cfg, to.domain)) {
+        svc_route_bounce(p, e, STANZA_REMOTE_SERVER_NOT_FOUND, NULL, origin, ticket);
+        return;
+    }
+    if (!to.local.p) {
+        svc_iq_server(p, e, origin, ticket);
+        return;
+    }
+    rt_msg *m = rt_msg_new(p->cx, SVC_ROUTE, sizeof(svc_route));
+    svc_route *r = svc_route_of(m);
+    r->origin = origin;
+    r->ticket = ticket;
+    r->env = svc_part_pack(p, e);
+    rt_pid part = svc_partition(rt_ctx_node(p->cx), p->cfg, xmpp_jid_bare(e->to));
+    if (rt_pid_ok(part)) {
+        rt_send(p->cx, part, &m);
+        return;
+    }
+    rt_msg_drop(rt_ctx_node(p->cx), &m); /* it restarts: a moment */
+    svc_route_bounce(p, e, STANZA_RESOURCE_CONSTRAINT, "try again in a moment", origin, ticket);
+}
+
+void svc_route_bounce(svc_part *p, const xmpp_env *e, xmpp_stanza_error cond, const char *text, rt_pid origin, uint32_t ticket) {
+    if (xmpp_env_may_bounce(e)) {
+        buf inner;
+        buf_init(&inner, 4096);
+        xmpp_env reply;
+        xmpp_env_error(e, cond, text, &inner, &reply);
+        svc_route_answer(p, &reply, origin);
+        buf_fini(&inner);
+    }
+    svc_part_done(p, origin, ticket);
+}
+
+/* An answer made by the server: straight to the session that asked, which keeps it in front of its SVC_DONE; else by its address. */
+void svc_route_answer(svc_part *p, const xmpp_env *reply, rt_pid origin) {
+    if (rt_pid_ok(origin)) {
+        rt_msg *m = rt_msg_new(p->cx, SVC_DELIVER, sizeof(svc_deliver));
+        svc_deliver_of(m)->env = svc_part_pack(p, reply);
+        rt_send(p->cx, origin, &m);
+    } else if (svc_cfg_domain(p->cfg, domain_of(reply->to))) {
+        svc_route_send(p, reply, RT_PID_NONE, 0);
+    }
+}
+
+/* --- outbound */
+static void blocked_out(svc_part *p, const xmpp_env *e, rt_pid origin, uint32_t ticket) { /* XEP-0191 section 3.4 */
+    if (xmpp_env_may_bounce(e) && e->kind != XMPP_PRESENCE) {
+        buf inner;
+        buf_init(&inner, 4096);
+        xmpp_env reply;
+        xmpp_env_error(e, STANZA_NOT_ACCEPTABLE, NULL, &inner, &reply);
+        buf blocked;
+        buf_init(&blocked, 4096);
+        static const char end[] = "</error>";
+        buf_add(&blocked, slice_sub(buf_slice(&inner), 0, inner.len - (sizeof end - 1)));
+        buf_add_str(&blocked, "<blocked xmlns='" NS_BLOCKING_ERRORS "'/>");
+        buf_add_str(&blocked, end);
+        reply.inner = buf_slice(&blocked);
+        svc_route_answer(p, &reply, origin);
+        buf_fini(&blocked);
+        buf_fini(&inner);
+    }
+    svc_part_done(p, origin, ticket);
+}
+
+err svc_route_on_stanza(svc_part *p, rt_msg **m) {
+    svc_stanza *q = svc_stanza_of(*m);
+    rt_pid origin = (*m)->sender;
+    xmpp_env e;
+    if (!check(xmpp_env_unpack(rt_blob_slice(q->env), &e) == ERR_OK)) return ERR_BUG; /* our own edge packed it */
+    svc_account *a = svc_account_find(p, xmpp_jid_bare(e.from));
+    svc_session *s = a ? svc_session_of(a, origin) : NULL;
+    if (!s) return ERR_OK; /* kicked meanwhile; its stream is closing */
+    a = svc_account_get(p, a->jid);
+    if (a->state == SVC_LOADING || a->write_done != a->last_write || a->wait_head) { /* behind a change that is not durable yet */
+        svc_account_wait(a, m);
+        return ERR_OK;
+    }
+    if (a->state == SVC_BROKEN) { /* what memory says of roster and blocklist may be a change that failed */
+        svc_route_bounce(p, &e, STANZA_RESOURCE_CONSTRAINT, "the account cannot be read now, try again later", origin, q->ticket);
+        return ERR_OK;
+    }
+    bool to_self = !e.to.p || slice_eq(xmpp_jid_bare(e.to), a->jid);
+    if (!to_self && svc_block_matches(a, e.to) && !(e.kind == XMPP_PRESENCE && e.type == XMPP_TYPE_UNAVAILABLE)) {
+        blocked_out(p, &e, origin, q->ticket);
+        return ERR_OK;
+    }
+    switch ((xmpp_kind)e.kind) {
+    case XMPP_MESSAGE: svc_message_out(p, a, s, &e, origin, q->ticket); break;
+    case XMPP_PRESENCE: svc_presence_out(p, a, s, &e, origin, q->ticket); break;
+    case XMPP_IQ: svc_iq_out(p, a, s, &e, origin, q->ticket); break;
+    }
+    return ERR_OK;
+}
+
+/* --- inbound */
+static void no_account(svc_part *p, const xmpp_env *e, rt_pid origin, uint32_t ticket) { /* RFC 6121 8.5.1 */
+    if (e->kind == XMPP_PRESENCE)
+        svc_part_done(p, origin, ticket); /* silently, whatever the type: nobody learns who exists */
+    else
+        svc_route_bounce(p, e, STANZA_SERVICE_UNAVAILABLE, NULL, origin, ticket);
+}
+
+err svc_route_on_route(svc_part *p, rt_msg **m) {
+    svc_route *r = svc_route_of(*m);
+    xmpp_env e;
+    if (!check(xmpp_env_unpack(rt_blob_slice(r->env), &e) == ERR_OK)) return ERR_BUG;
+    svc_account *a = svc_account_get(p, xmpp_jid_bare(e.to));
+    svc_account_state state = (svc_account_state)a->state;
+    if (state == SVC_LOADING) {
+        svc_account_wait(a, m);
+        return ERR_OK;
+    }
+    if (state == SVC_ABSENT) {
+        no_account(p, &e, r->origin, r->ticket);
+    } else if (state == SVC_BROKEN) {
+        svc_route_bounce(p, &e, STANZA_RESOURCE_CONSTRAINT, "the account cannot be read now, try again later", r->origin, r->ticket);
+    } else if (!slice_eq(xmpp_jid_bare(e.from), a->jid) && svc_block_matches(a, e.from)) { /* XEP-0191 section 3.3 */
+        no_account(p, &e, r->origin, r->ticket);
+    } else {
+        switch ((xmpp_kind)e.kind) {
+        case XMPP_MESSAGE: svc_message_in(p, a, &e, r->env, r->origin, r->ticket); break;
+        case XMPP_PRESENCE: svc_presence_in(p, a, &e, r->env, r->origin, r->ticket); break;
+        case XMPP_IQ: svc_iq_in(p, a, &e, r->env, r->origin, r->ticket); break;
+        }
+    }
+    svc_account_touch(p, a);
+    return ERR_OK;
+}
