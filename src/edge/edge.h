@@ -2,8 +2,8 @@
 #define EDGE_EDGE_H
 /* edge: where clients connect: listeners and one actor per client connection (c2s), which turns bytes into requests to svc and back. It
  * decides nothing about routing. An idle session keeps no parser, no buffer; everything that a client can make grow has a limit below. */
-#include "svc/svc.h"
 #include "proto/xmpp/sasl.h"
+#include "svc/svc.h"
 
 #define MSG RT_MSG_DECLARE
 #include "edge/edge.def"
@@ -20,8 +20,9 @@ extern const size_t edge_msgs_count;
 
 typedef struct edge_cfg { /* immutable after boot; outlives the node */
     const svc_cfg *svc;
-    bool tls_required;          /* true: before TLS only starttls is accepted */
-    uint32_t mechanisms;        /* bit (1u << xmpp_mech); PLAIN only ever offered under TLS (or when tls_required is false); -PLUS only under TLS */
+    bool tls_required; /* true: before TLS only starttls is accepted */
+    uint32_t
+        mechanisms; /* bit (1u << xmpp_mech); PLAIN only ever offered under TLS (or when tls_required is false); -PLUS only under TLS */
     uint32_t stanza_bytes_max;  /* after authentication (256 KiB) */
     usec auth_deadline;         /* from accept to authenticated (30 s) */
     uint32_t auth_failures_max; /* per connection (3) */
@@ -42,8 +43,8 @@ typedef enum edge_transport { EDGE_STARTTLS, EDGE_DIRECT_TLS } edge_transport;
 typedef struct edge_listen_cfg {
     const edge_cfg *edge;
     edge_transport transport;
-    sys_addr addr;         /* port 0: any; the same port on every shard */
-    tls_server *server;    /* NULL: no TLS on this node */
+    sys_addr addr;      /* port 0: any; the same port on every shard */
+    tls_server *server; /* NULL: no TLS on this node */
 } edge_listen_cfg;
 /* Opens a listener on every shard (SO_REUSEPORT), supervised. out_bound: the address in use. ERR_ADDR_IN_USE, ERR_PERM. At boot. */
 NODISCARD err edge_listen(rt_node *n, const edge_listen_cfg *c, sys_addr *out_bound);

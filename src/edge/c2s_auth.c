@@ -1,0 +1,251 @@
+/* c2s_auth: SASL on a connection (RFC 6120 section 6).
+ *
+ *      <auth/> --> [xmpp_sasl] --NEED_KEYS---> SVC_AUTH ... SVC_KEYS --> challenge, response, success
+ *                              --NEED_CHECK--> SVC_AUTH ... SVC_KEYS --> pool: PBKDF2 --> success or failure
+ *
+ * An account that does not exist takes the same way: svc answers with fake keys, and PLAIN computes over them. The answer differs in
+ * nothing, and failures are counted alike. An answer "ask later" (the database does not respond) is a temporary failure and not counted.
+ *
+ * Invariants: (1) PLAIN is offered in clear only where the operator does not require TLS; -PLUS only under TLS. (2) At most
+ * auth_failures_max failures a connection. (3) The deadline runs from accept, whatever the client sends. */
+#include "base/codec.h"
+#include "base/mem.h"
+#include "edge/c2s_fn.h"
+
+#define PLUS      ((1u << XMPP_MECH_SCRAM_SHA_256_PLUS) | (1u << XMPP_MECH_SCRAM_SHA_1_PLUS))
+#define NONCE_RAW 24u /* random bytes in a nonce */
+
+typedef struct edge_check_job { /* a PLAIN password against the keys of an account */
+    rt_job job;
+    xmpp_scram_keys keys;
+    bool exists;
+    bool ok;
+    size_t len;
+    uint8_t password[];
+} edge_check_job;
+
+static void check_free(rt_box *b) {
+    edge_check_job *j = container_of(container_of(b, rt_job, box), edge_check_job, job);
+    mem_wipe(j, sizeof *j + j->len);
+    mem_free(j);
+}
+
+static void check_run(rt_job *job) {
+    edge_check_job *j = container_of(job, edge_check_job, job);
+    j->ok = xmpp_scram_verify_password(&j->keys, slice_of(j->password, j->len));
+}
+
+/* --- what is offered ------------------------------------------------------------------------------------------------------------ */
+static uint32_t offered(const edge_c2s *s) {
+    const edge_cfg *c = s->door->cfg;
+    bool secure = s->flags & EDGE_F_SECURE;
+    if (edge_c2s_svc(s)->domains[s->domain].anonymous) return 1u << XMPP_MECH_ANONYMOUS;
+    uint32_t m = c->mechanisms & ~(1u << XMPP_MECH_ANONYMOUS);
+    if (!s->nego->exporter_len && !s->nego->end_point_len) m &= ~PLUS;
+    if (!secure && c->tls_required) m = 0;
+    return m;
+}
+
+void edge_c2s_auth_features(edge_c2s *s, const char *mechs[XMPP_MECH_COUNT_], const char *bindings[3]) {
+    edge_c2s_tls_bindings(s);
+    edge_nego *n = s->nego;
+    n->offered = offered(s);
+    size_t k = 0, b = 0;
+    for (unsigned m = XMPP_MECH_NONE + 1; m < XMPP_MECH_COUNT_; m++)
+        if (n->offered & (1u << m)) mechs[k++] = xmpp_sasl_mech_name((xmpp_mech)m);
+    mechs[k] = NULL;
+    if (n->offered & PLUS && n->exporter_len) bindings[b++] = "tls-exporter";
+    if (n->offered & PLUS && n->end_point_len) bindings[b++] = "tls-server-end-point";
+    bindings[b] = NULL;
+}
+
+/* --- the exchange --------------------------------------------------------------------------------------------------------------- */
+static void over(edge_c2s *s) {
+    xmpp_sasl_free(s->nego->sasl);
+    s->nego->sasl = NULL;
+    s->stream.flags &= (uint8_t)~XMPP_STREAM_SASL_BUSY;
+}
+
+static void fail(rt_ctx *cx, edge_c2s *s, xmpp_sasl_error error) {
+    edge_nego *n = s->nego;
+    xmpp_mech mech = n->sasl ? xmpp_sasl_mech(n->sasl) : XMPP_MECH_NONE;
+    over(s);
+    xmpp_error_write_sasl(edge_c2s_out(cx, s), error, NULL);
+    rt_event_text(cx, EV_AUTH_FAIL, (uint64_t)s->fd, (uint64_t)mech, slice_str(xmpp_error_sasl_name(error)));
+    if (error == SASL_TEMPORARY_AUTH_FAILURE) return; /* our fault, not a guess */
+    if (++n->failures >= s->door->cfg->auth_failures_max) edge_c2s_close(cx, s, STREAM_POLICY_VIOLATION, "too many failed attempts");
+}
+
+/* The account's bare JID. ANONYMOUS: one that nobody else has. */
+static rt_blob *account(rt_ctx *cx, edge_c2s *s) {
+    slice user = xmpp_sasl_user(s->nego->sasl), domain = edge_c2s_domain(s);
+    char id[33];
+    if (user.len == 0) {
+        edge_c2s_random_id(cx, id);
+        user = slice_str(id);
+        s->nego->anonymous = true;
+    }
+    rt_blob *b = rt_blob_alloc(user.len + 1 + domain.len);
+    memcpy(b->data, user.p, user.len);
+    b->data[user.len] = '@';
+    memcpy(b->data + user.len + 1, domain.p, domain.len);
+    return b;
+}
+
+static void ask_keys(rt_ctx *cx, edge_c2s *s) {
+    rt_blob *user = account(cx, s);
+    rt_pid part = svc_partition(s->door->node, edge_c2s_svc(s), rt_blob_slice(user));
+    if (!rt_pid_ok(part)) { /* it restarts */
+        rt_blob_unref(user);
+        fail(cx, s, SASL_TEMPORARY_AUTH_FAILURE);
+        return;
+    }
+    rt_msg *m = rt_msg_new(cx, SVC_AUTH, sizeof(svc_auth));
+    svc_auth_of(m)->ref = ++s->nego->ref;
+    svc_auth_of(m)->user = user;
+    s->hold |= EDGE_HOLD_SVC;
+    rt_send(cx, part, &m);
+}
+
+static void succeed(rt_ctx *cx, edge_c2s *s, slice data) {
+    edge_nego *n = s->nego;
+    n->mech = (uint8_t)xmpp_sasl_mech(n->sasl);
+    n->user = account(cx, s);
+    n->deadline = rt_now(cx) + s->door->cfg->auth_deadline; /* of the next part: binding */
+    over(s);
+    xmpp_stream_write_success(edge_c2s_out(cx, s), data);
+    rt_event(cx, EV_AUTH_OK, (uint64_t)s->fd, n->mech, 0);
+    edge_c2s_open_restart(s, XMPP_PHASE_AUTHED, 0);
+}
+
+static void step(rt_ctx *cx, edge_c2s *s, xmpp_sasl_step st, const buf *out, xmpp_sasl_error error) {
+    switch (st) {
+    case XMPP_SASL_NEED_DATA: xmpp_stream_write_challenge(edge_c2s_out(cx, s), SLICE("")); break;
+    case XMPP_SASL_NEED_KEYS:
+    case XMPP_SASL_NEED_CHECK: ask_keys(cx, s); break;
+    case XMPP_SASL_CHALLENGE: xmpp_stream_write_challenge(edge_c2s_out(cx, s), buf_slice(out)); break;
+    case XMPP_SASL_SUCCESS: succeed(cx, s, out->len ? buf_slice(out) : SLICE_NULL); break;
+    case XMPP_SASL_FAILURE: fail(cx, s, error ? error : SASL_NOT_AUTHORIZED); break;
+    }
+}
+
+static void feed(rt_ctx *cx, edge_c2s *s, slice data) {
+    buf out;
+    buf_init(&out, SCRAM_MESSAGE_MAX);
+    xmpp_sasl_error error = SASL_OK;
+    slice text = data.p && data.len == 0 ? SLICE("=") : data; /* empty data is not the same as none */
+    xmpp_sasl_step st = xmpp_sasl_feed(s->nego->sasl, text, &out, &error);
+    step(cx, s, st, &out, error);
+    buf_fini(&out);
+}
+
+void edge_c2s_auth_begin(rt_ctx *cx, edge_c2s *s, const xmpp_event *ev) {
+    edge_nego *n = s->nego;
+    if (!check(!n->sasl)) return;
+    if (s->door->cfg->tls_required && !(s->flags & EDGE_F_SECURE)) { /* the stream's phase forbids it; said twice because it matters */
+        edge_c2s_close(cx, s, STREAM_POLICY_VIOLATION, NULL);
+        return;
+    }
+    uint8_t raw[NONCE_RAW];
+    rt_entropy(cx, raw, sizeof raw);
+    buf nonce;
+    buf_init(&nonce, BASE64_LEN(NONCE_RAW));
+    base64_encode(&nonce, slice_of(raw, sizeof raw));
+    xmpp_scram_binding b = {.plus_offered = n->offered & PLUS};
+    if (n->exporter_len) b.tls_exporter = slice_of(n->exporter, n->exporter_len);
+    if (n->unique_len) b.tls_unique = slice_of(n->unique, n->unique_len);
+    if (n->end_point_len) b.tls_server_end_point = slice_of(n->end_point, n->end_point_len);
+    xmpp_sasl_error error = SASL_OK;
+    n->sasl = xmpp_sasl_new(ev->mechanism, n->offered, &b, buf_slice(&nonce), edge_c2s_domain(s), &error);
+    buf_fini(&nonce);
+    if (!n->sasl) {
+        fail(cx, s, error ? error : SASL_INVALID_MECHANISM);
+        return;
+    }
+    s->stream.flags |= XMPP_STREAM_SASL_BUSY;
+    feed(cx, s, ev->data);
+}
+
+void edge_c2s_auth_response(rt_ctx *cx, edge_c2s *s, const xmpp_event *ev) {
+    if (!check(s->nego && s->nego->sasl)) return;
+    feed(cx, s, ev->data.p ? ev->data : SLICE("")); /* <response/> without text is empty data (6.4.3) */
+}
+
+void edge_c2s_auth_abort(rt_ctx *cx, edge_c2s *s) {
+    if (s->nego) fail(cx, s, SASL_ABORTED);
+}
+
+/* --- answers -------------------------------------------------------------------------------------------------------------------- */
+static void submit_check(rt_ctx *cx, edge_c2s *s, const xmpp_scram_keys *k, bool exists) {
+    slice pw = xmpp_sasl_password(s->nego->sasl);
+    edge_check_job *j = mem_zalloc(sizeof *j + pw.len);
+    j->job.box.free = check_free;
+    j->job.run = check_run;
+    j->job.deadline = s->nego->deadline;
+    j->keys = *k;
+    j->exists = exists;
+    j->len = pw.len;
+    if (pw.len) memcpy(j->password, pw.p, pw.len);
+    s->hold |= EDGE_HOLD_JOB;
+    rt_job *job = &j->job;
+    rt_pool_submit(cx, RT_POOL_CRYPTO, &job);
+}
+
+/* The keys of this exchange's algorithm. An account that lacks them is as one that does not exist. */
+static bool keys_of(const edge_c2s *s, const svc_keys *k, xmpp_scram_keys *out, bool *out_exists) {
+    digest_alg alg = xmpp_sasl_alg(s->nego->sasl);
+    err e = svc_keys_unpack(rt_blob_slice(k->keys), alg, out);
+    if (e && e != ERR_NOT_FOUND) return false;
+    *out_exists = k->exists && !e;
+    if (e) {
+        const svc_cfg *c = edge_c2s_svc(s);
+        slice secret = slice_of(c->fake_salt_secret, sizeof c->fake_salt_secret);
+        xmpp_scram_fake(alg, secret, xmpp_sasl_user(s->nego->sasl), c->scram_iterations, out);
+    }
+    return true;
+}
+
+void edge_c2s_auth_keys(rt_ctx *cx, edge_c2s *s, svc_keys *k) {
+    if (s->state != EDGE_OPEN || !s->nego->sasl || k->ref != s->nego->ref) return; /* of an exchange that was given up */
+    xmpp_scram_keys keys;
+    bool exists = false;
+    if (k->status || !keys_of(s, k, &keys, &exists)) {
+        fail(cx, s, SASL_TEMPORARY_AUTH_FAILURE);
+    } else if (xmpp_sasl_mech(s->nego->sasl) == XMPP_MECH_PLAIN) {
+        submit_check(cx, s, &keys, exists);
+    } else {
+        buf out;
+        buf_init(&out, SCRAM_MESSAGE_MAX);
+        xmpp_sasl_error error = SASL_OK;
+        xmpp_sasl_step st = xmpp_sasl_keys(s->nego->sasl, &keys, exists, &out, &error);
+        step(cx, s, st, &out, error);
+        buf_fini(&out);
+    }
+    mem_wipe(&keys, sizeof keys);
+    edge_c2s_in_release(cx, s, EDGE_HOLD_SVC);
+}
+
+void edge_c2s_auth_refused(rt_ctx *cx, edge_c2s *s) {
+    if (s->state != EDGE_OPEN || !s->nego->sasl) return;
+    fail(cx, s, SASL_TEMPORARY_AUTH_FAILURE);
+    edge_c2s_in_release(cx, s, EDGE_HOLD_SVC);
+}
+
+bool edge_c2s_auth_done(rt_ctx *cx, edge_c2s *s, rt_job_done *d) {
+    rt_job *job = rt_job_of(d);
+    if (job->run != check_run) return false;
+    edge_check_job *j = container_of(job, edge_check_job, job);
+    if (s->state != EDGE_OPEN || !s->nego->sasl) return true; /* the stream was closed meanwhile */
+    if (d->status) {
+        fail(cx, s, SASL_TEMPORARY_AUTH_FAILURE);
+    } else {
+        buf out;
+        buf_init(&out, SCRAM_MESSAGE_MAX);
+        xmpp_sasl_error error = SASL_OK;
+        xmpp_sasl_step st = xmpp_sasl_checked(s->nego->sasl, j->ok && j->exists, &out, &error);
+        step(cx, s, st, &out, error);
+        buf_fini(&out);
+    }
+    edge_c2s_in_release(cx, s, EDGE_HOLD_JOB);
+    return true;
+}

@@ -1,0 +1,205 @@
+/* listener: who comes in, running out of descriptors, new certificates, drain. */
+#include "edge/edge_rig.h"
+
+static void connections_of_one_address_are_limited(void **st) {
+    (void)st;
+    rig *r = rig_new();
+    r->edge.per_ip_max = 3;
+    rig_start(r);
+    client *c[3], *more;
+    for (size_t i = 0; i < 3; i++) c[i] = client_open(r);
+    more = client_new(r, &r->bound_tls); /* whichever way in */
+    assert_true(client_closed(more));
+    client_free(more);
+    client_abort(c[0]);
+    rig_until(r, edge_session_count(r->node) == 2);
+    more = client_open(r);
+    client_free(more);
+    for (size_t i = 0; i < 3; i++) client_free(c[i]);
+    rig_free(r);
+}
+
+static void all_connections_are_limited(void **st) {
+    (void)st;
+    rig *r = rig_new();
+    r->edge.connections_max = 2;
+    rig_start(r);
+    client *a = client_open(r), *b = client_open(r), *more = client_new(r, &r->bound);
+    assert_true(client_closed(more));
+    client_free(a);
+    client_free(b);
+    client_free(more);
+    rig_free(r);
+}
+
+static void prefixes_are_counted_not_addresses(void **st) {
+    (void)st;
+    rig *r = rig_new();
+    r->edge.per_ip_max = 1;
+    rig_start(r);
+    edge_door *d = edge_door_new(r->node, &r->edge, NULL);
+    edge_ip *ip[4];
+    sys_addr a6 = {.family = SYS_INET6, .ip = {0x20, 1, 0xd, 0xb8, 0, 0, 0, 1, 1}}, b6 = a6, c6 = a6;
+    b6.ip[15] = 9; /* same /64 */
+    c6.ip[7] = 2;
+    sys_addr a4 = {.family = SYS_INET4, .ip = {192, 0, 2, 1}}, b4 = {.family = SYS_INET4, .ip = {192, 0, 2, 2}};
+    sys_addr m4 = {.family = SYS_INET6, .ip = {[10] = 0xff, [11] = 0xff, [12] = 192, [13] = 0, [14] = 2, [15] = 1}}, n4 = m4;
+    n4.ip[15] = 7;
+    assert_int_equal(edge_door_enter(d, &a6, false, &ip[0]), ERR_OK);
+    assert_int_equal(edge_door_enter(d, &b6, false, &ip[1]), ERR_LIMIT);
+    assert_int_equal(edge_door_enter(d, &c6, false, &ip[1]), ERR_OK);
+    edge_door_leave(d, ip[0]);
+    assert_int_equal(edge_door_enter(d, &b6, false, &ip[0]), ERR_OK);
+    assert_int_equal(edge_door_enter(d, &a4, false, &ip[2]), ERR_OK);
+    assert_int_equal(edge_door_enter(d, &b4, false, &ip[3]), ERR_OK);
+    edge_door_leave(d, ip[2]);
+    edge_door_leave(d, ip[3]);
+    assert_int_equal(edge_door_enter(d, &m4, false, &ip[2]), ERR_OK); /* v4 through a v6 socket: by the whole address */
+    assert_int_equal(edge_door_enter(d, &n4, false, &ip[3]), ERR_OK);
+    for (size_t i = 0; i < 4; i++) edge_door_leave(d, ip[i]);
+    assert_int_equal(d->conns, 0);
+    assert_int_equal(d->ips.count, 0);
+    edge_door_unref(d);
+    rig_free(r);
+}
+
+/* promises.md R28: no spin; accepting goes on within a second after descriptors are released. */
+static void without_descriptors_the_listener_pauses_and_comes_back(void **st) {
+    (void)st;
+    rig *r = rig_new();
+    rig_start(r);
+    r->accept_full = true;
+    client *c = client_new(r, &r->bound);
+    rig_until(r, r->accepts > 0);
+    unsigned before = r->accepts;
+    for (int i = 0; i < 5000; i++) rig_step(r);
+    assert_int_equal(r->accepts, before); /* the clock stands still: it does not look again */
+    for (int i = 0; i < 10; i++) rig_advance(r, 100 * USEC_PER_MSEC);
+    assert_in_range(r->accepts, before + 1, before + 2 * 4); /* four looks a second, two calls each */
+    assert_int_equal(rt_event_count(r->node, EV_ACCEPT_FAIL), 1);
+    r->accept_full = false;
+    rig_advance(r, 300 * USEC_PER_MSEC);
+    client_send(c, HEADER);
+    client_expect(c, "</stream:features>"); /* the one that waited */
+    client *d = client_open(r);
+    client_free(c);
+    client_free(d);
+    rig_free(r);
+}
+
+static uint32_t limit_now;
+static uint32_t small_limit(sys *s) {
+    (void)s;
+    return limit_now;
+}
+
+static void descriptors_in_reserve_are_left_alone(void **st) {
+    (void)st;
+    rig *r = rig_new();
+    r->edge.fd_reserve = 8;
+    rig_start(r);
+    client *a = client_open(r);
+    limit_now = (uint32_t)a->fd + 8; /* the next socket that is accepted would be past it */
+    r->sys->fd_limit = small_limit;
+    client *b = client_new(r, &r->bound);
+    assert_true(client_closed(b));
+    assert_int_equal(rt_event_count(r->node, EV_ACCEPT_FAIL), 1);
+    limit_now = 1024;
+    rig_advance(r, 300 * USEC_PER_MSEC);
+    client *c = client_open(r);
+    client_free(a);
+    client_free(b);
+    client_free(c);
+    rig_free(r);
+}
+
+static void new_certificates_are_for_new_connections(void **st) {
+    (void)st;
+    rig *r = rig_new();
+    rig_start(r);
+    client *a = client_open(r);
+    client_starttls(a);
+    tls_server *two = rig_server_new("two");
+    edge_set_tls(r->node, two);
+    rig_server_unref(two);
+    rig_settle(r);
+    client_send(a, HEADER); /* goes on */
+    client_expect(a, "</stream:features>");
+    client *b = client_new(r, &r->bound_tls);
+    client_raw(b, SLICE("HELLO"));
+    client_expect(b, "SERVER two\n");
+    client_free(a);
+    client_free(b);
+    rig_free(r);
+}
+
+static void drain_closes_the_door(void **st) {
+    (void)st;
+    rig *r = rig_new();
+    rig_start(r);
+    edge_drain(r->node, "moving");
+    rig_settle(r);
+    int fd = socket(AF_INET, SOCK_STREAM, 0);
+    struct sockaddr_in sa = {.sin_family = AF_INET, .sin_port = htons(r->bound.port), .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    assert_int_equal(connect(fd, (struct sockaddr *)&sa, sizeof sa), -1);
+    close(fd);
+    rig_free(r);
+}
+
+static void a_port_in_use_is_said_at_once(void **st) {
+    (void)st;
+    rig *r = rig_new();
+    rig_start(r);
+    int fd = socket(AF_INET, SOCK_STREAM, 0);
+    struct sockaddr_in sa = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    socklen_t n = sizeof sa;
+    assert_int_equal(bind(fd, (struct sockaddr *)&sa, sizeof sa), 0);
+    assert_int_equal(listen(fd, 1), 0);
+    assert_int_equal(getsockname(fd, (struct sockaddr *)&sa, &n), 0);
+    edge_listen_cfg c = {.edge = &r->edge, .transport = EDGE_STARTTLS};
+    c.addr = (sys_addr){.family = SYS_INET4, .ip = {127, 0, 0, 1}, .port = ntohs(sa.sin_port)};
+    sys_addr bound;
+    assert_int_equal(edge_listen(r->node, &c, &bound), ERR_ADDR_IN_USE);
+    close(fd);
+    rig_free(r);
+}
+
+static void kill_listener(rt_ctx *cx, void *arg) {
+    (void)arg;
+    rt_actor_info info[64];
+    uint32_t from = 0;
+    for (size_t n; (n = rt_stat_actors(cx, &from, info, 64)) > 0;)
+        for (size_t i = 0; i < n; i++)
+            if (strcmp(info[i].cls, "listener") == 0) rt_exit(cx, info[i].pid, ERR_KILLED);
+}
+
+static void a_listener_that_dies_is_started_again_and_sessions_stay(void **st) {
+    (void)st;
+    rig *r = rig_new();
+    rig_start(r);
+    client *a = client_login(r, "alice", "desk");
+    rt_node_boot(r->node, 0, kill_listener, NULL);
+    rig_settle(r);
+    rig_advance(r, 200 * USEC_PER_MSEC);
+    client *b = client_login(r, "bob", "desk");
+    client_send(a, "<message to='bob@x.test'/>");
+    rig_until(r, r->n_st == 1);
+    client_free(a);
+    client_free(b);
+    rig_free(r);
+}
+
+int main(void) {
+    const struct CMUnitTest t[] = {
+        cmocka_unit_test(connections_of_one_address_are_limited),
+        cmocka_unit_test(all_connections_are_limited),
+        cmocka_unit_test(prefixes_are_counted_not_addresses),
+        cmocka_unit_test(without_descriptors_the_listener_pauses_and_comes_back),
+        cmocka_unit_test(descriptors_in_reserve_are_left_alone),
+        cmocka_unit_test(new_certificates_are_for_new_connections),
+        cmocka_unit_test(drain_closes_the_door),
+        cmocka_unit_test(a_port_in_use_is_said_at_once),
+        cmocka_unit_test(a_listener_that_dies_is_started_again_and_sessions_stay),
+    };
+    return cmocka_run_group_tests(t, NULL, NULL);
+}
