@@ -1,0 +1,35 @@
+#ifndef SIM_HOST_FILES_H
+#define SIM_HOST_FILES_H
+/* host_files: handles, and the file calls of a simulated machine; private to host.c. */
+#include "sim/host.h"
+
+typedef enum sim_fd_kind { SIM_FD_NONE, SIM_FD_FILE, SIM_FD_SOCK, SIM_FD_LISTENER, SIM_FD_POLLER } sim_fd_kind;
+
+typedef struct sim_watch { /* what a socket wakes: survives the moving of the handle table */
+    sim_host *host;
+    int fd;
+} sim_watch;
+
+struct sim_fd {
+    sim_fd_kind kind;
+    int poll;    /* poller that watches it; -1: none */
+    bool listed; /* in that poller's ready list */
+    bool locked; /* FILE: this opening has the lock */
+    uint32_t interest;
+    uint64_t token;
+    union {
+        sim_inode *inode;
+        sim_sock *sock;
+        sim_listener *listener;
+        sim_poller *poller;
+    };
+    sim_watch *watch; /* SOCK, LISTENER */
+};
+
+sim_fd *sim_host_files_fd(sim_host *h, int fd, sim_fd_kind kind); /* NULL: no such handle */
+NODISCARD err sim_host_files_fd_new(sim_host *h, sim_fd_kind kind, int *out);
+void sim_host_files_close(sim_host *h, int fd);
+void sim_host_files_init(sim_host *h); /* fills the table */
+void sim_host_files_unmap(sim_host *h);
+
+#endif

@@ -1,0 +1,50 @@
+#ifndef SIM_SCENARIO_H
+#define SIM_SCENARIO_H
+/* scenario: a named kind of run: what nodes there are, what is done to them, and how the end is judged. A seed chooses everything else. */
+#include "sim/node.h"
+
+typedef struct sim_run_cfg {
+    uint64_t seed;
+    unsigned nodes; /* 0: the scenario's own choice */
+    unsigned ops;   /* 0: the scenario's own choice; what an operation is, the scenario says */
+    bool calm;      /* no faults: what may only happen with them is then a violation (R8) */
+    bool verbose;
+    sim_boot *boot; /* how the program makes a server node whose data directory is dir and whose domain is SIM_DOMAIN: for "chat" */
+    sim_unboot *unboot;
+    void *boot_arg;
+} sim_run_cfg;
+
+#define SIM_DOMAIN   "example.org"
+#define SIM_PORT     5222 /* STARTTLS */
+#define SIM_PORT_TLS 5223 /* direct TLS */
+#define SIM_NOTE_MAX 256
+typedef struct sim_result {
+    bool ok;
+    char why[SIM_FAIL_MAX];  /* when not */
+    char note[SIM_NOTE_MAX]; /* counts, for people */
+    usec took;               /* virtual time */
+    uint64_t digest;         /* of the whole trace */
+    uint64_t steps;          /* events run */
+} sim_result;
+
+typedef struct sim_scenario {
+    const char *name;
+    const char *doc;
+    void (*run)(const sim_run_cfg *c, sim_result *out);
+} sim_scenario;
+
+extern const sim_scenario sim_scenarios[];
+extern const size_t sim_scenarios_count;
+const sim_scenario *sim_scenario_find(const char *name); /* NULL */
+/* Runs it with the thread's reporter of failed checks pointing into the run: a check that fails inside a node fails the run. */
+void sim_scenario_run(const sim_scenario *s, const sim_run_cfg *c, sim_result *out);
+
+/* For scenarios: fills *out from the world; note says what was done. */
+void sim_scenario_finish(sim_world *w, sim_result *out, const char *note, ...) PRINTF_LIKE(3, 4);
+
+/* One of the table. */
+void sim_scenario_actors(const sim_run_cfg *c, sim_result *out);
+void sim_scenario_log(const sim_run_cfg *c, sim_result *out);
+void sim_scenario_chat(const sim_run_cfg *c, sim_result *out);
+
+#endif
