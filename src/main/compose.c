@@ -1,0 +1,428 @@
+/* compose: see compose.h.
+ *
+ *   settings -> rt_node -> store.log, store.keyed (shard 0, supervised) -> partitions (every shard) -> listeners (every shard)
+ *
+ * Everything that a service borrows (settings, domain names, certificate paths) lives in struct compose until the node is freed. */
+#include "main/compose.h"
+
+#include "base/mem.h"
+#include "main/verbs.h"
+#include "rt/event.h"
+#include "rt/sup.h"
+#include "store/store.h"
+
+#include <idn-free.h>
+#include <idna.h>
+#include <stdarg.h>
+#include <stdio.h>
+
+#define PATH_BYTES       768
+#define DATA_PATH_MAX    400u /* leaves room for the names below */
+#define CTL_PATH_MAX     107u /* sockaddr_un */
+#define SELF_SIGNED_DAYS 3650
+#define SECRET_BYTES     32u
+
+typedef struct certificate {
+    char cert[PATH_BYTES], key[PATH_BYTES];
+    uint64_t cert_size, key_size;
+    usec cert_mtime, key_mtime;
+} certificate;
+
+struct compose {
+    main_env env; /* first: verbs find it through rt_node_env */
+    const config *config;
+    sys *sys;
+    tls *tls;
+    rt_node *node;
+    int lock_fd;
+    arena names;
+    svc_cfg svc;
+    svc_domain *domains;
+    slice *domain_names;
+    const char **wire_names; /* of domains in DNS, server names and certificates: A-labels where a label is not ASCII */
+    svc_services *services;
+    store_log_cfg log;
+    store_keyed_cfg keyed;
+    rt_child store_children[2];
+    rt_sup_spec store_sup;
+    edge_cfg edge;
+    edge_listen_cfg listen[COMPOSE_BOUND_MAX];
+    compose_bound bound[COMPOSE_BOUND_MAX];
+    size_t n_bound;
+    certificate *certs; /* one per identity */
+    size_t n_certs;
+    bool self_signed;
+    tls_server *server;
+    char log_dir[PATH_BYTES], keyed_path[PATH_BYTES], ctl_path[PATH_BYTES], recorder_path[PATH_BYTES];
+};
+
+static err say(char *why, err e, const char *fmt, ...) PRINTF_LIKE(3, 4);
+static err say(char *why, err e, const char *fmt, ...) {
+    va_list ap;
+    va_start(ap, fmt);
+    (void)vsnprintf(why, CONFIG_WHY_MAX, fmt, ap);
+    va_end(ap);
+    return e;
+}
+
+static void join(char out[PATH_BYTES], const char *dir, const char *name) { (void)snprintf(out, PATH_BYTES, "%.400s/%.100s", dir, name); }
+
+/* --- domains */
+static bool listed(const config_list *l, const char *s) {
+    for (size_t i = 0; i < l->n; i++)
+        if (strcmp(l->v[i], s) == 0) return true;
+    return false;
+}
+
+static const char *wire_name(compose *c, slice name) {
+    char *u = slice_dup_str(name), *a = NULL;
+    bool ok = idna_to_ascii_8z(u, &a, 0) == IDNA_SUCCESS; /* otherwise an address literal or the like: it stays as it is */
+    slice copy = arena_dup(&c->names, slice_of(ok ? a : u, strlen(ok ? a : u) + 1));
+    if (ok) idn_free(a);
+    mem_free(u);
+    return (const char *)copy.p;
+}
+
+static err make_domains(compose *c, char *why) {
+    size_t n = c->config->domains.n;
+    c->domains = mem_zalloc(n * sizeof *c->domains);
+    c->domain_names = mem_zalloc(n * sizeof *c->domain_names);
+    c->wire_names = mem_zalloc(n * sizeof *c->wire_names);
+    for (size_t i = 0; i < n; i++) {
+        slice name;
+        const char *text = c->config->domains.v[i];
+        if (xmpp_jid_prep_domain(slice_str(text), &c->names, &name) != ERR_OK)
+            return say(why, ERR_CONFIG, "domains: '%s' is not a domain name", text);
+        for (size_t j = 0; j < i; j++)
+            if (slice_eq(c->domain_names[j], name)) return say(why, ERR_CONFIG, "domains: '%s' is there twice", text);
+        c->domains[i] = (svc_domain){.name = name, .anonymous = listed(&c->config->anonymous, text)};
+        c->domain_names[i] = name;
+        c->wire_names[i] = wire_name(c, name);
+    }
+    return ERR_OK;
+}
+
+/* --- the secret behind fake salts: made once, kept, so that a stranger sees the same salt after a restart */
+static err make_secret(compose *c, char *why) {
+    char path[PATH_BYTES];
+    join(path, c->config->data, "secret");
+    int fd;
+    size_t n = 0;
+    err e = c->sys->file_open(c->sys, path, SYS_OPEN_READ, &fd);
+    if (e == ERR_OK) {
+        e = c->sys->file_read(c->sys, fd, c->svc.fake_salt_secret, SECRET_BYTES, 0, &n);
+        c->sys->file_close(c->sys, fd);
+        if (e == ERR_OK && n == SECRET_BYTES) return ERR_OK;
+    } else if (e != ERR_NOT_FOUND) {
+        return say(why, e, "%s cannot be read: %s", path, err_text(e));
+    }
+    c->sys->entropy(c->sys, c->svc.fake_salt_secret, SECRET_BYTES);
+    e = c->sys->file_open(c->sys, path, SYS_OPEN_WRITE | SYS_OPEN_CREATE | SYS_OPEN_TRUNC, &fd);
+    if (e == ERR_OK) {
+        e = c->sys->file_write(c->sys, fd, slice_of(c->svc.fake_salt_secret, SECRET_BYTES), 0);
+        if (e == ERR_OK) e = c->sys->file_sync(c->sys, fd);
+        c->sys->file_close(c->sys, fd);
+    }
+    if (e == ERR_OK) e = c->sys->dir_sync(c->sys, c->config->data);
+    return e == ERR_OK ? ERR_OK : say(why, e, "%s cannot be written: %s", path, err_text(e));
+}
+
+/* --- certificates */
+static void stat_certificate(compose *c, certificate *x) {
+    if (c->sys->file_stat(c->sys, x->cert, &x->cert_size, &x->cert_mtime) != ERR_OK) x->cert_mtime = 0;
+    if (c->sys->file_stat(c->sys, x->key, &x->key_size, &x->key_mtime) != ERR_OK) x->key_mtime = 0;
+}
+
+static err load_certificates(compose *c, tls_server **out, char *why) {
+    tls_identity *ids = mem_zalloc(c->n_certs * sizeof *ids);
+    for (size_t i = 0; i < c->n_certs; i++)
+        ids[i] = (tls_identity){.domain = c->wire_names[i], .cert_path = c->certs[i].cert, .key_path = c->certs[i].key};
+    const char *c12 = c->config->tls_ciphers12, *c13 = c->config->tls_ciphers13;
+    tls_server_cfg cfg = {
+        .ids = ids, .n_ids = c->n_certs, .alpn = "xmpp-client", .ciphers_tls12 = *c12 ? c12 : NULL, .ciphers_tls13 = *c13 ? c13 : NULL};
+    char detail[TLS_ERR_MAX] = "";
+    err e = c->tls->server_new(c->tls, &cfg, out, detail);
+    mem_free(ids);
+    return e == ERR_OK ? ERR_OK : say(why, e, "TLS: %s", detail);
+}
+
+static err make_certificates(compose *c, char *why) {
+    const config *f = c->config;
+    c->self_signed = f->tls_cert.n == 0;
+    c->n_certs = c->self_signed || f->tls_cert.n > 1 ? f->domains.n : 1;
+    c->certs = mem_zalloc(c->n_certs * sizeof *c->certs);
+    char dir[PATH_BYTES], detail[TLS_ERR_MAX] = "";
+    join(dir, f->data, "tls");
+    if (c->self_signed) {
+        err e = c->sys->dir_make(c->sys, dir);
+        if (e != ERR_OK && e != ERR_EXISTS) return say(why, e, "%s cannot be made: %s", dir, err_text(e));
+    }
+    for (size_t i = 0; i < c->n_certs; i++) {
+        certificate *x = &c->certs[i];
+        if (c->self_signed) {
+            (void)snprintf(x->cert, PATH_BYTES, "%.420s/%.300s.crt", dir, c->wire_names[i]);
+            (void)snprintf(x->key, PATH_BYTES, "%.420s/%.300s.key", dir, c->wire_names[i]);
+            uint64_t size;
+            usec mtime;
+            if (c->sys->file_stat(c->sys, x->cert, &size, &mtime) == ERR_NOT_FOUND) {
+                err e = c->tls->make_self_signed(c->tls, c->wire_names[i], SELF_SIGNED_DAYS, x->cert, x->key, detail);
+                if (e != ERR_OK) return say(why, e, "a certificate for %s cannot be made: %s", f->domains.v[i], detail);
+            }
+        } else {
+            (void)snprintf(x->cert, PATH_BYTES, "%s", f->tls_cert.v[i]);
+            (void)snprintf(x->key, PATH_BYTES, "%s", f->tls_key.v[i]);
+        }
+        stat_certificate(c, x);
+    }
+    return load_certificates(c, &c->server, why);
+}
+
+void compose_watch_certificates(compose *c) {
+    bool changed = false;
+    for (size_t i = 0; i < c->n_certs; i++) {
+        certificate was = c->certs[i];
+        stat_certificate(c, &c->certs[i]);
+        const certificate *now = &c->certs[i];
+        changed |= was.cert_mtime != now->cert_mtime || was.key_mtime != now->key_mtime || was.cert_size != now->cert_size ||
+                   was.key_size != now->key_size;
+    }
+    if (!changed) return;
+    char why[CONFIG_WHY_MAX];
+    tls_server *fresh;
+    if (load_certificates(c, &fresh, why) != ERR_OK) {
+        rt_event_ext(c->node, EV_TLS_RELOAD_FAIL, 0, 0, slice_str(why));
+        return;
+    }
+    edge_set_tls(c->node, fresh);
+    c->tls->server_unref(c->server);
+    c->server = fresh;
+    rt_event_ext(c->node, EV_TLS_RELOAD, 0, 0, slice_str(c->certs[0].cert));
+}
+
+bool compose_fingerprint(const compose *c, size_t i, const char **out_domain, const char **out_cert_path, uint8_t out[32]) {
+    if (!c->self_signed || i >= c->n_certs) return false;
+    *out_domain = c->config->domains.v[i];
+    *out_cert_path = c->certs[i].cert;
+    c->tls->fingerprint(c->server, i, out);
+    return true;
+}
+
+/* --- settings of each layer */
+/* The socket for murrectl is opened when the threads start; whatever is in its way is said before anything listens. */
+static err check_ctl(compose *c, char *why) {
+    sys *s = c->sys;
+    if (strlen(c->ctl_path) > CTL_PATH_MAX)
+        return say(why, ERR_CONFIG, "ctl.socket: a socket's path has at most %u bytes, %s is longer", CTL_PATH_MAX, c->ctl_path);
+    if (!s->thread_start) return ERR_OK; /* the simulator has no ctl */
+    sys_addr a = {.family = SYS_UNIX, .path = c->ctl_path};
+    int fd;
+    err e = s->listen(s, &a, 1, false, &fd);
+    if (e == ERR_BUSY) return say(why, e, "another server answers on %s; ctl.socket names another", c->ctl_path);
+    if (e == ERR_EXISTS) return say(why, e, "%s is there and is not a socket; ctl.socket names another", c->ctl_path);
+    if (e != ERR_OK) return say(why, e, "ctl.socket: cannot listen on %s: %s", c->ctl_path, err_text(e));
+    s->close(s, fd);
+    (void)s->file_unlink(s, c->ctl_path); /* stale if it stays, and replaced */
+    return ERR_OK;
+}
+
+static err make_node(compose *c, char *why) {
+    const config *f = c->config;
+    rt_node_cfg n;
+    rt_node_cfg_default(&n);
+    n.name = f->name;
+    n.shards = f->shards ? (unsigned)f->shards : c->env.cores;
+    n.spin = f->spin;
+    n.pool_threads[RT_POOL_DISK] = (unsigned)f->pool_disk;
+    n.pool_threads[RT_POOL_CRYPTO] = f->pool_crypto ? (unsigned)f->pool_crypto : c->env.cores;
+    n.handler_budget = f->handler_budget;
+    n.stuck_report = f->stuck_report;
+    n.stuck_limit = f->stuck_limit;
+    join(c->recorder_path, f->data, "recorder");
+    n.recorder_path = f->recorder_bytes ? c->recorder_path : NULL;
+    n.recorder_bytes = (size_t)f->recorder_bytes;
+    if (*f->ctl_socket)
+        (void)snprintf(c->ctl_path, PATH_BYTES, "%s", f->ctl_socket);
+    else
+        join(c->ctl_path, f->data, "ctl.sock");
+    n.ctl_path = c->ctl_path;
+    err e = check_ctl(c, why);
+    if (e != ERR_OK) return e;
+    n.handler_cost_max = c->sys->thread_start ? 0 : 100;
+    e = rt_node_new(&n, c->sys, c->tls, &c->node);
+    if (e != ERR_OK) return say(why, e, "the node cannot be made: %s", err_text(e));
+    rt_level level;
+    if (rt_log_level_parse(slice_str(f->log_level), &level)) rt_log_level(c->node, level);
+    rt_node_set_env(c->node, &c->env);
+    rt_node_add_msgs(c->node, store_msgs, store_msgs_count);
+    rt_node_add_msgs(c->node, svc_msgs, svc_msgs_count);
+    rt_node_add_msgs(c->node, edge_msgs, edge_msgs_count);
+    rt_node_add_verbs(c->node, rt_verbs, rt_verbs_count);
+    rt_node_add_verbs(c->node, svc_verbs, svc_verbs_count);
+    rt_node_add_verbs(c->node, main_verbs, main_verbs_count);
+    return ERR_OK;
+}
+
+static void fill_svc(compose *c) {
+    const config *f = c->config;
+    svc_cfg *s = &c->svc;
+    s->domains = c->domains;
+    s->n_domains = f->domains.n;
+    s->domain_names = c->domain_names;
+    s->partitions = (uint32_t)f->partitions;
+    s->resources_max = (uint32_t)f->resources_max;
+    s->roster_max = (uint32_t)f->roster_max;
+    s->blocks_max = (uint32_t)f->blocks_max;
+    s->offline_messages_max = (uint32_t)f->offline_messages;
+    s->offline_bytes_max = (uint64_t)f->offline_bytes;
+    s->window_messages = (uint32_t)f->window_messages;
+    s->window_bytes = (uint64_t)f->window_bytes;
+    s->scram_iterations = (uint32_t)f->scram_iterations;
+    s->dedup_max = (uint64_t)f->dedup_max;
+    s->version = MURRE_VERSION;
+}
+
+static void fill_edge(compose *c) {
+    const config *f = c->config;
+    edge_cfg *e = &c->edge;
+    edge_cfg_default(e);
+    e->svc = &c->svc;
+    e->tls_required = f->tls_required;
+    e->mechanisms = 0;
+    for (size_t i = 0; i < f->mechanisms.n; i++) e->mechanisms |= 1u << xmpp_sasl_mech_find(slice_str(f->mechanisms.v[i]));
+    e->stanza_bytes_max = (uint32_t)f->stanza_max;
+    e->auth_deadline = f->auth_deadline;
+    e->auth_failures_max = (uint32_t)f->auth_failures_max;
+    e->idle_ping = f->idle_ping;
+    e->idle_timeout = f->idle_timeout;
+    e->write_timeout = f->write_timeout;
+    e->out_bytes_max = (uint32_t)f->out_max;
+    e->resume_timeout = f->resume_timeout;
+    e->unacked_max = (uint32_t)f->unacked_max;
+    e->per_ip_max = (uint32_t)f->per_ip_max;
+    e->connections_max = (uint32_t)f->connections_max;
+    e->backlog = (uint32_t)f->backlog;
+}
+
+/* --- boot */
+typedef struct boot_store {
+    compose *c;
+    err status;
+} boot_store;
+
+static void start_store(rt_ctx *cx, void *arg) {
+    boot_store *b = arg;
+    rt_pid pid;
+    b->status = rt_spawn(cx, &rt_sup_class, &b->c->store_sup, 0, &pid, NULL);
+}
+
+/* What the operator must mend before anything can be served is said here, by exit status and one line. In the simulator, whose disks fail
+ * at will, the stores find it themselves. */
+static err check_stores(compose *c, char *why) {
+    if (!c->sys->thread_start) return ERR_OK;
+    char detail[256] = "";
+    err e = store_check(c->sys, c->config->data, detail);
+    return e == ERR_OK ? ERR_OK : say(why, e, "%s", detail);
+}
+
+static err boot_stores(compose *c, char *why) {
+    const config *f = c->config;
+    store_log_cfg_default(&c->log);
+    join(c->log_dir, f->data, "log");
+    join(c->keyed_path, f->data, "accounts.db");
+    c->log.dir = c->log_dir;
+    c->log.partitions = c->svc.partitions;
+    c->log.segment_bytes = (uint64_t)f->segment_bytes;
+    c->log.batch_bytes_max = (uint64_t)f->batch_bytes;
+    c->keyed.path = c->keyed_path;
+    c->store_children[0] = (rt_child){.id = STORE_LOG_NAME, .cls = &store_log_class, .arg = &c->log, .restart = RT_PERMANENT};
+    c->store_children[1] = (rt_child){.id = STORE_KEYED_NAME, .cls = &store_keyed_class, .arg = &c->keyed, .restart = RT_PERMANENT};
+    c->store_sup = (rt_sup_spec){.strategy = RT_ONE_FOR_ONE,
+                                 .intensity = 5,
+                                 .period = 10 * USEC_PER_SEC,
+                                 .children = c->store_children,
+                                 .n_children = 2,
+                                 .vital = true};
+    boot_store b = {c, ERR_OK};
+    rt_node_boot(c->node, 0, start_store, &b);
+    return b.status == ERR_OK ? ERR_OK : say(why, b.status, "the store cannot start: %s", err_text(b.status));
+}
+
+static err open_listeners(compose *c, const config_list *l, edge_transport transport, const char *key_name, char *why) {
+    for (size_t i = 0; i < l->n; i++) {
+        if (c->n_bound == COMPOSE_BOUND_MAX) return say(why, ERR_CONFIG, "%s: too many listeners", key_name);
+        edge_listen_cfg *e = &c->listen[c->n_bound];
+        *e = (edge_listen_cfg){.edge = &c->edge, .transport = transport, .server = c->server};
+        if (sys_addr_parse(slice_str(l->v[i]), &e->addr) != ERR_OK || e->addr.family == SYS_UNIX)
+            return say(why, ERR_CONFIG, "%s: '%s' is not an address such as 127.0.0.1:5222 or [::]:5222", key_name, l->v[i]);
+        err r = edge_listen(c->node, e, &c->bound[c->n_bound].addr);
+        if (r != ERR_OK) return say(why, r, "cannot listen on %s: %s", l->v[i], err_text(r));
+        c->bound[c->n_bound++].transport = transport;
+    }
+    return ERR_OK;
+}
+
+static err compose_boot(compose *c, char *why) {
+    const config *f = c->config;
+    err e = config_check(f, why);
+    if (e == ERR_OK) e = make_domains(c, why);
+    if (e == ERR_OK && (!*f->data || strlen(f->data) > DATA_PATH_MAX))
+        e = say(why, ERR_CONFIG, "data: a path of 1 to %u bytes is wanted", DATA_PATH_MAX);
+    if (e == ERR_OK) e = store_dir_lock(c->sys, f->data, &c->lock_fd, why);
+    if (e == ERR_OK) e = check_stores(c, why);
+    if (e != ERR_OK) return e;
+    fill_svc(c);
+    e = make_secret(c, why);
+    if (e == ERR_OK && c->tls) e = make_certificates(c, why);
+    if (e == ERR_OK) e = make_node(c, why);
+    if (e == ERR_OK) e = boot_stores(c, why);
+    if (e != ERR_OK) return e;
+    e = svc_boot(c->node, &c->svc, &c->services);
+    if (e != ERR_OK) return say(why, e, "the services cannot start: %s", err_text(e));
+    fill_edge(c);
+    e = open_listeners(c, &f->listen, EDGE_STARTTLS, "xmpp.listen", why);
+    if (e == ERR_OK) e = open_listeners(c, &f->tls_listen, EDGE_DIRECT_TLS, "xmpp.tls_listen", why);
+    return e;
+}
+
+err compose_new(const config *f, sys *s, tls *t, compose **out, char why[CONFIG_WHY_MAX]) {
+    compose *c = mem_zalloc(sizeof *c);
+    c->config = f;
+    c->sys = s;
+    c->tls = t;
+    c->lock_fd = -1;
+    arena_init(&c->names, 1u << 20);
+    svc_cfg_default(&c->svc);
+    main_env_init(&c->env, c, &c->svc, s);
+    err e = compose_boot(c, why);
+    if (e != ERR_OK) {
+        compose_free(c);
+        return e;
+    }
+    *out = c;
+    return ERR_OK;
+}
+
+void compose_free(compose *c) {
+    if (!c) return;
+    if (c->node) rt_node_free(c->node);
+    svc_services_free(c->services);
+    if (c->server) c->tls->server_unref(c->server);
+    if (c->lock_fd >= 0) c->sys->file_close(c->sys, c->lock_fd);
+    mem_wipe(&c->svc.fake_salt_secret, sizeof c->svc.fake_salt_secret);
+    mem_free(c->certs);
+    mem_free(c->domains);
+    mem_free(c->domain_names);
+    mem_free(c->wire_names);
+    arena_fini(&c->names);
+    mem_free(c);
+}
+
+rt_node *compose_node(compose *c) { return c->node; }
+bool compose_ready(compose *c) { return svc_ready(c->node, &c->svc); }
+const char *compose_data(const compose *c) { return c->config->data; }
+void compose_drain(compose *c, const char *text) { edge_drain(c->node, text); }
+
+const compose_bound *compose_bounds(const compose *c, size_t *out_n) {
+    *out_n = c->n_bound;
+    return c->bound;
+}

@@ -1,0 +1,189 @@
+/* murre: the server. `murre run` composes a node, says where it listens and how to use it, and waits for signals: SIGTERM and SIGINT drain
+ * and end, SIGHUP reads certificates again. Stopping is no more than kill -9 with good manners: everything that was promised is on stable
+ * storage at every moment. Exit status by kind, as in sysexits(3). */
+#include "base/codec.h"
+#include "base/mem.h"
+#include "main/compose.h"
+#include "rt/event.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sysexits.h>
+#include <time.h>
+
+#define TICK_NSEC 100000000L /* signals, readiness and the end of a drain are looked at this often; certificates once a second */
+
+static int exit_status(err e) {
+    switch ((int)e) {
+    case ERR_OK: return EX_OK;
+    case ERR_INVALID: return EX_USAGE; /* of the command line; a wrong setting is CONFIG */
+    case ERR_CONFIG: return EX_CONFIG;
+    case ERR_ADDR_IN_USE: return EX_UNAVAILABLE;
+    case ERR_BUSY: return EX_TEMPFAIL;
+    case ERR_PERM: return EX_NOPERM;
+    case ERR_NOT_FOUND: return EX_NOINPUT;
+    case ERR_EXISTS: /* in the way */
+    case ERR_NOSPC: return EX_CANTCREAT;
+    case ERR_CORRUPT:
+    case ERR_TLS: /* a key or certificate that is none */
+    case ERR_VERSION: return EX_DATAERR;
+    case ERR_IO: return EX_IOERR;
+    default: return EX_SOFTWARE;
+    }
+}
+
+static int usage(FILE *to) {
+    (void)fputs("usage: murre run [-c FILE] [--set key=value ...]   starts a node\n"
+                "       murre check [-c FILE] [--set key=value ...] checks the settings and says nothing if they are right\n"
+                "       murre config                                prints every setting with unit, range and default\n"
+                "       murre version\n",
+                to);
+    return to == stderr ? EX_USAGE : EX_OK;
+}
+
+static int complain(int status, const char *why) {
+    (void)fprintf(stderr, "murre: %s\n", why);
+    return status;
+}
+
+static err read_settings(config *c, int argc, char **argv, char *why) {
+    config_init(c);
+    for (int pass = 0; pass < 2; pass++) /* files first, then --set, wherever they stand */
+        for (int i = 0; i < argc; i++) {
+            bool file = strcmp(argv[i], "-c") == 0, set = strcmp(argv[i], "--set") == 0;
+            if (!file && !set) {
+                (void)snprintf(why, CONFIG_WHY_MAX, "unknown argument '%.80s'; `murre help` lists them", argv[i]);
+                return ERR_INVALID;
+            }
+            if (++i == argc) {
+                (void)snprintf(why, CONFIG_WHY_MAX, "%s wants a value", argv[i - 1]);
+                return ERR_INVALID;
+            }
+            err e = file && pass == 0 ? config_read(c, argv[i], why) : set && pass == 1 ? config_set(c, argv[i], why) : ERR_OK;
+            if (e != ERR_OK) return e;
+        }
+    return config_check(c, why);
+}
+
+static void print_banner(compose *c, const config *f, const char *program) {
+    size_t n;
+    const compose_bound *b = compose_bounds(c, &n), *first = NULL; /* to connect to by hand: STARTTLS if there is one */
+    for (size_t i = 0; i < n; i++) {
+        if (!first || (first->transport != EDGE_STARTTLS && b[i].transport == EDGE_STARTTLS)) first = &b[i];
+        char text[SYS_ADDR_TEXT];
+        sys_addr_format(&b[i].addr, text);
+        (void)printf("listening  %-10s %s\n", b[i].transport == EDGE_STARTTLS ? "STARTTLS" : "direct TLS", text);
+    }
+    const char *domain, *path;
+    uint8_t print[32];
+    for (size_t i = 0; compose_fingerprint(c, i, &domain, &path, print); i++) {
+        (void)printf("certificate of %s (self-signed, %s), SHA-256:\n  ", domain, path);
+        for (size_t j = 0; j < sizeof print; j++) (void)printf("%02X%s", print[j], j + 1 < sizeof print ? ":" : "\n");
+        if (i == 0 && first)
+            (void)printf("  profanity: /connect USER@%s server 127.0.0.1 port %u%s, then /tls allow (once) or /tls always\n"
+                         "  gajim: connect, compare the fingerprint in the dialogue, 'Add certificate to trusted'\n",
+                         domain, first->addr.port, first->transport == EDGE_STARTTLS ? "" : " tls legacy");
+    }
+    const char *ctl = rt_node_config(compose_node(c))->ctl_path;
+    const char *slash = strrchr(program, '/'); /* murrectl lies beside us, so that the line can be copied */
+    (void)printf("add a user   %.*smurrectl --socket %s user add alice@%s\n", slash ? (int)(slash - program) + 1 : 0, program, ctl,
+                 f->domains.v[0]);
+    (void)printf("ready\n");
+    (void)fflush(stdout);
+}
+
+typedef struct flags {
+    bool printed;
+    bool draining;
+    usec drain_until;
+} flags;
+
+/* Returns when the node is to end. */
+static err serve(compose *c, const config *f, sys *s, const sigset_t *signals, const char *program) {
+    flags st = {0};
+    usec looked = 0;
+    for (;;) {
+        const struct timespec tick = {.tv_nsec = st.printed ? TICK_NSEC : TICK_NSEC / 100};
+        int sig = sigtimedwait(signals, NULL, &tick);
+        if (sig == SIGTERM || sig == SIGINT) {
+            if (st.draining) return ERR_OK; /* asked twice */
+            st.draining = true;
+            st.drain_until = s->mono(s) + f->drain_timeout;
+            compose_drain(c, "the server is going down for a moment");
+        }
+        if (!st.printed && compose_ready(c)) {
+            print_banner(c, f, program);
+            st.printed = true;
+        }
+        usec now = s->mono(s);
+        if (sig == SIGHUP || now - looked >= USEC_PER_SEC) {
+            compose_watch_certificates(c);
+            looked = now;
+        }
+        if (st.draining && (edge_session_count(compose_node(c)) == 0 || now >= st.drain_until)) return ERR_OK;
+    }
+}
+
+static int run(const char *program, int argc, char **argv) {
+    config f;
+    char why[CONFIG_WHY_MAX] = "";
+    err e = read_settings(&f, argc, argv, why);
+    if (e != ERR_OK) {
+        config_fini(&f);
+        return complain(exit_status(e), why);
+    }
+    sigset_t signals;
+    (void)sigemptyset(&signals);
+    (void)sigaddset(&signals, SIGTERM);
+    (void)sigaddset(&signals, SIGINT);
+    (void)sigaddset(&signals, SIGHUP);
+    (void)sigprocmask(SIG_BLOCK, &signals, NULL); /* before any thread: all inherit it */
+    sys *s = NULL;
+    tls *t = NULL;
+    compose *c = NULL;
+    e = sys_linux_new(&s);
+    if (e == ERR_OK) e = tls_openssl_new(&t);
+    if (e != ERR_OK) (void)snprintf(why, sizeof why, "cannot start: %s", err_text(e));
+    if (e == ERR_OK) e = compose_new(&f, s, t, &c, why);
+    if (e == ERR_OK) {
+        e = rt_node_start(compose_node(c));
+        if (e != ERR_OK) (void)snprintf(why, sizeof why, "the node cannot start: %s", err_text(e));
+    }
+    if (e == ERR_OK) e = serve(c, &f, s, &signals, program);
+    int status = e == ERR_OK ? EX_OK : complain(exit_status(e), why);
+    if (c) rt_node_stop(compose_node(c));
+    compose_free(c);
+    if (t) tls_openssl_free(t);
+    if (s) sys_linux_free(s);
+    config_fini(&f);
+    return status;
+}
+
+static int check_only(int argc, char **argv) {
+    config f;
+    char why[CONFIG_WHY_MAX] = "";
+    err e = read_settings(&f, argc, argv, why);
+    config_fini(&f);
+    return e == ERR_OK ? EX_OK : complain(exit_status(e), why);
+}
+
+static int print_config(void) {
+    buf b;
+    buf_init(&b, 1u << 20);
+    config_document(&b);
+    (void)fwrite(b.p, 1, b.len, stdout);
+    buf_fini(&b);
+    return EX_OK;
+}
+
+int main(int argc, char **argv) {
+    if (argc < 2) return usage(stderr);
+    if (strcmp(argv[1], "run") == 0) return run(argv[0], argc - 2, argv + 2);
+    if (strcmp(argv[1], "check") == 0) return check_only(argc - 2, argv + 2);
+    if (strcmp(argv[1], "config") == 0) return print_config();
+    if (strcmp(argv[1], "version") == 0) return puts("murre " MURRE_VERSION) < 0 ? EX_IOERR : EX_OK;
+    if (strcmp(argv[1], "help") == 0 || strcmp(argv[1], "--help") == 0) return usage(stdout);
+    return usage(stderr);
+}

@@ -1,0 +1,213 @@
+/* verbs: see verbs.h. */
+#include "main/verbs.h"
+
+#include "base/mem.h"
+#include "main/compose.h"
+#include "rt/stat.h"
+#include "store/store.h"
+
+#include <stdio.h>
+#include <unistd.h>
+
+#define CALL_USEC   (10 * USEC_PER_SEC)
+#define BACKUP_USEC (3600 * USEC_PER_SEC)
+
+#define BACKUP_DIR_MAX 400
+#define BACKUP_PATH    768
+#define SMALL_FILE_MAX 65536u
+
+void main_env_init(main_env *e, struct compose *c, const svc_cfg *svc, sys *s) {
+    long n = sysconf(_SC_NPROCESSORS_ONLN);
+    *e = (main_env){.svc = {svc},
+                    .compose = c,
+                    .cores = n < 1                     ? 1
+                             : n > (long)RT_SHARDS_MAX ? RT_SHARDS_MAX
+                                                       : (unsigned)n,
+                    .started = s->mono(s)};
+    if (!s->thread_start) e->cores = 2; /* the simulator: the same number wherever a seed is replayed */
+}
+
+static main_env *env_of(rt_verb_call *c) {
+    union {
+        const void *c;
+        void *m;
+    } u = {c->env};
+    return u.m;
+}
+
+static err ask_store(rt_verb_call *c, const char *name, rt_msg **m, usec limit, rt_msg **out) {
+    err e = rt_call(c->node, rt_name_whereis(c->node, name), m, limit, out);
+    if (e != ERR_OK) (void)snprintf(c->why, sizeof c->why, "%s does not answer: %s", name, err_text(e));
+    return e;
+}
+
+static err status(rt_verb_call *c) {
+    main_env *env = env_of(c);
+    arena *a = c->arena;
+    rt_msg *m = rt_msg_new_ext(STORE_STAT, sizeof(store_stat)), *r = NULL;
+    val *v = c->result = val_map(a);
+    sys *s = rt_node_sys(c->node);
+    val_set(a, v, "name", val_str(a, slice_str(rt_node_config(c->node)->name)));
+    val_set(a, v, "version", val_str(a, slice_str(env->svc.cfg->version)));
+    val_set(a, v, "ready", val_bool(a, compose_ready(env->compose)));
+    val_set(a, v, "uptime_sec", val_int(a, (s->mono(s) - env->started) / USEC_PER_SEC));
+    val_set(a, v, "shards", val_int(a, rt_node_shards(c->node)));
+    val_set(a, v, "actors", val_int(a, rt_stat_actor_count(c->node)));
+    val_set(a, v, "sessions", val_int(a, edge_session_count(c->node)));
+    val *domains = val_list(a), *listen = val_list(a);
+    for (size_t i = 0; i < env->svc.cfg->n_domains; i++) val_push(a, domains, val_str(a, env->svc.cfg->domains[i].name));
+    val_set(a, v, "domains", domains);
+    size_t n;
+    const compose_bound *b = compose_bounds(env->compose, &n);
+    for (size_t i = 0; i < n; i++) {
+        char text[SYS_ADDR_TEXT];
+        sys_addr_format(&b[i].addr, text);
+        val *o = val_map(a);
+        val_set(a, o, "transport", val_str(a, b[i].transport == EDGE_STARTTLS ? SLICE("xmpp") : SLICE("xmpps")));
+        val_set(a, o, "address", val_str(a, slice_str(text)));
+        val_push(a, listen, o);
+    }
+    val_set(a, v, "listen", listen);
+    err e = ask_store(c, STORE_LOG_NAME, &m, CALL_USEC, &r);
+    if (e != ERR_OK) return e;
+    const store_status *st = store_status_of(r);
+    val *log = val_map(a);
+    val_set(a, log, "messages", val_int(a, (int64_t)st->live));
+    val_set(a, log, "message_bytes", val_int(a, (int64_t)st->live_bytes));
+    val_set(a, log, "total_bytes", val_int(a, (int64_t)st->total_bytes));
+    val_set(a, log, "segments", val_int(a, st->segments));
+    val_set(a, log, "damaged", val_int(a, (int64_t)st->damaged));
+    val_set(a, log, "full", val_bool(a, st->full));
+    val_set(a, v, "log", log);
+    rt_msg_drop(c->node, &r);
+    return ERR_OK;
+}
+
+static err drain(rt_verb_call *c) {
+    compose_drain(env_of(c)->compose, "the server is going down for a moment");
+    c->result = val_int(c->arena, edge_session_count(c->node));
+    return ERR_OK;
+}
+
+static err backup_one(rt_verb_call *c, const char *name, const char *dir) {
+    rt_msg *m = rt_msg_new_ext(STORE_BACKUP, sizeof(store_backup)), *r = NULL;
+    store_backup_of(m)->dir = rt_blob_new(slice_str(dir));
+    err e = ask_store(c, name, &m, BACKUP_USEC, &r);
+    if (e != ERR_OK) return e;
+    const store_backed_up *b = store_backed_up_of(r);
+    e = b->status;
+    if (e != ERR_OK)
+        (void)snprintf(c->why, sizeof c->why, "%s: " SLICE_FMT, name, SLICE_ARG(b->why ? rt_blob_slice(b->why) : slice_str(err_text(e))));
+    rt_msg_drop(c->node, &r);
+    return e;
+}
+
+static void count_entry(void *arg, const char *name) {
+    (void)name;
+    ++*(unsigned *)arg;
+}
+
+/* The small files of a data directory. What is not there is not needed. */
+static err copy_file(rt_verb_call *c, const char *from, const char *to) {
+    sys *s = rt_node_sys(c->node);
+    uint64_t size = 0;
+    usec mtime;
+    int in, out;
+    err e = s->file_stat(s, from, &size, &mtime);
+    if (e == ERR_NOT_FOUND) return ERR_OK;
+    if (e == ERR_OK && size > SMALL_FILE_MAX) e = ERR_LIMIT;
+    if (e == ERR_OK) e = s->file_open(s, from, SYS_OPEN_READ, &in);
+    if (e != ERR_OK) return e;
+    uint8_t *p = mem_alloc(SMALL_FILE_MAX);
+    size_t n = 0;
+    e = s->file_read(s, in, p, SMALL_FILE_MAX, 0, &n);
+    s->file_close(s, in);
+    if (e == ERR_OK) e = s->file_open(s, to, SYS_OPEN_WRITE | SYS_OPEN_CREATE | SYS_OPEN_EXCL, &out);
+    if (e == ERR_OK) {
+        e = s->file_write(s, out, slice_of(p, n), 0);
+        if (e == ERR_OK) e = s->file_sync(s, out);
+        s->file_close(s, out);
+    }
+    mem_wipe(p, SMALL_FILE_MAX); /* keys */
+    mem_free(p);
+    return e;
+}
+
+typedef struct copying {
+    rt_verb_call *call;
+    const char *from, *to;
+    err status;
+} copying;
+static void copy_entry(void *arg, const char *name) {
+    copying *y = arg;
+    char from[BACKUP_PATH], to[BACKUP_PATH];
+    if (y->status != ERR_OK) return;
+    (void)snprintf(from, sizeof from, "%s/%s", y->from, name);
+    (void)snprintf(to, sizeof to, "%s/%s", y->to, name);
+    y->status = copy_file(y->call, from, to);
+}
+
+/* The secret behind fake salts, and the certificates that clients have learnt to trust. */
+static err backup_small(rt_verb_call *c, const char *dir) {
+    sys *s = rt_node_sys(c->node);
+    static const char *const names[] = {"format", "secret"};
+    const char *data = compose_data(env_of(c)->compose);
+    char tls_from[BACKUP_PATH], tls_to[BACKUP_PATH];
+    copying small = {c, data, dir, ERR_OK}, keys = {c, tls_from, tls_to, ERR_OK};
+    for (size_t i = 0; i < ARRAY_LEN(names); i++) copy_entry(&small, names[i]);
+    (void)snprintf(tls_from, sizeof tls_from, "%s/tls", data);
+    (void)snprintf(tls_to, sizeof tls_to, "%s/tls", dir);
+    unsigned n = 0;
+    if (small.status != ERR_OK || s->dir_list(s, tls_from, count_entry, &n) != ERR_OK) return small.status; /* no certificates of ours */
+    err e = s->dir_make(s, tls_to);
+    if (e == ERR_OK) e = s->dir_list(s, tls_from, copy_entry, &keys);
+    if (e == ERR_OK) e = keys.status;
+    return e == ERR_OK ? s->dir_sync(s, tls_to) : e;
+}
+
+static err make_empty_dir(rt_verb_call *c, const char *dir, const char *log) {
+    sys *s = rt_node_sys(c->node);
+    unsigned entries = 0;
+    err e = s->dir_make(s, dir);
+    if (e == ERR_EXISTS) e = s->dir_list(s, dir, count_entry, &entries);
+    if (e == ERR_OK && entries) {
+        (void)snprintf(c->why, sizeof c->why, "%.200s is not empty", dir);
+        return ERR_EXISTS;
+    }
+    if (e == ERR_OK) e = s->dir_make(s, log);
+    if (e != ERR_OK) (void)snprintf(c->why, sizeof c->why, "%.200s cannot be made: %s", dir, err_text(e));
+    return e;
+}
+
+/* A data directory that murre can be started on. Accounts come before messages: a message to an account that is not in the copy is only
+ * possible for one that was made since. */
+static err backup(rt_verb_call *c) {
+    sys *s = rt_node_sys(c->node);
+    char dir[BACKUP_DIR_MAX], log[BACKUP_PATH];
+    slice to = c->args[0];
+    if (to.len == 0 || to.len >= sizeof dir || slice_find(to, 0) != to.len) {
+        (void)snprintf(c->why, sizeof c->why, "a directory's path of 1 to %zu bytes is wanted", sizeof dir - 1);
+        return ERR_INVALID;
+    }
+    if (to.p[0] != '/') {
+        (void)snprintf(c->why, sizeof c->why, "an absolute path is wanted: the server does not work where you do");
+        return ERR_INVALID;
+    }
+    (void)snprintf(dir, sizeof dir, SLICE_FMT, SLICE_ARG(to));
+    (void)snprintf(log, sizeof log, "%s/log", dir);
+    err e = make_empty_dir(c, dir, log);
+    if (e == ERR_OK) e = backup_one(c, STORE_KEYED_NAME, dir);
+    if (e == ERR_OK) e = backup_one(c, STORE_LOG_NAME, log);
+    if (e == ERR_OK) e = backup_small(c, dir);
+    if (e == ERR_OK) e = s->dir_sync(s, dir);
+    if (e == ERR_OK) c->result = val_str(c->arena, slice_str(dir));
+    return e;
+}
+
+const rt_verb main_verbs[] = {
+    {"status", "show", 0, 0, false, status, "status", "shows the node: listeners, sessions, message log"},
+    {"drain", "start", 0, 0, true, drain, "drain", "refuses new sessions and sends the present ones away"},
+    {"backup", "write", 1, 1, true, backup, "backup DIR",
+     "writes a copy of the data directory, fit to be started on, to a new directory while running"},
+};
+const size_t main_verbs_count = ARRAY_LEN(main_verbs);
