@@ -10,7 +10,7 @@ DEPS_store := rt base
 DEPS_svc   := store rt proto base
 DEPS_edge  := svc rt proto base
 DEPS_sim   := edge svc store rt proto base
-DEPS_main  := edge svc store rt proto base
+DEPS_main  := sim edge svc store rt proto base
 
 SAN ?=
 B   ?= build$(if $(SAN),/$(SAN))
@@ -31,9 +31,9 @@ OPT_asan := -O1 -fPIE -fsanitize=address,undefined -fno-sanitize-recover=all
 OPT_tsan := -O1 -fPIE -fsanitize=thread
 OPT_fuzz := -O1 -fPIE -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=all
 CFLAGS  := -std=gnu17 -g3 -fno-omit-frame-pointer -D_GNU_SOURCE $(OPT_$(SAN)) $(WARN)
+comma := ,
 LDFLAGS := -pie -pthread -rdynamic -Wl,-z,relro,-z,now $(if $(filter asan,$(SAN)),-fsanitize=address$(comma)undefined) \
            $(if $(filter tsan,$(SAN)),-fsanitize=thread)
-comma := ,
 PKGS    := openssl sqlite3 libidn libunistring yaml-0.1 jansson
 PKG_CFLAGS := $(shell pkg-config --cflags openssl sqlite3 libidn yaml-0.1 jansson)
 LIBS    := $(shell pkg-config --libs openssl sqlite3 libidn yaml-0.1 jansson) -lunistring -ldl -lm
@@ -52,10 +52,13 @@ FUZZ_SRC := $(sort $(wildcard test/fuzz/*_fuzz.c))
 FUZZ     := $(FUZZ_SRC:test/fuzz/%_fuzz.c=%)
 PROG     := $(foreach p,murre murrectl murre_sim,$(if $(wildcard src/main/$(p).c),$(B)/$(subst _,-,$(p))))
 
+# One line a step; V=1 shows the commands.
+say = $(if $(V),,@echo "  $(1) $(2)";)
+
 .DEFAULT_GOAL := all
 .DELETE_ON_ERROR:
 .SECONDARY:
-.PHONY: all help test sim fuzz fuzz-build interop bench soak tidy ci install clean print-layers compile_commands
+.PHONY: all help test sim fuzz fuzz-build interop checks bench soak tidy ci ci-rest fuzz-all install clean print-layers compile_commands
 
 all: $(PROG) ## build the programs into build/
 
@@ -72,28 +75,29 @@ $(B)/inc/%/.made: Makefile
 define layer_rules
 $(B)/obj/src/$(1)/%.o: src/$(1)/%.c $(B)/inc/$(1)/.made
 	@mkdir -p $$(@D)
-	$(CC) $(CFLAGS) $(PKG_CFLAGS) -I$(B)/inc/$(1) -MMD -MP -c $$< -o $$@
+	$(call say,CC,$$<)$(CC) $(CFLAGS) $(PKG_CFLAGS) -I$(B)/inc/$(1) -MMD -MP -c $$< -o $$@
 endef
 $(foreach l,$(LAYERS),$(eval $(call layer_rules,$(l))))
 
 $(LIB): $(OBJ)
 	@mkdir -p $(@D)
-	rm -f $@ && ar rcs $@ $(OBJ)
+	$(call say,AR,$@)rm -f $@ && ar rcs $@ $(OBJ)
 
 $(B)/murre: $(B)/obj/src/main/murre.o $(LIB)
-	$(CC) $(LDFLAGS) -o $@ $^ $(LIBS)
+	$(call say,LD,$@)$(CC) $(LDFLAGS) -o $@ $^ $(LIBS)
 $(B)/murrectl: $(B)/obj/src/main/murrectl.o $(LIB)
-	$(CC) $(LDFLAGS) -o $@ $^ $(LIBS)
+	$(call say,LD,$@)$(CC) $(LDFLAGS) -o $@ $^ $(LIBS)
 $(B)/murre-sim: $(B)/obj/src/main/murre_sim.o $(LIB)
-	$(CC) $(LDFLAGS) -o $@ $^ $(LIBS)
+	$(call say,LD,$@)$(CC) $(LDFLAGS) -o $@ $^ $(LIBS)
 
 # --- tests -----------------------------------------------------------------------------------------------------------------------
 $(B)/obj/test/%.o: test/%.c
 	@mkdir -p $(@D)
-	$(CC) $(CFLAGS) $(PKG_CFLAGS) $(TEST_CFLAGS) -Isrc -Itest -MMD -MP -c $< -o $@
+	$(call say,CC,$<)$(CC) $(CFLAGS) $(PKG_CFLAGS) $(TEST_CFLAGS) -Isrc -Itest -MMD -MP -c $< -o $@
 $(B)/test/%: $(B)/obj/test/%.o $(TEST_SUP:%.c=$(B)/obj/%.o) $(LIB)
 	@mkdir -p $(@D)
-	$(CC) $(LDFLAGS) -o $@ $^ $(LIBS) $(TEST_LIBS)
+	$(call say,LD,$@)$(CC) $(LDFLAGS) -o $@ $^ $(LIBS) $(TEST_LIBS)
+$(B)/test/proto/xmpp/gsasl_test: TEST_LIBS += -lgsasl
 
 test: $(TEST_BIN) ## unit tests; with SAN=asan or SAN=tsan under that sanitizer
 	@tools/run-tests $(TEST_BIN)
@@ -101,13 +105,58 @@ test: $(TEST_BIN) ## unit tests; with SAN=asan or SAN=tsan under that sanitizer
 sim: $(B)/murre-sim ## run one simulator seed: make sim SEED=n
 	$(B)/murre-sim --seed $(or $(SEED),1) $(SIM_ARGS)
 
-$(B)/fuzz/%: $(B)/obj/test/fuzz/%_fuzz.o $(LIB)
+$(B)/fuzz/%: $(B)/obj/test/fuzz/%_fuzz.o $(TEST_SUP:%.c=$(B)/obj/%.o) $(LIB)
 	@mkdir -p $(@D)
-	$(CC) -fsanitize=fuzzer,address,undefined $(LDFLAGS) -o $@ $^ $(LIBS) $(TEST_LIBS)
+	$(call say,LD,$@)$(CC) -fsanitize=fuzzer,address,undefined $(LDFLAGS) -o $@ $^ $(LIBS) $(TEST_LIBS)
 fuzz-build: $(FUZZ:%=$(B)/fuzz/%)
 fuzz: ## fuzz one target: make fuzz T=name TIME=seconds
 	$(MAKE) SAN=fuzz fuzz-build
-	build/fuzz/fuzz/$(T) -max_total_time=$(or $(TIME),30) -timeout=10 build/fuzz/corpus-$(T) test/fuzz/corpus/$(T)
+	@mkdir -p build/fuzz/found/$(T)
+	build/fuzz/fuzz/$(T) -max_total_time=$(or $(TIME),30) -timeout=10 build/fuzz/found/$(T) test/fuzz/corpus/$(T)
+
+FUZZ_TIME ?= 20
+fuzz-all: ## every fuzz target for FUZZ_TIME seconds, from its corpus
+	$(MAKE) SAN=fuzz fuzz-build
+	@tools/fuzz-all build/fuzz/fuzz $(FUZZ_TIME) $(FUZZ)
+
+# --- bench: how fast, how small, beside the limits of the machine and the peers; docs/performance.md has the figures ------------------
+BENCH_OBJ := $(patsubst %.c,$(B)/obj/%.o,$(sort $(wildcard bench/*.c)))
+$(B)/obj/bench/%.o: bench/%.c
+	@mkdir -p $(@D)
+	$(call say,CC,$<)$(CC) $(CFLAGS) $(PKG_CFLAGS) $(TEST_CFLAGS) -Isrc -MMD -MP -c $< -o $@
+$(B)/murre-bench: $(BENCH_OBJ) $(LIB)
+	$(call say,LD,$@)$(CC) $(LDFLAGS) -o $@ $^ $(LIBS) -lexpat $(shell pkg-config --libs libxml-2.0)
+bench: all $(B)/murre-bench ## measure: make bench T=name (T=list says which; T=all: each in turn)
+	MURRE_BUILD=$(B) bench/run $(or $(T),list)
+
+# What the checks of docs/promises.md preload into the server: failing files and a wall clock that jumps.
+$(B)/inject.so: test/checks/inject.c
+	@mkdir -p $(@D)
+	$(call say,LD,$@)$(CC) -std=gnu17 -g3 -O2 -fPIC -D_GNU_SOURCE $(WARN) -shared -o $@ $< -ldl -pthread
+
+CHECK_BIN := $(B)/inject.so $(B)/murre-sim $(B)/test/rt/sup_test $(B)/test/rt/actor_test $(B)/test/store/powercut_load
+checks: all $(CHECK_BIN) ## the promises' checks (test/checks) at CI size; SOAK=1 for the long ones
+	MURRE_BUILD=$(abspath $(B)) test/checks/run
+
+# The client of the -PLUS tests: OpenSSL and libgsasl, nothing of ours.
+$(B)/gsasl-login: test/interop/xmpp/gsasl_login.c
+	@mkdir -p $(@D)
+	$(call say,CC,$<)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $< $(shell pkg-config --libs openssl) -lgsasl
+
+interop: all $(B)/gsasl-login ## live tests with real clients
+	test/interop/run
+
+LIVE := test_stream.py test_chat.py test_clients.py
+ci-rest: ## what the gate runs after ./check: sanitizers over unit tests, simulator and live tests, and short fuzzing
+	$(MAKE) -s -j2 SAN=asan all test
+	SIM=build/asan/murre-sim SEEDS=5 tools/sim-seeds
+	MURRE_BUILD=$(abspath build/asan) test/interop/run $(LIVE)
+	$(MAKE) -s -j2 SAN=tsan all test
+	MURRE_BUILD=$(abspath build/tsan) test/interop/run $(LIVE)
+	$(MAKE) -s fuzz-all
+
+ci: ## the whole gate
+	./check && $(MAKE) ci-rest
 
 tidy: ## format, layers, prefixes, budgets, banned words, dead files
 	tools/tidy

@@ -1,0 +1,168 @@
+"""common: what the checks share: a server that ends with its check, failure injection, a chat under faults, arguments, the last line.
+
+A check is a Python file whose functions check_* are its cases; main() runs them: `r1_kill.py [--seed N] [--soak] [CASE ...]`, SOAK=1 does as
+--soak does. Each prints a line with its figures and the file ends with "N passed, N failed"."""
+import argparse, asyncio, ctypes, mmap, os, random, shutil, struct, subprocess, sys, tempfile, time, traceback
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+sys.path.insert(0, os.path.join(HERE, "../interop/xmpp"))
+sys.dont_write_bytecode = True
+import rig
+from clients import Recipient, Sender, World
+from history import judge
+
+BUILD, ROOT, LIMIT = rig.BUILD, rig.ROOT, 60  # LIMIT: seconds in which any single event must have come, on a busy machine
+SEED, SOAK = 1, False
+libc = ctypes.CDLL(None, use_errno=True)
+
+
+def soak(ci, long):
+    return long if SOAK else ci
+
+
+class Node(rig.Server):
+    """A server without TLS (speed), that is ended when this process is, whose standard error is beside its data, not in it."""
+
+    def __init__(self, settings=None, inject=None, prefix=(), data=None, stderr=None):
+        base = {"tls.required": "false", "shards": "2", "recorder.bytes": "64k"}
+        base.update(settings or {})
+        env = inject.env() if inject else None
+        super().__init__(base, data=data, env=env, prefix=["setpriv", "--pdeathsig", "KILL", *prefix])
+        self.stderr_to = stderr
+
+    def start(self, wait=True):
+        if self.stderr_to is None:
+            return super().start(wait)
+        args = self.prefix + [BUILD + "/murre", "run", "--set", "data=" + self.dir + "/data"]
+        for k, v in self.settings.items():
+            args += ["--set", f"{k}={v}"]
+        self.log = open(self.dir + "/stderr", "ab")  # stays empty
+        self.proc = subprocess.Popen(args, stdout=subprocess.PIPE, stderr=self.stderr_to, env=dict(os.environ, **(self.env or {})))
+        if wait:
+            self.wait_ready()
+        return self
+
+    def users(self, names):
+        path = os.path.join(self.dir, "users")
+        with open(path, "w") as f:
+            f.writelines(f"{n}@localhost secret\n" for n in names)
+        self.ctl("user", "import", path)
+
+    def cpu(self):
+        """Seconds of CPU that the server has used."""
+        f = open(f"/proc/{self.proc.pid}/stat").read().rsplit(")", 1)[1].split()
+        return (int(f[11]) + int(f[12])) / os.sysconf("SC_CLK_TCK")
+
+    def rss(self):
+        return int(open(f"/proc/{self.proc.pid}/statm").read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
+class Inject:
+    """The control block of inject.so (struct control in inject.c), shared with the server."""
+
+    OPS = {"fsync": 1, "fdatasync": 2, "write": 4, "pwrite": 8, "fallocate": 16}
+    LAYOUT = "=IIiiQQQq"  # armed, ops, errno (0: short), sticky, nth, count, fired_nsec, wall_offset_nsec
+
+    def __init__(self, directory):
+        self.dir = directory
+        f, self.path = tempfile.mkstemp(prefix="murre-inject-")
+        os.ftruncate(f, 4096)
+        self.map = mmap.mmap(f, 4096)
+        os.close(f)
+
+    def env(self):
+        assert os.path.exists(BUILD + "/inject.so"), f"{BUILD}/inject.so is missing: make checks builds it"
+        return {"LD_PRELOAD": BUILD + "/inject.so", "MURRE_INJECT": self.path, "MURRE_INJECT_DIR": self.dir}
+
+    def _get(self):
+        return list(struct.unpack_from(self.LAYOUT, self.map))
+
+    def arm(self, ops, nth, error, sticky=False):
+        """The nth operation of these kinds from now fails (all later ones too if sticky). error: an errno; 0: half is written."""
+        wall = self._get()[7]
+        struct.pack_into(self.LAYOUT, self.map, 0, 0, sum(self.OPS[o] for o in ops), error, sticky, nth, 0, 0, wall)
+        struct.pack_into("=I", self.map, 0, 1)
+
+    def disarm(self):
+        struct.pack_into("=I", self.map, 0, 0)
+
+    def fired(self):
+        """When it happened (CLOCK_MONOTONIC, seconds), or 0."""
+        return self._get()[6] / 1e9
+
+    def wall(self, seconds):
+        struct.pack_into("=q", self.map, struct.calcsize("=IIiiQQQ"), int(seconds * 1e9))
+
+    def close(self):
+        self.map.close()
+        os.unlink(self.path)
+
+
+async def gathered(*jobs, limit):
+    """Runs them all to the end; an error in one, or more than limit seconds, ends it."""
+    tasks = [asyncio.ensure_future(j) for j in jobs]
+    try:
+        done, waiting = await asyncio.wait(tasks, timeout=limit, return_when=asyncio.FIRST_EXCEPTION)
+        for t in done:
+            t.result()
+        assert not waiting, f"not finished after {limit} s: {[t.get_coro().__qualname__ for t in waiting]}"
+    finally:
+        for t in tasks:
+            t.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def chat(world, senders, recipients, disturb=None, limit=LIMIT):
+    """Senders send all that they have while disturb() is going on; then everything must arrive."""
+    async def sending():
+        await gathered(*(s.run() for s in senders), limit=limit)
+        world.finish.set()
+        world.progress()
+
+    jobs = [sending()] + [r.run() for r in recipients] + ([disturb()] if disturb else [])
+    try:
+        await gathered(*jobs, limit=limit)
+    except AssertionError as e:
+        missing = {r.user: sorted(set(r.senders) - r.fences) for r in recipients if not r.complete()}
+        left = {s.user: (len(s.unacked), s.why) for s in senders if not s.done}
+        found, stat = judge(world.lines)
+        raise AssertionError(f"{e}; senders not done {left}; fences missing {missing}, {[r.why for r in recipients]}; {found[:5]} {stat}")
+
+
+def verdict(world, expect_kills=0, **more):
+    """Judges the history; prints the figures."""
+    found, stat = judge(world.lines)
+    print("      " + ", ".join(f"{k} {v}" for k, v in {**stat, **more}.items()), flush=True)
+    assert not found, "\n".join(found[:20])
+    assert stat["acked"] > 0 and stat["kills"] >= expect_kills, stat
+    return stat
+
+
+def main(module):
+    global SEED, SOAK
+    p = argparse.ArgumentParser(description=module.__doc__)
+    p.add_argument("--seed", type=int, default=1)
+    p.add_argument("--soak", action="store_true", default=os.environ.get("SOAK", "") not in ("", "0"))
+    p.add_argument("case", nargs="*")
+    a = p.parse_args()
+    SEED, SOAK = a.seed, a.soak
+    cases = [f for n, f in vars(module).items() if n.startswith("check_") and (not a.case or n in a.case)]
+    passed = failed = 0
+    print(f"seed {SEED}, {'soak' if SOAK else 'CI'} size", flush=True)
+    for case in cases:
+        start = time.monotonic()
+        try:
+            if asyncio.iscoroutinefunction(case):
+                asyncio.run(case())
+            else:
+                case()
+            passed += 1
+            print(f"ok     {case.__name__} ({time.monotonic() - start:.1f} s)", flush=True)
+        except BaseException as e:
+            failed += 1
+            print(f"FAILED {case.__name__}: {case.__doc__}", flush=True)
+            traceback.print_exc(file=sys.stdout)
+            if isinstance(e, KeyboardInterrupt):
+                break
+    print(f"{passed} passed, {failed} failed")
+    sys.exit(1 if failed or not passed else 0)
