@@ -1,0 +1,86 @@
+/* bench_xmpp: `murre-bench xmpp`: options of the load generator. It knows nothing about the server but where it listens; --server-pid is
+ * only for reading what it costs. */
+#include "mode.h"
+
+#include <stdlib.h>
+
+bool mode_failed(const load *l, const char *what) {
+    (void)fprintf(stderr, "murre-bench: %s: %s\n", what, l->failures ? l->why : "not all came back in time, or not as they should");
+    return false;
+}
+
+static bool choose(const char *tls, load_tls *out) {
+    static const char *const NAMES[] = {"none", "starttls", "direct"};
+    for (unsigned i = 0; i < ARRAY_LEN(NAMES); i++)
+        if (strcmp(tls, NAMES[i]) == 0) {
+            *out = (load_tls)i;
+            return true;
+        }
+    (void)fputs("murre-bench: --tls is none, starttls or direct\n", stderr);
+    return false;
+}
+
+static bool sane(const mode_cfg *m, int64_t port) {
+    if (m->pairs < 1 || m->pairs > 10000 || m->window < 1 || m->window > 100000 || m->bytes > 65536 || m->per_user < 1 || m->parallel < 1 ||
+        m->seconds < 1 || m->sessions > 1000000 || port < 1 || port > UINT16_MAX || m->base >= m->sessions) {
+        (void)fputs("murre-bench: a number is out of range\n", stderr);
+        return false;
+    }
+    return true;
+}
+
+int bench_xmpp(int argc, char **argv) {
+    const char *mode = "chat", *tls = "none";
+    int64_t port = 5222;
+    mode_cfg m = {
+        .pairs = 100, .window = 10, .bytes = 100, .seconds = 5, .warm = 1, .sessions = 15000, .base = 500, .per_user = 1, .parallel = 32};
+    m.load = (load_cfg){
+        .host = "127.0.0.1", .domain = "localhost", .user = "u%u", .password = "secret", .mech = "SCRAM-SHA-256", .resource = "r%u"};
+    const bench_option options[] = {
+        {"mode", BENCH_STR, &mode, "register, login, chat (default), idle or offline"},
+        {"name", BENCH_STR, &m.name, "a title for the figures"},
+        {"host", BENCH_STR, &m.load.host, "IPv4 address (127.0.0.1)"},
+        {"port", BENCH_NUM, &port, "5222"},
+        {"domain", BENCH_STR, &m.load.domain, "localhost"},
+        {"user", BENCH_STR, &m.load.user, "pattern of user names (u%u)"},
+        {"password", BENCH_STR, &m.load.password, "of all users (secret)"},
+        {"resource", BENCH_STR, &m.load.resource, "pattern of resources (r%u)"},
+        {"mech", BENCH_STR, &m.load.mech, "PLAIN, SCRAM-SHA-256 (default), SCRAM-SHA-1 or ANONYMOUS"},
+        {"tls", BENCH_STR, &tls, "none (default), starttls or direct"},
+        {"acks", BENCH_FLAG, &m.load.acks, "stream management (XEP-0198) on both sides; a message counts as done when it is acked too"},
+        {"full", BENCH_FLAG, &m.to_full, "chat: to full JIDs, not to accounts"},
+        {"first", BENCH_NUM, &m.first, "number of the first user (0)"},
+        {"pairs", BENCH_NUM, &m.pairs, "chat, offline: senders with a receiver each (100)"},
+        {"window", BENCH_NUM, &m.window, "messages of a pair under way at once (10)"},
+        {"bytes", BENCH_NUM, &m.bytes, "of a message body (100)"},
+        {"seconds", BENCH_NUM, &m.seconds, "chat, login: time that is measured (5)"},
+        {"warm", BENCH_NUM, &m.warm, "chat: seconds before that (1)"},
+        {"count", BENCH_NUM, &m.count, "messages in all (chat: 0, no limit); users (register, login)"},
+        {"sessions", BENCH_NUM, &m.sessions, "idle: sessions (15000)"},
+        {"base", BENCH_NUM, &m.base, "idle: sessions that are there before memory is read first (500)"},
+        {"per-user", BENCH_NUM, &m.per_user, "idle: sessions of one user (1)"},
+        {"parallel", BENCH_NUM, &m.parallel, "logins under way at once (32)"},
+        {"server-pid", BENCH_NUM, &m.server_pid, "process whose CPU time and memory are read, with its descendants"},
+        {"json", BENCH_FLAG, &m.json, "one JSON object instead of lines"},
+    };
+    if (!bench_options(argc, argv, options, ARRAY_LEN(options)) || !choose(tls, &m.load.tls) || !sane(&m, port)) return EXIT_FAILURE;
+    (void)bench_files_max();
+    m.load.port = (uint16_t)port;
+    if (!m.name) m.name = mode;
+    static const struct {
+        const char *name;
+        bool (*run)(const mode_cfg *m);
+        bool counts;
+    } MODES[] = {{"register", mode_register, true},
+                 {"login", mode_login, true},
+                 {"chat", mode_chat, false},
+                 {"idle", mode_idle, false},
+                 {"offline", mode_offline, true}};
+    for (size_t i = 0; i < ARRAY_LEN(MODES); i++) {
+        if (strcmp(mode, MODES[i].name) != 0) continue;
+        if (MODES[i].counts && m.count < 1) m.count = 1000;
+        return MODES[i].run(&m) ? EXIT_SUCCESS : EXIT_FAILURE;
+    }
+    (void)fputs("murre-bench: no such mode\n", stderr);
+    return EXIT_FAILURE;
+}

@@ -1,0 +1,31 @@
+#ifndef BENCH_MICRO_H
+#define BENCH_MICRO_H
+/* micro: parts of murre, each beside the limit of the machine in the same run: the same work as plain C, or the system calls alone. Rounds
+ * of limit and ours alternate; the median counts. */
+#include "bench.h"
+
+#define MICRO_ROUNDS 7
+typedef struct micro_row { /* one figure, from MICRO_ROUNDS measurements */
+    double v[MICRO_ROUNDS];
+    unsigned n;
+} micro_row;
+static inline void micro_add(micro_row *r, double v) {
+    if (r->n < MICRO_ROUNDS) r->v[r->n++] = v;
+}
+double micro_median(const micro_row *r);
+/* Prints ours, the limit and their ratio (ours over limit for times, limit over ours for rates: 1 is perfect, more is worse). */
+void micro_report(const char *key, const char *unit, bool is_rate, const micro_row *ours, const micro_row *limit);
+
+typedef struct micro_cfg {
+    bool json;
+    const char *dir; /* for files; on the disk that is to be measured */
+} micro_cfg;
+bool micro_parse(const micro_cfg *c);  /* micro_parse.c */
+bool micro_send(const micro_cfg *c);   /* micro_send.c */
+bool micro_msacc(const micro_cfg *c);  /* micro_send.c */
+bool micro_cross(const micro_cfg *c);  /* micro_cross.c */
+bool micro_timers(const micro_cfg *c); /* micro_base.c */
+bool micro_locks(const micro_cfg *c);  /* micro_base.c */
+bool micro_log(const micro_cfg *c);    /* micro_log.c */
+
+#endif
