@@ -232,6 +232,7 @@ void sim_scenario_chat(const sim_run_cfg *cfg, sim_result *out) {
     habits(c);
     people(c);
     sim_node_init(&c->node, &c->w, &c->net, 1, "data", cfg->boot, cfg->boot_arg);
+    c->node.host.survives_eio = true;
     c->node.unboot = cfg->unboot;
     c->node.up = on_up;
     c->node.hook_arg = c;
