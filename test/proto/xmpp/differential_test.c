@@ -16,8 +16,8 @@ static const char *const corpus[] = {
     "not Romeo, and a Montague?</body><request xmlns='urn:xmpp:receipts'/><active "
     "xmlns='http://jabber.org/protocol/chatstates'/></message>",
     "<iq type='set' id='b1'><bind xmlns='urn:ietf:params:xml:ns:xmpp-bind'><resource>r&amp;d</resource></bind></iq>",
-    "<presence><show>away</show><status xml:lang=\"cs\">\xc4\x8c\xc3\xa1\xc3\xa1 \xf0\x9f\x98\x80</status><priority>-1</priority>"
-    "<c xmlns='http://jabber.org/protocol/caps' hash='sha-1' node='http://x' ver='q07IKJEyjvHSyhy//CH0CxmKi8w='/></presence>",
+    ("<presence><show>away</show><status xml:lang=\"cs\">\xc4\x8c\xc3\xa1\xc3\xa1 \xf0\x9f\x98\x80</status><priority>-1</priority>"
+     "<c xmlns='http://jabber.org/protocol/caps' hash='sha-1' node='http://x' ver='q07IKJEyjvHSyhy//CH0CxmKi8w='/></presence>"),
     "<a xmlns='u' xmlns:p='v' xmlns:q=\"w\" p:x='1' q:x='2' x='3'><p:b xmlns:p='v2' p:y='&lt;&#10;&#x41;'/><q:c xmlns=''><d/></q:c></a>",
     "<a>x<![CDATA[<&]] >]]>y&gt;\r\nz\r<b\n c='\t1\r\n2'\td=\"'\"></b ></a>",
     "<m><n><o><p><q r='&quot;&apos;&amp;&lt;&gt;'>]] &#62;</q></p></o></n>\n\t<s/></m>",
