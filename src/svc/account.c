@@ -3,7 +3,8 @@
  *
  * Invariants: (1) an account is in part.idle exactly while it may be evicted. (2) SVC_ABSENT is remembered like an account, so that floods
  * to a wrong address cost one lookup a minute. (3) Keys never stay in memory: they are wiped when the record arrives. (4) A login asks the
- * store whether or not the account is known or exists: the same path, so the same time. */
+ * store whether or not the account is in memory or exists: the same path and the same answer. The time is not the same yet: an account that
+ * exists brings its roster along (docs/roadmap.md). */
 #include "svc/part.h"
 
 svc_account *svc_account_find(svc_part *p, slice bare) {

@@ -2,7 +2,7 @@
  * hashes. A generation lasts ten minutes, so that an entry is remembered for at least ten and at most twenty.
  *
  * Invariants: (1) at most half of a table is used. (2) Past max entries in a generation it is turned early: the oldest are forgotten first,
- * and that is counted as a generation turned early. (3) The all-zero hash means empty and is never stored. */
+ * and the ten minutes end early for them. (3) The all-zero hash means empty and is never stored. */
 #include "svc/part.h"
 
 #define GENERATION_USEC STORE_DEDUP_WINDOW

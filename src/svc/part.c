@@ -168,12 +168,6 @@ static err on_index(svc_part *p, rt_msg *m) {
     return ERR_OK;
 }
 
-static err on_drain(svc_part *p, svc_drain *d) {
-    p->draining = true;
-    (void)d; /* sessions are sent away by the edge, which owns their streams */
-    return ERR_OK;
-}
-
 /* The answer that a store actor would have given had it had room for the question. */
 static err answer_for(svc_part *p, uint64_t ref, rt_msg *a) {
     err e = on_answer(p, ref, a);
@@ -231,7 +225,6 @@ err svc_part_dispatch(svc_part *p, rt_msg **m) {
     case SVC_ROUTE: return svc_route_on_route(p, m);
     case SVC_ACKED: return svc_queue_on_acked(p, m);
     case SVC_ADMIN: return svc_admin_on_request(p, m);
-    case SVC_DRAIN: return on_drain(p, svc_drain_of(*m));
     case STORE_COMMITTED: return svc_queue_on_committed(p, store_committed_of(*m));
     case STORE_RECORDS: return on_answer(p, store_records_of(*m)->ref, *m);
     case STORE_MOVED: return svc_queue_on_moved(p, m);

@@ -31,8 +31,7 @@ struct svc_part {
     const svc_cfg *cfg;
     const svc_part_arg *arg;
     unsigned index;
-    bool ready; /* the index has come */
-    bool draining;
+    bool ready;                      /* the index has come */
     rt_msg *defer_head, *defer_tail; /* before ready */
     hmap accounts;
     list idle;

@@ -109,9 +109,7 @@ err svc_session_on_bind(svc_part *p, rt_msg **m) {
     }
     if (q->anonymous && a->state == SVC_ABSENT) a->state = SVC_ANONYMOUS;
     xmpp_stanza_error refuse = STANZA_OK;
-    if (p->draining)
-        refuse = STANZA_SERVICE_UNAVAILABLE;
-    else if (a->state == SVC_BROKEN)
+    if (a->state == SVC_BROKEN)
         refuse = STANZA_INTERNAL_SERVER_ERROR;
     else if (a->state == SVC_ABSENT)
         refuse = STANZA_NOT_ALLOWED; /* deleted since it authenticated */

@@ -72,7 +72,7 @@ typedef struct svc_cfg { /* immutable after boot; outlives the node */
     uint64_t window_bytes;         /* (256 KiB) */
     uint32_t directed_max;         /* directed presences remembered per session (100) */
     uint32_t scram_iterations;     /* for new keys (10,000) */
-    uint64_t dedup_max;            /* remembered origin-ids per node (8 M, 32 B each); the oldest go first, counted */
+    uint64_t dedup_max;            /* remembered origin-ids per node (8 M, 32 B each); the oldest go first */
     uint8_t fake_salt_secret[32];  /* random, persisted in the data directory: the same fake salt after a restart */
     const char *version;           /* XEP-0092 */
 } svc_cfg;

@@ -46,12 +46,6 @@ static void resources_are_made_capped_and_refused(void **state) {
     assert_int_equal(sess_bind(r, "bob@x.test", "c")->bind_error, STANZA_INTERNAL_SERVER_ERROR);
     r->load_status = ERR_OK;
     assert_true(sess_bind(r, "bob@x.test", "c")->bound);
-    for (unsigned i = 0; i < 4; i++) {
-        rt_msg *m = rt_msg_new_ext(SVC_DRAIN, sizeof(svc_drain));
-        rt_post(r->w->n, svc_partition_at(r->w->n, i), &m);
-    }
-    rig_go(r);
-    assert_int_equal(sess_bind(r, "carol@x.test", "c")->bind_error, STANZA_SERVICE_UNAVAILABLE);
     rig_free(r);
 }
 
