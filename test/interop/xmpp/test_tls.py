@@ -1,6 +1,6 @@
 """TLS as a stranger, a client and somebody in the middle see it: versions and suites (openssl s_client), certificates that change while the
 server runs, server names, key formats, ALPN, and channel binding with libgsasl and by hand."""
-import base64, hashlib, hmac, os, re, shutil, signal, socket, ssl, subprocess, sys, tempfile, threading, time
+import base64, hashlib, hmac, os, re, select, shutil, signal, socket, ssl, subprocess, sys, tempfile, threading, time
 from rig import BUILD, LIMIT, ROOT, Raw, Server, login, main
 from test_tools import until
 
@@ -293,20 +293,28 @@ class Middle:
                 b = self.client.wrap_socket(socket.create_connection(("127.0.0.1", self.to)), server_hostname=self.domain)
             except OSError:
                 return
-            for x, y in ((a, b), (b, a)):
-                threading.Thread(target=self.pump, args=(x, y), daemon=True).start()
+            threading.Thread(target=self.pump, args=(a, b), daemon=True).start()
 
-    def pump(self, x, y):
+    def pump(self, a, b):
+        """One thread for both directions: a TLS connection is not for two threads at once."""
         try:
             while True:
-                piece = x.recv(65536)
-                if not piece:
-                    break
-                self.seen += piece
-                y.sendall(piece)
+                select.select([a, b], [], [])
+                for x, y in ((a, b), (b, a)):
+                    x.setblocking(False)
+                    try:
+                        while True:
+                            piece = x.recv(65536)
+                            if not piece:
+                                raise ConnectionResetError
+                            self.seen += piece
+                            y.setblocking(True)
+                            y.sendall(piece)
+                    except ssl.SSLWantReadError:
+                        pass
         except OSError:
             pass
-        for k in (x, y):
+        for k in (a, b):
             try:
                 k.shutdown(socket.SHUT_RDWR)
             except OSError:
