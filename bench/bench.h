@@ -31,6 +31,7 @@ typedef struct bench_option {
     bench_kind kind;
     void *to; /* const char **, int64_t * or bool * */
     const char *doc;
+    int64_t min, max; /* of a number; max 0: no limit */
 } bench_option;
 /* False after a complaint on standard error. */
 bool bench_options(int argc, char **argv, const bench_option *o, size_t n);

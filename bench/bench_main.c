@@ -3,10 +3,17 @@
 #include "base/codec.h"
 #include "bench.h"
 
+#include <inttypes.h>
 #include <stdlib.h>
 
 static void list(const bench_option *o, size_t n) {
     for (size_t i = 0; i < n; i++) (void)fprintf(stderr, "  --%-14s %s\n", o[i].name, o[i].doc);
+}
+
+static void refuse(const bench_option *o) {
+    (void)fprintf(stderr, "murre-bench: --%s wants a %s", o->name, o->kind == BENCH_NUM ? "number" : "value");
+    if (o->kind == BENCH_NUM && o->max) (void)fprintf(stderr, " from %" PRId64 " to %" PRId64, o->min, o->max);
+    (void)fputc('\n', stderr);
 }
 
 bool bench_options(int argc, char **argv, const bench_option *o, size_t n) {
@@ -23,8 +30,9 @@ bool bench_options(int argc, char **argv, const bench_option *o, size_t n) {
             *(bool *)found->to = true;
             continue;
         }
-        if (++i == argc || (found->kind == BENCH_NUM && dec_parse_i64(slice_str(argv[i]), 0, INT64_MAX, found->to) != ERR_OK)) {
-            (void)fprintf(stderr, "murre-bench: --%s wants a %s\n", found->name, found->kind == BENCH_NUM ? "number" : "value");
+        int64_t max = found->max ? found->max : INT64_MAX;
+        if (++i == argc || (found->kind == BENCH_NUM && dec_parse_i64(slice_str(argv[i]), found->min, max, found->to) != ERR_OK)) {
+            refuse(found);
             return false;
         }
         if (found->kind == BENCH_STR) *(const char **)found->to = argv[i];

@@ -2,6 +2,7 @@
  * only for reading what it costs. */
 #include "mode.h"
 
+#include <arpa/inet.h>
 #include <stdlib.h>
 
 bool mode_failed(const load *l, const char *what) {
@@ -20,13 +21,14 @@ static bool choose(const char *tls, load_tls *out) {
     return false;
 }
 
-static bool sane(const mode_cfg *m, int64_t port) {
-    if (m->pairs < 1 || m->pairs > 10000 || m->window < 1 || m->window > 100000 || m->bytes > 65536 || m->per_user < 1 || m->parallel < 1 ||
-        m->seconds < 1 || m->sessions > 1000000 || port < 1 || port > UINT16_MAX || m->base >= m->sessions) {
-        (void)fputs("murre-bench: a number is out of range\n", stderr);
+static bool sane(const mode_cfg *m) {
+    struct in_addr unused;
+    if (inet_pton(AF_INET, m->load.host, &unused) != 1) {
+        (void)fputs("murre-bench: --host wants an IPv4 address\n", stderr);
         return false;
     }
-    return true;
+    if (m->base >= m->sessions) (void)fputs("murre-bench: --base wants less than --sessions\n", stderr);
+    return m->base < m->sessions;
 }
 
 int bench_xmpp(int argc, char **argv) {
@@ -37,33 +39,34 @@ int bench_xmpp(int argc, char **argv) {
     m.load = (load_cfg){
         .host = "127.0.0.1", .domain = "localhost", .user = "u%u", .password = "secret", .mech = "SCRAM-SHA-256", .resource = "r%u"};
     const bench_option options[] = {
-        {"mode", BENCH_STR, &mode, "register, login, chat (default), idle or offline"},
-        {"name", BENCH_STR, &m.name, "a title for the figures"},
-        {"host", BENCH_STR, &m.load.host, "IPv4 address (127.0.0.1)"},
-        {"port", BENCH_NUM, &port, "5222"},
-        {"domain", BENCH_STR, &m.load.domain, "localhost"},
-        {"user", BENCH_STR, &m.load.user, "pattern of user names (u%u)"},
-        {"password", BENCH_STR, &m.load.password, "of all users (secret)"},
-        {"resource", BENCH_STR, &m.load.resource, "pattern of resources (r%u)"},
-        {"mech", BENCH_STR, &m.load.mech, "PLAIN, SCRAM-SHA-256 (default), SCRAM-SHA-1 or ANONYMOUS"},
-        {"tls", BENCH_STR, &tls, "none (default), starttls or direct"},
-        {"acks", BENCH_FLAG, &m.load.acks, "stream management (XEP-0198) on both sides; a message counts as done when it is acked too"},
-        {"full", BENCH_FLAG, &m.to_full, "chat: to full JIDs, not to accounts"},
-        {"first", BENCH_NUM, &m.first, "number of the first user (0)"},
-        {"pairs", BENCH_NUM, &m.pairs, "chat, offline: senders with a receiver each (100)"},
-        {"window", BENCH_NUM, &m.window, "messages of a pair under way at once (10)"},
-        {"bytes", BENCH_NUM, &m.bytes, "of a message body (100)"},
-        {"seconds", BENCH_NUM, &m.seconds, "chat, login: time that is measured (5)"},
-        {"warm", BENCH_NUM, &m.warm, "chat: seconds before that (1)"},
-        {"count", BENCH_NUM, &m.count, "messages in all (chat: 0, no limit); users (register, login)"},
-        {"sessions", BENCH_NUM, &m.sessions, "idle: sessions (15000)"},
-        {"base", BENCH_NUM, &m.base, "idle: sessions that are there before memory is read first (500)"},
-        {"per-user", BENCH_NUM, &m.per_user, "idle: sessions of one user (1)"},
-        {"parallel", BENCH_NUM, &m.parallel, "logins under way at once (32)"},
-        {"server-pid", BENCH_NUM, &m.server_pid, "process whose CPU time and memory are read, with its descendants"},
-        {"json", BENCH_FLAG, &m.json, "one JSON object instead of lines"},
+        {"mode", BENCH_STR, &mode, "register, login, chat (default), idle or offline", 0, 0},
+        {"name", BENCH_STR, &m.name, "a title for the figures", 0, 0},
+        {"host", BENCH_STR, &m.load.host, "IPv4 address (127.0.0.1)", 0, 0},
+        {"port", BENCH_NUM, &port, "5222", 1, UINT16_MAX},
+        {"domain", BENCH_STR, &m.load.domain, "localhost", 0, 0},
+        {"user", BENCH_STR, &m.load.user, "pattern of user names (u%u)", 0, 0},
+        {"password", BENCH_STR, &m.load.password, "of all users (secret)", 0, 0},
+        {"resource", BENCH_STR, &m.load.resource, "pattern of resources (r%u)", 0, 0},
+        {"mech", BENCH_STR, &m.load.mech, "PLAIN, SCRAM-SHA-256 (default), SCRAM-SHA-1 or ANONYMOUS", 0, 0},
+        {"tls", BENCH_STR, &tls, "none (default), starttls or direct", 0, 0},
+        {"acks", BENCH_FLAG, &m.load.acks, "stream management (XEP-0198) on both sides; a message counts as done when it is acked too", 0,
+         0},
+        {"full", BENCH_FLAG, &m.to_full, "chat: to full JIDs, not to accounts", 0, 0},
+        {"first", BENCH_NUM, &m.first, "number of the first user (0)", 0, UINT32_MAX},
+        {"pairs", BENCH_NUM, &m.pairs, "chat, offline: senders with a receiver each (100)", 1, 10000},
+        {"window", BENCH_NUM, &m.window, "messages of a pair under way at once (10)", 1, 100000},
+        {"bytes", BENCH_NUM, &m.bytes, "of a message body (100)", 0, 65536},
+        {"seconds", BENCH_NUM, &m.seconds, "chat, login: time that is measured (5)", 1, 86400},
+        {"warm", BENCH_NUM, &m.warm, "chat: seconds before that (1)", 0, 86400},
+        {"count", BENCH_NUM, &m.count, "messages in all (chat: 0, no limit); users (register, login)", 0, 0},
+        {"sessions", BENCH_NUM, &m.sessions, "idle: sessions (15000)", 1, 1000000},
+        {"base", BENCH_NUM, &m.base, "idle: sessions that are there before memory is read first (500)", 0, 0},
+        {"per-user", BENCH_NUM, &m.per_user, "idle: sessions of one user (1)", 1, 1000000},
+        {"parallel", BENCH_NUM, &m.parallel, "logins under way at once (32)", 1, 100000},
+        {"server-pid", BENCH_NUM, &m.server_pid, "process whose CPU time and memory are read, with its descendants", 0, INT32_MAX},
+        {"json", BENCH_FLAG, &m.json, "one JSON object instead of lines", 0, 0},
     };
-    if (!bench_options(argc, argv, options, ARRAY_LEN(options)) || !choose(tls, &m.load.tls) || !sane(&m, port)) return EXIT_FAILURE;
+    if (!bench_options(argc, argv, options, ARRAY_LEN(options)) || !choose(tls, &m.load.tls) || !sane(&m)) return EXIT_FAILURE;
     (void)bench_files_max();
     m.load.port = (uint16_t)port;
     if (!m.name) m.name = mode;

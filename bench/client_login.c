@@ -83,6 +83,23 @@ static void send_presence(client *c) {
     c->state = CLIENT_PRESENCE;
 }
 
+/* Whether the server offers the mechanism; if not, ends with a sentence that says what it does offer. */
+static bool offered(client *c, const xmpp_node *features) {
+    const xmpp_node *list = xmpp_xml_child(features, NS_SASL, "mechanisms");
+    char text[192];
+    size_t n = 0;
+    for (const xmpp_node *m = list ? xmpp_xml_first_element(list) : NULL; m && n < sizeof text; m = xmpp_xml_next_element(m)) {
+        slice name = xmpp_xml_text(m, &c->l->arena);
+        if (slice_is(name, c->l->cfg.mech)) return true;
+        n += (size_t)snprintf(text + n, sizeof text - n, " " SLICE_FMT, SLICE_ARG(name));
+    }
+    char why[256];
+    (void)snprintf(why, sizeof why, "the server does not offer %s%s%s", c->l->cfg.mech, n ? ", but" : "",
+                   n ? text : " or any mechanism: --tls?");
+    client_end(c, why);
+    return false;
+}
+
 static void on_features(client *c, const xmpp_node *u) {
     const load_cfg *f = &c->l->cfg;
     if (!is(u, NS_STREAM, "features")) {
@@ -93,7 +110,7 @@ static void on_features(client *c, const xmpp_node *u) {
     } else if (f->create) {
         send_create(c);
     } else if (!c->authed) {
-        send_auth(c);
+        if (offered(c, u)) send_auth(c);
     } else {
         send_bind(c);
     }

@@ -29,12 +29,12 @@ static const struct {
     const char *name;
     bool (*run)(const micro_cfg *c);
 } ALL[] = {{"parse", micro_parse}, {"send", micro_send},   {"cross", micro_cross}, {"timers", micro_timers},
-           {"log", micro_log},     {"msacc", micro_msacc}, {"locks", micro_locks}};
+           {"log", micro_log},     {"msacc", micro_msacc}, {"wake", micro_wake},   {"locks", micro_locks}};
 
 int bench_micro(int argc, char **argv) {
     micro_cfg c = {.dir = "/var/tmp"};
-    const bench_option options[] = {{"json", BENCH_FLAG, &c.json, "one JSON object a line"},
-                                    {"dir", BENCH_STR, &c.dir, "where the log is written (/var/tmp)"}};
+    const bench_option options[] = {{"json", BENCH_FLAG, &c.json, "one JSON object a line", 0, 0},
+                                    {"dir", BENCH_STR, &c.dir, "where the log is written (/var/tmp)", 0, 0}};
     bool ok = argc >= 1, found = false;
     if (ok) ok = bench_options(argc - 1, argv + 1, options, ARRAY_LEN(options));
     for (size_t i = 0; ok && i < ARRAY_LEN(ALL); i++) {

@@ -24,6 +24,7 @@ bool micro_parse(const micro_cfg *c);  /* micro_parse.c */
 bool micro_send(const micro_cfg *c);   /* micro_send.c */
 bool micro_msacc(const micro_cfg *c);  /* micro_send.c */
 bool micro_cross(const micro_cfg *c);  /* micro_cross.c */
+bool micro_wake(const micro_cfg *c);   /* micro_wake.c */
 bool micro_timers(const micro_cfg *c); /* micro_base.c */
 bool micro_locks(const micro_cfg *c);  /* micro_base.c */
 bool micro_log(const micro_cfg *c);    /* micro_log.c */

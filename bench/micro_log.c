@@ -145,9 +145,9 @@ static err put_one(store_log *l, uint64_t epoch, uint64_t *counters, int64_t i, 
 int bench_fill(int argc, char **argv) {
     const char *dir = NULL;
     int64_t messages = 1000000, users = 10000;
-    const bench_option options[] = {{"dir", BENCH_STR, &dir, "directory of the log: DATA/log"},
-                                    {"messages", BENCH_NUM, &messages, "1000000"},
-                                    {"users", BENCH_NUM, &users, "u0@localhost and on (10000)"}};
+    const bench_option options[] = {{"dir", BENCH_STR, &dir, "directory of the log: DATA/log", 0, 0},
+                                    {"messages", BENCH_NUM, &messages, "1000000", 0, 0},
+                                    {"users", BENCH_NUM, &users, "u0@localhost and on (10000)", 0, 0}};
     if (!bench_options(argc, argv, options, ARRAY_LEN(options)) || !dir || users < 1) return EXIT_FAILURE;
     sys *s;
     store_log_cfg cfg;

@@ -58,6 +58,7 @@ void pairs_acked(pairs *ps, pair *p);
 void pairs_clear_times(pairs *ps);
 uint64_t pairs_lost(const pairs *ps);
 uint64_t pairs_unacked(const pairs *ps);
+bool pairs_clean(const pairs *ps); /* each arrived once, in order, where it should, and (with acks) was acked */
 void pairs_report(const pairs *ps);
 
 #endif

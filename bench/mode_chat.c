@@ -114,7 +114,7 @@ static bool measure(chat *c) {
     if (n > 0) report(c, took, n, a, b);
     for (uint32_t i = 0; i < 2 * c->ps.n && !c->broken; i++) client_leave(c->clients[i]);
     for (uint64_t end = bench_nsec() + 2 * SEC; !c->broken && c->gone < 2 * c->ps.n && bench_nsec() < end;) load_round(&c->l, 100);
-    return n > 0 && !c->broken && pairs_lost(&c->ps) == 0 && c->ps.doubled == 0 && c->ps.reordered == 0 && c->ps.errors == 0;
+    return n > 0 && !c->broken && pairs_clean(&c->ps);
 }
 
 bool mode_chat(const mode_cfg *m) {

@@ -91,7 +91,7 @@ static bool drain(offline *o, uint64_t *out_took) {
     *out_took = bench_nsec() - t0;
     for (uint32_t i = 0; i < o->started && !o->broken; i++) client_leave(o->clients[o->ps.n + i]);
     for (uint64_t end = bench_nsec() + SEC; !o->broken && o->gone < 2 * o->ps.n && bench_nsec() < end;) load_round(&o->l, 100);
-    return !o->broken && pairs_lost(&o->ps) == 0 && o->ps.doubled == 0 && o->ps.reordered == 0 && o->ps.errors == 0;
+    return !o->broken && pairs_clean(&o->ps);
 }
 
 static bool measure(offline *o) {
@@ -124,6 +124,10 @@ bool mode_offline(const mode_cfg *m) {
     with.to_full = false;
     offline o = {.m = &with, .each = (uint32_t)(m->count / m->pairs)};
     uint32_t n = (uint32_t)m->pairs;
+    if (o.each == 0) {
+        (void)fputs("murre-bench: --count wants at least a message for each of --pairs\n", stderr);
+        return false;
+    }
     o.clients = mem_zalloc(2 * n * sizeof(client *));
     o.ids = mem_zalloc(n * sizeof *o.ids);
     for (uint32_t i = 0; i < n; i++) o.ids[i] = i;

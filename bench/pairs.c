@@ -139,6 +139,10 @@ uint64_t pairs_unacked(const pairs *ps) {
     return ps->acks ? n : 0;
 }
 
+bool pairs_clean(const pairs *ps) {
+    return pairs_lost(ps) == 0 && pairs_unacked(ps) == 0 && ps->doubled + ps->reordered + ps->misdelivered + ps->errors == 0;
+}
+
 void pairs_report(const pairs *ps) {
     bench_report_num("sent", "messages", (double)ps->sent);
     bench_report_num("lost", "messages", (double)pairs_lost(ps));

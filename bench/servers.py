@@ -1,13 +1,19 @@
 """servers: murre, prosody and ejabberd, each started on loopback with a temporary directory of its own and free ports, for the bench.
 
 All three offer SCRAM and PLAIN, without TLS or with (STARTTLS), one domain, no limits on rates. prosody runs with the generational collector
-(GC = "generational"; its default is up to five times slower). Users of the peers are made through in-band registration."""
+(its default is up to five times slower). Users of the peers are made through in-band registration.
+
+The peers are those of this system (Debian 12), or those of Debian unstable in a root that `bench/peers-install unstable` has made: started by
+chroot, in a mount namespace of their own that has their /proc, and their temporary directory as /mnt, and that ends with them."""
 import os, re, shutil, signal, socket, subprocess, sys, tempfile, time
 
 ROOT = os.path.abspath(os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."))
 BUILD = os.path.abspath(os.environ.get("MURRE_BUILD", os.path.join(ROOT, "build")))
 BENCH = BUILD + "/murre-bench"
+ROOTS = {"12": "", "unstable": BUILD + "/peers-unstable"}  # of Debian, by release; "": this system
 LIMIT = 60
+# $1 the root, $2 the directory, then the command.
+IN_ROOT = 'root=$1; mount -t proc proc "$root/proc"; mount --bind "$2" "$root/mnt"; shift 2; exec chroot "$root" "$@"'
 
 
 def free_port():
@@ -44,7 +50,7 @@ def descendants(pid):
 
 
 class Server:
-    name = ""
+    name, root = "", ""
 
     def __init__(self, **options):
         self.options = options
@@ -52,7 +58,14 @@ class Server:
         os.chmod(self.dir, 0o755)
         self.port, self.proc, self.users = free_port(), None, 0
 
+    @property
+    def seen_dir(self):
+        """Where the server itself sees self.dir."""
+        return "/mnt" if self.root else self.dir
+
     def spawn(self, args, env=None):
+        if self.root:  # each of these execs the next: the process id is that of the server
+            args = ["unshare", "--mount", "--propagation", "private", "sh", "-euc", IN_ROOT, "sh", self.root, self.dir, *args]
         self.log = open(self.dir + "/output", "ab")
         self.proc = subprocess.Popen(args, stdin=subprocess.DEVNULL, stdout=self.log, stderr=self.log, env=dict(os.environ, **(env or {})),
                                      start_new_session=True)
@@ -112,7 +125,7 @@ class Murre(Server):
 
     def start(self, data=None):
         settings = {"data": data or self.dir + "/data", "domains": "localhost", "xmpp.listen": f"127.0.0.1:{self.port}",
-                    "xmpp.tls_listen": "127.0.0.1:0", "sasl.iterations": 4096, "tls.required": "false", "xmpp.per_ip_max": 0,
+                    "xmpp.tls_listen": "127.0.0.1:0", "sasl.iterations": 4096, "tls.required": "false", "xmpp.per_ip_max": 0, "xmpp.accept_rate": 0, "xmpp.accept_rate_ip": 0,
                     "sasl.mechanisms": "SCRAM-SHA-256,SCRAM-SHA-1,PLAIN", "xmpp.idle_ping": "1h"}
         settings.update(self.options)
         self.data = settings["data"]
@@ -158,14 +171,15 @@ class Prosody(Server):
     name = "prosody"
 
     def start(self):
-        crt, key = certificate(self.dir)
+        certificate(self.dir)
+        here = self.seen_dir
         os.mkdir(self.dir + "/data")
         with open(self.dir + "/prosody.cfg.lua", "w") as f:
             f.write(f"""
 run_as_root = true
 daemonize = false
-pidfile = "{self.dir}/prosody.pid"
-data_path = "{self.dir}/data"
+pidfile = "{here}/prosody.pid"
+data_path = "{here}/data"
 log = {{ error = "*console" }}
 gc = {{ mode = "generational" }}
 network_backend = "epoll"
@@ -180,10 +194,10 @@ s2s_ports = {{ }}
 authentication = "internal_hashed"
 password_hash = "SHA-256"
 storage = "internal"
-ssl = {{ certificate = "{crt}"; key = "{key}"; }}
+ssl = {{ certificate = "{here}/localhost.crt"; key = "{here}/localhost.key"; }}
 VirtualHost "localhost"
 """)
-        self.spawn(["prosody", "--config", self.dir + "/prosody.cfg.lua", "-F"])
+        self.spawn(["prosody", "--config", here + "/prosody.cfg.lua", "-F"])
 
 
 class Ejabberd(Server):
@@ -193,13 +207,14 @@ class Ejabberd(Server):
         crt, key = certificate(self.dir)
         with open(self.dir + "/both.pem", "w") as f:
             f.write(open(crt).read() + open(key).read())
+        here = self.seen_dir
         for d in ("spool", "log"):
             os.mkdir(f"{self.dir}/{d}")
         with open(self.dir + "/ejabberd.yml", "w") as f:
             f.write(f"""
 hosts: ["localhost"]
 loglevel: error
-certfiles: ["{self.dir}/both.pem"]
+certfiles: ["{here}/both.pem"]
 listen:
   - port: {self.port}
     ip: "127.0.0.1"
@@ -227,20 +242,38 @@ modules:
   mod_stream_mgmt: {{}}
 """)
         # The VM itself, without the shell script around it: no epmd, no distribution, nothing of the machine's own configuration.
-        libs = os.path.realpath("/usr/lib/x86_64-linux-gnu")
-        self.spawn(["erl", "-noinput", "-pa", *self.paths(libs), "-mnesia", "dir", f'"{self.dir}/spool"', "+K", "true", "+P", "250000",
-                    "-s", "ejabberd"],
-                   {"EJABBERD_CONFIG_PATH": self.dir + "/ejabberd.yml", "EJABBERD_LOG_PATH": self.dir + "/log/ejabberd.log",
-                    "ERL_CRASH_DUMP": "/dev/null", "HOME": self.dir, "ERL_MAX_PORTS": "32000"})
+        self.spawn(["erl", "-noinput", "-pa", *self.paths(), "-mnesia", "dir", f'"{here}/spool"', "+P", "250000", "-s", "ejabberd"],
+                   {"EJABBERD_CONFIG_PATH": here + "/ejabberd.yml", "EJABBERD_LOG_PATH": here + "/log/ejabberd.log",
+                    "ERL_CRASH_DUMP": "/dev/null", "HOME": here, "ERL_MAX_PORTS": "32000"})
 
-    @staticmethod
-    def paths(libs):
-        return sorted(os.path.join(d, "ebin") for d in [os.path.join(libs, x) for x in os.listdir(libs)]
-                      if os.path.isdir(os.path.join(d, "ebin")) and "/ejabberd" in d)
-
-
-PEERS = [Prosody, Ejabberd]
+    def paths(self):
+        """Debian has ejabberd itself outside the library directory of Erlang."""
+        libs = "/usr/lib/x86_64-linux-gnu"
+        return sorted(f"{libs}/{d}/ebin" for d in os.listdir(self.root + libs)
+                      if "ejabberd" in d and os.path.isdir(f"{self.root}{libs}/{d}/ebin"))
 
 
-def installed(cls):
-    return shutil.which({"prosody": "prosody", "ejabberd": "ejabberdctl"}[cls.name]) is not None
+def version(package, root):
+    """Of an installed Debian package, without the revision; None: not installed."""
+    r = subprocess.run(["dpkg-query", "--admindir", root + "/var/lib/dpkg", "--show", "--showformat", "${db:Status-Status} ${Version}", package],
+                       capture_output=True, text=True)
+    state, _, v = r.stdout.partition(" ")
+    return v.split("-")[0] if state == "installed" else None
+
+
+def peers(choice):
+    """The peers of a choice (12, unstable, both, none), as classes named by their versions. RuntimeError: a choice that cannot be had."""
+    if choice not in (*ROOTS, "both", "none"):
+        raise RuntimeError(f"PEERS={choice}: it is 12, unstable, both or none")
+    found = []
+    for release in [r for r in ROOTS if choice in (r, "both")]:
+        root = ROOTS[release]
+        if root and not os.path.exists(root + "/.complete"):
+            raise RuntimeError(f"there are no peers of Debian {release} in {root}: bench/peers-install {release} puts them there")
+        if root and os.geteuid() != 0:
+            raise RuntimeError(f"the peers of Debian {release} are started by chroot, which needs root")
+        for cls in (Prosody, Ejabberd):
+            v = version(cls.name, root)
+            if v:
+                found.append(type(cls.__name__, (cls,), {"name": f"{cls.name} {v}", "root": root}))
+    return found

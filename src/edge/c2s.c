@@ -33,8 +33,21 @@ static const struct {
     [EDGE_HANDOVER] = {.nego = true},
 };
 
+edge_more *edge_c2s_more(edge_c2s *s) {
+    if (!s->more) s->more = mem_zalloc(sizeof *s->more);
+    return s->more;
+}
+
+static void drop_more(edge_c2s *s) {
+    const edge_more *m = s->more;
+    if (!m || m->head || m->in || m->ping_id || s->flags & EDGE_F_REQUESTED) return;
+    mem_free(s->more);
+    s->more = NULL;
+}
+
 static err settle(edge_c2s *s) {
     edge_door_clean(s->door);
+    drop_more(s);
     if (s->state == EDGE_GONE) return ERR_OK;
     if (!check(states[s->state].fd == (s->fd >= 0))) return ERR_BUG;
     if (!check(states[s->state].any || states[s->state].bound == (s->jid != NULL))) return ERR_BUG;
@@ -43,28 +56,37 @@ static err settle(edge_c2s *s) {
 }
 
 /* --- deadlines ------------------------------------------------------------------------------------------------------------------ */
-static usec next_deadline(const edge_c2s *s) {
+/* A stamp of ours is at most weeks old or ahead, so the difference modulo 2^32 milliseconds is the real one. */
+uint32_t edge_c2s_deadline(rt_ctx *cx, usec in) { return rt_now_msec(cx) + (uint32_t)((in + USEC_PER_MSEC - 1) / USEC_PER_MSEC); }
+static usec until(rt_ctx *cx, uint32_t msec) { return rt_now(cx) + (int32_t)(msec - rt_now_msec(cx)) * USEC_PER_MSEC; }
+
+static usec next_deadline(rt_ctx *cx, const edge_c2s *s) {
     const edge_cfg *c = s->door->cfg;
     usec at = USEC_NEVER;
     switch ((edge_state)s->state) {
     case EDGE_HANDSHAKE:
     case EDGE_OPEN:
     case EDGE_HANDOVER: at = s->nego->deadline; break;
-    case EDGE_BOUND: at = s->flags & EDGE_F_PINGED ? s->deadline : s->last_in + c->idle_ping; break;
+    case EDGE_BOUND: at = s->flags & EDGE_F_PINGED ? until(cx, s->deadline) : until(cx, s->last_in) + c->idle_ping; break;
     case EDGE_LOST:
     case EDGE_ENDING:
-    case EDGE_CLOSING: at = s->deadline; break;
+    case EDGE_CLOSING: at = until(cx, s->deadline); break;
     case EDGE_GONE:
     case EDGE_STATES_: return USEC_NEVER;
     }
     if (s->out && s->out->stalled) at = usec_min(at, s->out->stalled + c->write_timeout);
     if (s->out && s->out->dropping) at = usec_min(at, s->out->dropping + c->write_timeout);
     if (s->ack && s->ack->dropping && s->state == EDGE_BOUND) at = usec_min(at, s->ack->dropping + c->write_timeout);
+    if (s->state == EDGE_BOUND || s->state == EDGE_LOST) at = usec_min(at, edge_c2s_in_stuck(cx, s));
     return at;
 }
 
 void edge_c2s_arm(rt_ctx *cx, edge_c2s *s) {
-    usec at = next_deadline(s);
+    usec at = next_deadline(cx, s);
+    if (xmpp_sm_idle(&s->sm))
+        s->flags &= (uint16_t) ~(EDGE_F_WATCHED | EDGE_F_SUSPECT);
+    else
+        s->flags |= EDGE_F_WATCHED;
     if (s->flags & EDGE_F_ACK_AGAIN) at = usec_min(at, rt_now(cx) + EDGE_ACK_RETRY);
     if (at == USEC_NEVER)
         rt_timer_cancel(cx, &s->timer);
@@ -80,15 +102,15 @@ static void bound_timer(rt_ctx *cx, edge_c2s *s) {
     if (slow) {
         edge_c2s_out_slow(cx, s);
     } else if (s->flags & EDGE_F_PINGED) {
-        if (now >= s->deadline) { /* silent, and no answer: as good as gone */
+        if (now >= until(cx, s->deadline)) { /* silent, and no answer: as good as gone */
             if (edge_c2s_resumable(s))
                 edge_c2s_lost(cx, s);
             else
                 edge_c2s_close(cx, s, STREAM_CONNECTION_TIMEOUT, NULL);
         }
-    } else if (now >= s->last_in + c->idle_ping) {
+    } else if (now >= until(cx, s->last_in) + c->idle_ping) {
         s->flags |= EDGE_F_PINGED;
-        s->deadline = now + c->idle_timeout;
+        s->deadline = edge_c2s_deadline(cx, c->idle_timeout);
         edge_c2s_ack_ask(cx, s, true);
     }
 }
@@ -102,6 +124,10 @@ static err c2s_timer(rt_ctx *cx, void *st, rt_timer *t) {
         rt_event_text(cx, EV_SLOW_CLIENT, (uint64_t)s->fd, edge_c2s_out_pending(s), edge_c2s_full(s));
         edge_c2s_lost(cx, s); /* it takes no byte: there is nobody to send an error to */
     }
+    if ((s->state == EDGE_BOUND || s->state == EDGE_LOST) && now >= edge_c2s_in_stuck(cx, s)) {
+        rt_event_text(cx, EV_STANZA_STUCK, s->sm.received - s->sm.handled, 0, edge_c2s_full(s));
+        edge_c2s_close(cx, s, STREAM_INTERNAL_SERVER_ERROR, "a stanza got no answer: what was not acknowledged must be sent again");
+    }
     switch ((edge_state)s->state) {
     case EDGE_HANDSHAKE:
     case EDGE_HANDOVER:
@@ -112,13 +138,13 @@ static err c2s_timer(rt_ctx *cx, void *st, rt_timer *t) {
         break;
     case EDGE_BOUND: bound_timer(cx, s); break;
     case EDGE_LOST:
-        if (now >= s->deadline) edge_c2s_lost(cx, s);
+        if (now >= until(cx, s->deadline)) edge_c2s_lost(cx, s);
         break;
     case EDGE_ENDING:
-        if (now >= s->deadline) edge_c2s_close(cx, s, (xmpp_stream_error)s->end_error, NULL);
+        if (now >= until(cx, s->deadline)) edge_c2s_close(cx, s, (xmpp_stream_error)s->end_error, NULL);
         break;
     case EDGE_CLOSING:
-        if (now >= s->deadline) edge_c2s_gone(cx, s);
+        if (now >= until(cx, s->deadline)) edge_c2s_gone(cx, s);
         break;
     case EDGE_GONE:
     case EDGE_STATES_: break;
@@ -145,19 +171,12 @@ void edge_c2s_gone(rt_ctx *cx, edge_c2s *s) {
 }
 
 void edge_c2s_unbind(rt_ctx *cx, edge_c2s *s) {
-    if (!s->jid || s->flags & EDGE_F_UNBOUND) return;
+    rt_blob *jid = s->jid ? s->jid : s->nego && s->nego->iq_id ? s->nego->user : NULL; /* asked to bind counts too */
+    if (!jid || s->flags & EDGE_F_UNBOUND) return;
     s->flags |= EDGE_F_UNBOUND;
     rt_msg *m = rt_msg_new(cx, SVC_UNBIND, sizeof(svc_unbind));
-    svc_unbind_of(m)->jid = rt_blob_ref(s->jid);
+    svc_unbind_of(m)->jid = rt_blob_ref(jid);
     rt_send(cx, s->part, &m);
-}
-
-static void drop_input(edge_c2s *s) {
-    if (s->in) {
-        buf_fini(s->in);
-        mem_free(s->in);
-    }
-    s->in = NULL;
 }
 
 void edge_c2s_closed_fd(rt_ctx *cx, edge_c2s *s) {
@@ -168,12 +187,12 @@ void edge_c2s_closed_fd(rt_ctx *cx, edge_c2s *s) {
     s->fd = -1;
     if (s->tls) s->door->tls->conn_free(s->tls); /* a node without TLS has no table of functions */
     s->tls = NULL;
-    drop_input(s);
+    edge_c2s_in_drop(s);
     edge_c2s_out_free(s);
     edge_door_leave(s->door, s->ip);
     s->ip = NULL;
     s->hold = 0;
-    s->flags &= EDGE_F_SECURE | EDGE_F_UNBOUND | EDGE_F_ACK_AGAIN; /* the rest speaks of the connection that is gone */
+    s->flags &= EDGE_F_SECURE | EDGE_F_UNBOUND | EDGE_F_ACK_AGAIN | EDGE_F_SUSPECT; /* the rest speaks of the connection that is gone */
 }
 
 void edge_c2s_lost(rt_ctx *cx, edge_c2s *s) {
@@ -182,7 +201,7 @@ void edge_c2s_lost(rt_ctx *cx, edge_c2s *s) {
         edge_c2s_closed_fd(cx, s);
         xmpp_stream_set_phase(&s->stream, XMPP_PHASE_CLOSED);
         s->state = EDGE_LOST;
-        s->deadline = rt_now(cx) + s->ack->wait;
+        s->deadline = edge_c2s_deadline(cx, s->ack->wait);
         edge_c2s_arm(cx, s);
         return;
     }
@@ -208,10 +227,10 @@ void edge_c2s_close(rt_ctx *cx, edge_c2s *s, xmpp_stream_error error, const char
     else
         xmpp_stream_write_close(edge_c2s_out(cx, s));
     xmpp_stream_set_phase(&s->stream, XMPP_PHASE_CLOSED);
-    drop_input(s);
+    edge_c2s_in_drop(s);
     s->hold = 0; /* nobody is waited for any more; what still comes is thrown away */
     s->state = EDGE_CLOSING;
-    s->deadline = rt_now(cx) + EDGE_CLOSE_TIMEOUT;
+    s->deadline = edge_c2s_deadline(cx, EDGE_CLOSE_TIMEOUT);
     edge_c2s_arm(cx, s);
 }
 
@@ -220,10 +239,10 @@ void edge_c2s_end(rt_ctx *cx, edge_c2s *s, xmpp_stream_error error, const char *
         edge_c2s_close(cx, s, error, text);
         return;
     }
-    drop_input(s);
+    edge_c2s_in_drop(s);
     s->state = EDGE_ENDING;
     s->end_error = (uint8_t)error;
-    s->deadline = rt_now(cx) + EDGE_CLOSE_TIMEOUT;
+    s->deadline = edge_c2s_deadline(cx, EDGE_CLOSE_TIMEOUT);
     edge_c2s_arm(cx, s);
 }
 
@@ -234,7 +253,14 @@ static void on_down(rt_ctx *cx, edge_c2s *s, const rt_down *d) {
 }
 
 static void on_part_down(rt_ctx *cx, edge_c2s *s, const edge_part_down *d) {
-    if (!s->jid || !rt_pid_eq(d->part, s->part)) return;
+    if (!s->jid) return;
+    if (!rt_pid_eq(d->part, s->part)) { /* another's account: what was on its way there gets no answer */
+        if (!xmpp_sm_idle(&s->sm)) {
+            s->flags |= EDGE_F_SUSPECT;
+            edge_c2s_arm(cx, s);
+        }
+        return;
+    }
     s->flags |= EDGE_F_UNBOUND; /* who would be told is gone; its successor does not know this session */
     edge_c2s_close(cx, s, STREAM_RESET, NULL);
 }
@@ -251,7 +277,6 @@ static const char *text_of(const rt_blob *b, char out[TEXT_MAX]) {
 
 static void on_kick(rt_ctx *cx, edge_c2s *s, const svc_kick *k) {
     char text[TEXT_MAX];
-    s->flags |= s->jid ? EDGE_F_UNBOUND : 0; /* svc has ended the session itself */
     edge_c2s_close(cx, s, k->error ? (xmpp_stream_error)k->error : STREAM_UNDEFINED_CONDITION, text_of(k->text, text));
 }
 
@@ -285,7 +310,7 @@ static void on_refused(rt_ctx *cx, edge_c2s *s, rt_msg *m) {
         break;
     }
     case SVC_SM: edge_c2s_close(cx, s, STREAM_RESOURCE_CONSTRAINT, NULL); break; /* svc would not know how this session acks */
-    default: break;                                                              /* SVC_UNBIND: the partition hears it by its monitor */
+    default: break;                                                              /* a partition refuses nothing else (RT_BOUND_MUTE) */
     }
 }
 
@@ -314,7 +339,7 @@ static err c2s_handle(rt_ctx *cx, void *st, rt_msg **mp) {
     return settle(s);
 }
 
-void edge_c2s_event(rt_ctx *cx, edge_c2s *s, const xmpp_event *ev, size_t behind) {
+void edge_c2s_event(rt_ctx *cx, edge_c2s *s, const xmpp_event *ev, size_t bytes, size_t behind) {
     switch (ev->kind) {
     case XMPP_EV_NONE:
     case XMPP_EV_SPACE: break;
@@ -329,7 +354,7 @@ void edge_c2s_event(rt_ctx *cx, edge_c2s *s, const xmpp_event *ev, size_t behind
     case XMPP_EV_SM_RESUME: edge_c2s_resume_ask(cx, s, ev); break;
     case XMPP_EV_SM_REQUEST: edge_c2s_ack_requested(cx, s); break;
     case XMPP_EV_SM_ACK: edge_c2s_ack_got(cx, s, ev->h); break;
-    case XMPP_EV_STANZA: edge_c2s_in_stanza(cx, s, ev); break;
+    case XMPP_EV_STANZA: edge_c2s_in_stanza(cx, s, ev, bytes); break;
     case XMPP_EV_CLOSE: edge_c2s_end(cx, s, STREAM_OK, NULL); break;
     case XMPP_EV_PEER_ERROR: edge_c2s_end(cx, s, STREAM_OK, NULL); break;
     case XMPP_EV_FAIL: edge_c2s_close(cx, s, ev->error, ev->text); break;
@@ -358,11 +383,10 @@ static err c2s_init(rt_ctx *cx, void *st, const void *arg) {
     s->door = edge_door_ref(a->door);
     s->ip = a->ip;
     s->fd = a->fd;
-    s->transport = (uint8_t)a->transport;
-    s->last_in = rt_now(cx);
+    s->last_in = rt_now_msec(cx);
     s->nego = mem_zalloc(sizeof *s->nego);
     s->nego->addr = a->addr;
-    s->nego->deadline = s->last_in + s->door->cfg->auth_deadline;
+    s->nego->deadline = rt_now(cx) + s->door->cfg->auth_deadline;
     xmpp_sm_init(&s->sm);
     s->state = EDGE_OPEN;
     bool tls_first = s->door->cfg->tls_required;
@@ -399,11 +423,13 @@ static err c2s_flush(rt_ctx *cx, void *st) {
 static void c2s_fini(rt_ctx *cx, void *st, err reason) {
     edge_c2s *s = st;
     edge_c2s_unbind(cx, s);
+    rt_timer_cancel(cx, &s->timer); /* or the block would stay until the deadline: who connects and drops would fill the memory */
     rt_event_text(cx, EV_SESSION_END, (uint64_t)reason, 0, edge_c2s_full(s));
     edge_c2s_closed_fd(cx, s);
     edge_c2s_nego_free(s);
     edge_c2s_ack_free(s);
-    mem_free(s->head);
+    mem_free(s->more ? s->more->head : NULL);
+    mem_free(s->more);
     xmpp_sm_fini(&s->sm);
     rt_blob_unref(s->jid);
     edge_door_unref(s->door);

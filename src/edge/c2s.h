@@ -23,7 +23,7 @@ typedef enum edge_state {
 /* Why units are not read at present. */
 #define EDGE_HOLD_JOB    1u  /* a pool job has the TLS state or the password */
 #define EDGE_HOLD_SVC    2u  /* an answer of svc decides how to go on */
-#define EDGE_HOLD_WINDOW 4u  /* XMPP_SM_WINDOW stanzas are in progress */
+#define EDGE_HOLD_WINDOW 4u  /* XMPP_SM_WINDOW stanzas, or EDGE_BUSY_KIB, are in progress */
 #define EDGE_HOLD_OUT    8u  /* the client does not read what it is sent */
 #define EDGE_HOLD_RESUME 16u /* resumed, but stanzas from before are still in progress */
 
@@ -41,6 +41,8 @@ typedef enum edge_state {
 #define EDGE_F_ACK_AGAIN 0x0800u /* an SVC_ACKED was refused: to be sent again */
 #define EDGE_F_ACK_DUE   0x2000u /* an <a/> goes out at the end of the round */
 #define EDGE_F_ATTACHED  0x1000u /* adopted a connection; <resumed/> is not written yet */
+#define EDGE_F_WATCHED   0x4000u /* the timer is due no later than stanzas in progress need it */
+#define EDGE_F_SUSPECT   0x8000u /* a partition ended while stanzas were in progress: they may have been with it */
 
 typedef struct edge_head { /* of a stream header that says more than usual; one heap block */
     slice lang;            /* xml:lang of the stream where it does not fit into the session; p NULL: none */
@@ -88,6 +90,7 @@ typedef struct edge_nego { /* exists until the session is bound */
     uint8_t mech; /* xmpp_mech that succeeded */
     bool anonymous;
     bool bindings_read;
+    bool waited;                                     /* the guard has delayed this attempt */
     rt_pid target;                                   /* session that was asked to take the connection over */
     uint8_t exporter[64], end_point[64], unique[64]; /* channel binding data */
     uint8_t exporter_len, end_point_len, unique_len;
@@ -107,43 +110,48 @@ typedef struct edge_conn {
     int fd;
     uint16_t domain;
     uint8_t lang_len; /* as in edge_c2s */
-    char lang[7];
+    char lang[8];
 } edge_conn;
+
+typedef struct edge_more { /* what few sessions have at a time; exists while there is any of it */
+    edge_head *head;       /* NULL: no long lang, no extra bindings */
+    buf *in;               /* unread plain text: a unit that is not whole yet, or what waits for a hold; NULL: none */
+    uint64_t ping_id;      /* of the ping that is out, while ASKED without stream management; 0: none */
+    uint32_t keep_asked;   /* what that ping will ack */
+    uint32_t r_first;      /* while REQUESTED: answer when this many are handled ... */
+    uint32_t r_last;       /* ... and again until this many are */
+} edge_more;
 
 typedef struct edge_c2s {
     edge_door *door;
     edge_ip *ip; /* its entry at the door; NULL while there is no connection */
     edge_nego *nego;
-    edge_head *head; /* NULL: no long lang, no extra bindings */
     edge_out *out;
     edge_ack *ack;
-    buf *in;          /* unread plain text: a unit that is not whole yet, or what waits for a hold; NULL: none */
-    tls_conn *tls;    /* NULL: plain, or a job has it */
-    rt_blob *jid;     /* full JID, once bound */
-    usec last_in;     /* when something came from the client */
-    usec deadline;    /* by state: end of LOST, ENDING, CLOSING; with PINGED: of the client's silence */
-    uint64_t ping_id; /* of the ping that is out, while ASKED without stream management */
+    edge_more *more;
+    tls_conn *tls; /* NULL: plain, or a job has it */
+    rt_blob *jid;  /* full JID, once bound */
     xmpp_sm sm;
     rt_timer timer; /* the only one; due is the earliest of all deadlines, or before */
     xmpp_stream stream;
     rt_pid part;           /* partition of the account, once bound */
     int fd;                /* -1: none */
+    uint32_t last_in;      /* when something came from the client; as the three below in ms, modulo 2^32 (rt_now_msec) */
+    uint32_t deadline;     /* by state: end of LOST, ENDING, CLOSING; with PINGED: of the client's silence */
+    uint32_t progress;     /* while stanzas are in progress: when the oldest one last completed, or the first one came */
     uint32_t keep_written; /* highest number of a kept message that was written */
-    uint32_t keep_asked;   /* what the ping that is out will ack */
     uint32_t keep_acked;   /* what svc was told */
-    uint32_t r_first;      /* while REQUESTED: answer when this many are handled ... */
-    uint32_t r_last;       /* ... and again until this many are */
     uint16_t flags;        /* EDGE_F_* */
     uint16_t domain;       /* index into svc_cfg.domains; the account's, once authenticated */
     uint16_t bare_len;     /* length of the bare part of jid */
+    uint16_t busy_kib;     /* KiB of stanzas that came since none was in progress */
     uint8_t state;         /* edge_state */
     uint8_t hold;          /* EDGE_HOLD_* */
-    uint8_t transport;     /* edge_transport */
     uint8_t end_error;     /* ENDING: xmpp_stream_error to close with */
     uint8_t lang_len;      /* of lang; 0: the stream has none, or it is in head */
-    char lang[7];          /* xml:lang of the stream: "en", "pt-BR" */
+    char lang[8];          /* xml:lang of the stream: "en", "pt-BR" */
 } edge_c2s;
-_Static_assert(sizeof(edge_c2s) <= 224, "an idle session's state; with its JID (a blob of 16 + about 30 bytes) it stays below 300 bytes");
+_Static_assert(sizeof(edge_c2s) <= 192, "an idle session's state: 15,000 sessions of 600 bytes in all");
 
 typedef struct edge_c2s_arg { /* of edge_c2s_class */
     edge_door *door;
@@ -155,7 +163,11 @@ typedef struct edge_c2s_arg { /* of edge_c2s_class */
 extern const rt_class edge_c2s_class;
 
 #define EDGE_CLOSE_TIMEOUT (5 * USEC_PER_SEC)    /* for the last bytes, and for stanzas in progress when the stream ends */
+#define EDGE_CLOSE_LINGER  USEC_PER_SEC          /* for the client to close too, once it can have our last byte (RFC 6120 4.4) */
 #define EDGE_ACK_RETRY     (100 * USEC_PER_MSEC) /* an SVC_ACKED that the partition refused is sent again after this */
+#define EDGE_STUCK         (30 * USEC_PER_SEC)   /* a stanza that gets no answer for this long ends the session: its ack would never come */
+#define EDGE_STUCK_SUSPECT (2 * USEC_PER_SEC)    /* the same when a partition has ended */
+#define EDGE_BUSY_KIB      1024u                 /* a client that sends on while this much is in progress is not read until none is */
 #define EDGE_ASK_EVERY     32u                   /* unacked best-effort stanzas that make us ask */
 #define EDGE_LANG_MAX      64u                   /* bytes of a stream's xml:lang; a longer one is ignored */
 #define EDGE_ID_MAX        1024u                 /* bytes of the id of a bind request that is echoed */
@@ -164,6 +176,8 @@ static inline const svc_cfg *edge_c2s_svc(const edge_c2s *s) { return s->door->c
 static inline slice edge_c2s_domain(const edge_c2s *s) { return edge_c2s_svc(s)->domains[s->domain].name; }
 static inline slice edge_c2s_full(const edge_c2s *s) { return rt_blob_slice(s->jid); }
 static inline slice edge_c2s_bare(const edge_c2s *s) { return slice_sub(rt_blob_slice(s->jid), 0, s->bare_len); }
+static inline const edge_head *edge_c2s_head(const edge_c2s *s) { return s->more ? s->more->head : NULL; }
+static inline buf *edge_c2s_in(const edge_c2s *s) { return s->more ? s->more->in : NULL; }
 static inline bool edge_c2s_resumable(const edge_c2s *s) { return s->ack && s->ack->resumable; }
 
 #endif

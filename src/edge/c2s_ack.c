@@ -115,26 +115,28 @@ void edge_c2s_ack_got(rt_ctx *cx, edge_c2s *s, uint32_t h) {
 }
 
 bool edge_c2s_ack_pong(rt_ctx *cx, edge_c2s *s, const xmpp_event *ev) {
-    if (s->ping_id == 0 || !slice_is(ev->stanza->name, "iq")) return false;
+    edge_more *more = s->more;
+    if (!more || more->ping_id == 0 || !slice_is(ev->stanza->name, "iq")) return false;
     slice type = xmpp_xml_attr(ev->stanza, "type");
     if (!slice_is(type, "result") && !slice_is(type, "error")) return false;
     char id[17];
-    (void)snprintf(id, sizeof id, "%016llx", (unsigned long long)s->ping_id); /* always 16 digits */
+    (void)snprintf(id, sizeof id, "%016llx", (unsigned long long)more->ping_id); /* always 16 digits */
     if (!slice_is(xmpp_xml_attr(ev->stanza, "id"), id)) return false;
-    s->ping_id = 0;
+    more->ping_id = 0;
     if (!s->sm.enabled) s->flags &= (uint16_t)~EDGE_F_ASKED;
-    if (s->keep_asked > s->keep_acked) edge_c2s_ack_tell(cx, s, s->keep_asked);
+    if (more->keep_asked > s->keep_acked) edge_c2s_ack_tell(cx, s, more->keep_asked);
     if (s->flags & EDGE_F_ASK) rt_flush_later(cx);
     return true;
 }
 
 /* --- what we ask ---------------------------------------------------------------------------------------------------------------- */
 static void write_ping(rt_ctx *cx, edge_c2s *s) {
-    do rt_entropy(cx, &s->ping_id, sizeof s->ping_id);
-    while (s->ping_id == 0);
-    s->keep_asked = s->keep_written;
+    edge_more *more = edge_c2s_more(s);
+    do rt_entropy(cx, &more->ping_id, sizeof more->ping_id);
+    while (more->ping_id == 0);
+    more->keep_asked = s->keep_written;
     buf *o = edge_c2s_out(cx, s);
-    buf_addf(o, "<iq type='get' id='%016llx'", (unsigned long long)s->ping_id);
+    buf_addf(o, "<iq type='get' id='%016llx'", (unsigned long long)more->ping_id);
     xmpp_xml_write_attr(o, "from", edge_c2s_domain(s));
     xmpp_xml_write_attr(o, "to", edge_c2s_full(s));
     buf_add_str(o, "><ping xmlns='" NS_PING "'/></iq>");
@@ -154,8 +156,9 @@ void edge_c2s_ack_ask(rt_ctx *cx, edge_c2s *s, bool now) {
 
 /* --- what we ack ---------------------------------------------------------------------------------------------------------------- */
 void edge_c2s_ack_requested(rt_ctx *cx, edge_c2s *s) {
-    s->r_last = s->sm.received;
-    if (!(s->flags & EDGE_F_REQUESTED)) s->r_first = s->sm.received;
+    edge_more *more = edge_c2s_more(s);
+    more->r_last = s->sm.received;
+    if (!(s->flags & EDGE_F_REQUESTED)) more->r_first = s->sm.received;
     s->flags |= EDGE_F_REQUESTED;
     edge_c2s_ack_handled(cx, s);
 }
@@ -163,11 +166,11 @@ void edge_c2s_ack_requested(rt_ctx *cx, edge_c2s *s) {
 static bool reached(uint32_t handled, uint32_t ticket) { return (int32_t)(handled - ticket) >= 0; }
 
 void edge_c2s_ack_handled(rt_ctx *cx, edge_c2s *s) {
-    if (!(s->flags & EDGE_F_REQUESTED) || !reached(s->sm.handled, s->r_first)) return;
-    if (reached(s->sm.handled, s->r_last))
+    if (!(s->flags & EDGE_F_REQUESTED) || !reached(s->sm.handled, s->more->r_first)) return;
+    if (reached(s->sm.handled, s->more->r_last))
         s->flags &= (uint16_t)~EDGE_F_REQUESTED;
     else
-        s->r_first = s->sm.handled + 1; /* a later <r/> waits still */
+        s->more->r_first = s->sm.handled + 1; /* a later <r/> waits still */
     s->flags |= EDGE_F_ACK_DUE;
     if (s->fd >= 0) rt_flush_later(cx);
 }

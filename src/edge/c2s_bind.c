@@ -2,8 +2,8 @@
  *
  *      <iq><bind/></iq> --> SVC_BIND --> the account's partition --> SVC_BOUND: a full JID, or an error that the client may try again after
  *
- * From then on the partition monitors the session, and the edge actor of the shard the partition: neither outlives the other's memory of
- * it. All that was needed for negotiating is freed. */
+ * From then on the session tells the partition of its end, whatever that is, and the edge actor of the shard monitors the partition:
+ * neither outlives the other's memory of it. All that was needed for negotiating is freed. */
 #include "base/mem.h"
 #include "edge/c2s_fn.h"
 
@@ -17,18 +17,16 @@ static void iq_error(rt_ctx *cx, edge_c2s *s, slice id, xmpp_stanza_error cond) 
     buf_add_str(o, "</iq>");
 }
 
-/* For tools: "192.0.2.1:50000 TLSv1.3 SCRAM-SHA-256". */
+/* For tools. */
 static rt_blob *about(const edge_c2s *s) {
-    char addr[SYS_ADDR_TEXT];
-    sys_addr_format(&s->nego->addr, addr);
-    tls_info info = {.version = "plain"};
+    static const char prefix[] = "TLSv1.";
+    const sys_addr *addr = &s->nego->addr;
+    svc_about b = {.port = addr->port, .family = addr->family, .mech = s->nego->mech};
+    memcpy(b.ip, addr->ip, sizeof b.ip);
+    tls_info info = {.version = ""};
     if (s->tls) s->door->tls->conn_info(s->tls, &info);
-    buf b;
-    buf_init(&b, 256);
-    buf_addf(&b, "%s %s %s", addr, info.version, xmpp_sasl_mech_name((xmpp_mech)s->nego->mech));
-    rt_blob *out = rt_blob_new(buf_slice(&b));
-    buf_fini(&b);
-    return out;
+    if (strncmp(info.version, prefix, sizeof prefix - 1) == 0) b.tls = (uint8_t)(info.version[sizeof prefix - 1] - '0');
+    return rt_blob_new(slice_of(&b, sizeof b));
 }
 
 void edge_c2s_bind_iq(rt_ctx *cx, edge_c2s *s, const xmpp_event *ev) {
@@ -75,13 +73,7 @@ static void watch(rt_ctx *cx, edge_c2s *s) {
 
 void edge_c2s_bind_bound(rt_ctx *cx, edge_c2s *s, svc_bound *b) {
     bool waited = s->state == EDGE_OPEN && s->nego->iq_id && b->ref == s->nego->ref;
-    if (!waited) {
-        if (b->error || !b->jid) return;
-        rt_msg *m = rt_msg_new(cx, SVC_UNBIND, sizeof(svc_unbind)); /* the stream is closing: give it back */
-        svc_unbind_of(m)->jid = rt_blob_ref(b->jid);
-        rt_send(cx, s->part, &m);
-        return;
-    }
+    if (!waited) return; /* the stream is closing, and edge_c2s_unbind has followed the request */
     if (b->error || !b->jid) {
         edge_c2s_bind_failed(cx, s, b->error ? (xmpp_stanza_error)b->error : STANZA_INTERNAL_SERVER_ERROR);
         return;

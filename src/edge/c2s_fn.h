@@ -5,8 +5,10 @@
 #include "edge/c2s.h"
 
 /* c2s.c: life, deadlines, ends */
-void edge_c2s_arm(rt_ctx *cx, edge_c2s *s); /* a deadline has come nearer */
+void edge_c2s_arm(rt_ctx *cx, edge_c2s *s);      /* a deadline has come nearer */
+uint32_t edge_c2s_deadline(rt_ctx *cx, usec in); /* for s->deadline: that long from now */
 void edge_c2s_nego_free(edge_c2s *s);
+edge_more *edge_c2s_more(edge_c2s *s);             /* made if there is none; what is empty goes at the end of the callback */
 void edge_c2s_random_id(rt_ctx *cx, char out[33]); /* 128 random bits as hex */
 void edge_c2s_gone(rt_ctx *cx, edge_c2s *s);       /* the actor ends after this callback */
 void edge_c2s_closed_fd(rt_ctx *cx, edge_c2s *s);  /* forgets the connection and all that belongs to it */
@@ -19,8 +21,8 @@ void edge_c2s_end(rt_ctx *cx, edge_c2s *s, xmpp_stream_error error, const char *
 void edge_c2s_lost(rt_ctx *cx, edge_c2s *s);
 void edge_c2s_unbind(rt_ctx *cx, edge_c2s *s);
 
-/* One event of the stream. behind: unread bytes after this unit. */
-void edge_c2s_event(rt_ctx *cx, edge_c2s *s, const xmpp_event *ev, size_t behind);
+/* One event of the stream. bytes: of this unit; behind: unread bytes after it. */
+void edge_c2s_event(rt_ctx *cx, edge_c2s *s, const xmpp_event *ev, size_t bytes, size_t behind);
 
 /* c2s_open.c: stream headers and features */
 void edge_c2s_open(rt_ctx *cx, edge_c2s *s, const xmpp_event *ev);
@@ -36,7 +38,9 @@ void edge_c2s_in_tls(rt_ctx *cx, edge_c2s *s, slice got);          /* bytes of T
 void edge_c2s_in_release(rt_ctx *cx, edge_c2s *s, unsigned hold);  /* the reason is gone: go on reading */
 void edge_c2s_in_done(rt_ctx *cx, edge_c2s *s, uint32_t ticket);   /* SVC_DONE */
 void edge_c2s_in_refused(rt_ctx *cx, edge_c2s *s, svc_stanza *st); /* the partition's mailbox was full */
-void edge_c2s_in_stanza(rt_ctx *cx, edge_c2s *s, const xmpp_event *ev);
+void edge_c2s_in_stanza(rt_ctx *cx, edge_c2s *s, const xmpp_event *ev, size_t bytes);
+usec edge_c2s_in_stuck(rt_ctx *cx, const edge_c2s *s); /* when stanzas in progress have had no answer for too long; USEC_NEVER */
+void edge_c2s_in_drop(edge_c2s *s);                    /* forgets what is unread */
 
 /* c2s_out.c: writing */
 buf *edge_c2s_out(rt_ctx *cx, edge_c2s *s); /* where to append; it is written at the end of the round. Never while there is no connection */

@@ -3,14 +3,15 @@
  * A read goes into the shard's scratch and is parsed there; only what is left over, a unit that is not whole yet or units that must wait,
  * is copied into a buffer of the session, which is freed when it is used up.
  *
- *      read ---> [TLS] ---> s->in + new bytes ---> xmpp_stream_next* ---> event          hold: stop here, and stop reading
+ *      read ---> [TLS] ---> unread + new bytes ---> xmpp_stream_next* ---> event          hold: stop here, and stop reading
  *
  * Every stanza of a bound client gets a ticket. h, and so an <a/>, covers a prefix of tickets that the partition has reported complete
  * (SVC_DONE), and an <r/> is answered when all that was received before it is complete: that is why our ack is a promise (docs/promises.md,
  * sentence 1).
  *
  * Invariants: (1) every ticket is completed exactly once: by SVC_DONE, by a refusal that was answered with an error, or here. (2) A stanza
- * that leaves this file has as its from the session's full JID. (3) At most XMPP_SM_WINDOW stanzas are in progress. (4) Before
+ * that leaves this file has as its from the session's full JID. (3) At most XMPP_SM_WINDOW stanzas, and
+ * EDGE_BUSY_KIB and one stanza, are in progress. (4) Before
  * authentication at most XMPP_UNIT_MAX_PREAUTH bytes wait. */
 #include "base/mem.h"
 #include "edge/c2s_fn.h"
@@ -20,22 +21,33 @@
 
 static bool reading(const edge_c2s *s) { return !s->hold && (s->state == EDGE_OPEN || s->state == EDGE_BOUND); }
 
+void edge_c2s_in_drop(edge_c2s *s) {
+    buf *b = edge_c2s_in(s);
+    if (!b) return;
+    buf_fini(b);
+    mem_free(b);
+    s->more->in = NULL;
+}
+
+/* Bytes are counted from idle to idle: what each ticket holds is not remembered. */
+static bool window_full(const edge_c2s *s) { return xmpp_sm_full(&s->sm) || s->busy_kib >= EDGE_BUSY_KIB; }
+
 /* Parses units off the front of in until a hold or the end. Returns the bytes used. */
 static size_t parse(rt_ctx *cx, edge_c2s *s, slice in) {
     size_t done = 0;
     for (;;) {
-        if (s->state == EDGE_BOUND && xmpp_sm_full(&s->sm)) s->hold |= EDGE_HOLD_WINDOW;
+        if (s->state == EDGE_BOUND && window_full(s)) s->hold |= EDGE_HOLD_WINDOW;
         if (!reading(s)) break;
         xmpp_event ev = {0};
         size_t used = 0;
-        xmpp_stream_next(&s->stream, slice_from(in, done), s->head ? &s->head->scope : NULL, &s->door->arena, &used, &ev);
+        xmpp_stream_next(&s->stream, slice_from(in, done), edge_c2s_head(s) ? &edge_c2s_head(s)->scope : NULL, &s->door->arena, &used, &ev);
         if (!check(used <= in.len - done)) {
             edge_c2s_close(cx, s, STREAM_INTERNAL_SERVER_ERROR, NULL);
             break;
         }
         done += used;
         if (ev.kind == XMPP_EV_NONE) break;
-        edge_c2s_event(cx, s, &ev, in.len - done);
+        edge_c2s_event(cx, s, &ev, used, in.len - done);
         arena_reset(&s->door->arena);
         if (used == 0 && ev.kind == XMPP_EV_FAIL) break;
     }
@@ -43,8 +55,8 @@ static size_t parse(rt_ctx *cx, edge_c2s *s, slice in) {
 }
 
 void edge_c2s_in_bytes(rt_ctx *cx, edge_c2s *s, slice got) {
-    buf *b = s->in;
-    s->in = NULL; /* an event may end the session */
+    buf *b = edge_c2s_in(s);
+    if (b) s->more->in = NULL; /* an event may end the session */
     slice all = got;
     if (b) {
         buf_add(b, got);
@@ -65,7 +77,7 @@ void edge_c2s_in_bytes(rt_ctx *cx, edge_c2s *s, slice got) {
     } else {
         buf_consume(b, used);
     }
-    s->in = b;
+    edge_c2s_more(s)->in = b;
     if (s->nego && !s->nego->user && left > XMPP_UNIT_MAX_PREAUTH) edge_c2s_close(cx, s, STREAM_POLICY_VIOLATION, NULL);
 }
 
@@ -122,7 +134,7 @@ void edge_c2s_in_ready(rt_ctx *cx, edge_c2s *s) {
     err e = y->read(y, s->fd, rt_scratch(cx), max, &n);
     if (e == ERR_AGAIN) return;
     if (!e) {
-        s->last_in = rt_now(cx);
+        s->last_in = rt_now_msec(cx);
         s->flags &= (uint16_t)~EDGE_F_PINGED;
         slice got = slice_of(rt_scratch(cx), n);
         if (s->state == EDGE_HANDSHAKE)
@@ -148,7 +160,7 @@ void edge_c2s_in_release(rt_ctx *cx, edge_c2s *s, unsigned hold) {
     if (!(s->hold & hold)) return;
     s->hold &= (uint8_t)~hold;
     if (s->hold || s->fd < 0) return;
-    if (s->in && reading(s)) edge_c2s_in_bytes(cx, s, SLICE_NULL);
+    if (edge_c2s_in(s) && reading(s)) edge_c2s_in_bytes(cx, s, SLICE_NULL);
     if (!s->hold && s->fd >= 0 && s->state != EDGE_ENDING && s->flags & EDGE_F_IN_OFF) {
         s->flags &= (uint16_t)~EDGE_F_IN_OFF;
         rt_port_interest(cx, s->fd, SYS_IN | (s->flags & EDGE_F_OUT_ON ? SYS_OUT : 0));
@@ -156,13 +168,30 @@ void edge_c2s_in_release(rt_ctx *cx, edge_c2s *s, unsigned hold) {
 }
 
 /* --- stanzas -------------------------------------------------------------------------------------------------------------------- */
+static uint32_t begin(rt_ctx *cx, edge_c2s *s, size_t bytes) {
+    if (xmpp_sm_idle(&s->sm)) s->progress = rt_now_msec(cx);
+    uint32_t ticket = xmpp_sm_receive(&s->sm);
+    s->busy_kib = (uint16_t)(s->busy_kib + 1 + bytes / 1024); /* a stanza is at most 1 MiB, and none is read once this is full */
+    if (!(s->flags & EDGE_F_WATCHED)) edge_c2s_arm(cx, s);
+    return ticket;
+}
+
 static void completed(rt_ctx *cx, edge_c2s *s, uint32_t ticket) {
-    if (xmpp_sm_complete(&s->sm, ticket)) edge_c2s_ack_handled(cx, s);
+    if (!xmpp_sm_complete(&s->sm, ticket)) return;
+    s->progress = rt_now_msec(cx);
+    if (xmpp_sm_idle(&s->sm)) s->busy_kib = 0;
+    edge_c2s_ack_handled(cx, s);
+}
+
+usec edge_c2s_in_stuck(rt_ctx *cx, const edge_c2s *s) {
+    if (xmpp_sm_idle(&s->sm)) return USEC_NEVER;
+    uint32_t waited = rt_now_msec(cx) - s->progress;
+    return rt_now(cx) - waited * USEC_PER_MSEC + (s->flags & EDGE_F_SUSPECT ? EDGE_STUCK_SUSPECT : EDGE_STUCK);
 }
 
 void edge_c2s_in_done(rt_ctx *cx, edge_c2s *s, uint32_t ticket) {
     completed(cx, s, ticket);
-    if (!xmpp_sm_full(&s->sm)) edge_c2s_in_release(cx, s, EDGE_HOLD_WINDOW);
+    if (!window_full(s)) edge_c2s_in_release(cx, s, EDGE_HOLD_WINDOW);
     if (!xmpp_sm_idle(&s->sm)) return;
     if (s->state == EDGE_ENDING)
         edge_c2s_close(cx, s, (xmpp_stream_error)s->end_error, NULL);
@@ -197,13 +226,13 @@ static void answer_malformed(rt_ctx *cx, edge_c2s *s, const xmpp_node *st, xmpp_
     edge_c2s_out_env(cx, s, &reply);
 }
 
-void edge_c2s_in_stanza(rt_ctx *cx, edge_c2s *s, const xmpp_event *ev) {
+void edge_c2s_in_stanza(rt_ctx *cx, edge_c2s *s, const xmpp_event *ev, size_t bytes) {
     if (!check(s->state == EDGE_BOUND)) return;
     if (!from_is_own(s, xmpp_xml_attr(ev->stanza, "from"))) {
         edge_c2s_close(cx, s, STREAM_INVALID_FROM, NULL);
         return;
     }
-    uint32_t ticket = xmpp_sm_receive(&s->sm);
+    uint32_t ticket = begin(cx, s, bytes);
     if (edge_c2s_ack_pong(cx, s, ev)) {
         completed(cx, s, ticket);
         return;

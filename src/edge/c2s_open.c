@@ -9,18 +9,23 @@
 #include "base/mem.h"
 #include "edge/c2s_fn.h"
 
+static void drop_head(edge_c2s *s) {
+    s->lang_len = 0;
+    if (!s->more) return;
+    mem_free(s->more->head);
+    s->more->head = NULL;
+}
+
 void edge_c2s_open_restart(edge_c2s *s, xmpp_phase phase, unsigned flags) {
     bool authed = phase == XMPP_PHASE_AUTHED;
     xmpp_stream_init(&s->stream, phase, flags, authed ? s->door->cfg->stanza_bytes_max : XMPP_UNIT_MAX_PREAUTH);
     s->flags &= (uint16_t)~EDGE_F_HEADER;
-    mem_free(s->head);
-    s->head = NULL;
-    s->lang_len = 0;
+    drop_head(s);
 }
 
 slice edge_c2s_open_lang(const edge_c2s *s) {
     if (s->lang_len) return slice_of(s->lang, s->lang_len);
-    return s->head ? s->head->lang : SLICE_NULL;
+    return edge_c2s_head(s) ? edge_c2s_head(s)->lang : SLICE_NULL;
 }
 
 static size_t put(uint8_t *base, size_t at, slice from, slice *out) {
@@ -31,9 +36,7 @@ static size_t put(uint8_t *base, size_t at, slice from, slice *out) {
 
 /* Keeps what later units need: their default language and the header's own bindings. Most headers have neither. */
 static void keep_head(edge_c2s *s, const xmpp_event *ev) {
-    mem_free(s->head);
-    s->head = NULL;
-    s->lang_len = 0;
+    drop_head(s);
     slice lang = ev->lang.len <= EDGE_LANG_MAX ? ev->lang : SLICE_NULL;
     if (lang.len && lang.len <= sizeof s->lang) {
         memcpy(s->lang, lang.p, lang.len);
@@ -54,7 +57,7 @@ static void keep_head(edge_c2s *s, const xmpp_event *ev) {
         at = put(text, at, ev->scope.b[i].ns, &b[i].ns);
     }
     h->scope = (xmpp_scope){b, ev->scope.n};
-    s->head = h;
+    edge_c2s_more(s)->head = h;
 }
 
 void edge_c2s_open_header(rt_ctx *cx, edge_c2s *s, slice to) {

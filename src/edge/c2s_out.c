@@ -46,7 +46,8 @@ void edge_c2s_out_slow(rt_ctx *cx, edge_c2s *s) {
 void edge_c2s_out_stanza(rt_ctx *cx, edge_c2s *s, const rt_blob *env, const rt_blob *extra) {
     xmpp_env e;
     if (!check(xmpp_env_unpack(rt_blob_slice(env), &e) == ERR_OK)) return;
-    xmpp_env_write(edge_c2s_out(cx, s), &e, e.to.p ? e.to : edge_c2s_full(s), rt_blob_slice(extra));
+    slice own = e.kind == XMPP_PRESENCE ? edge_c2s_bare(s) : edge_c2s_full(s); /* RFC 6121 4.2.2: a broadcast goes to the bare JID */
+    xmpp_env_write(edge_c2s_out(cx, s), &e, e.to.p ? e.to : own, rt_blob_slice(extra));
 }
 
 /* Is there room in the buffer? false: it is dropped, or the session was ended. */
@@ -68,6 +69,10 @@ static void deliver(rt_ctx *cx, edge_c2s *s, rt_blob **env, rt_blob **extra, uin
     bool live = s->state == EDGE_BOUND || s->state == EDGE_LOST || ending;
     size_t bytes = (*env ? (*env)->len : 0) + (*extra ? (*extra)->len : 0);
     if (!live || !*env) return;
+    if (keep && keep != s->keep_written + 1) { /* one was refused on its way here: acks must not cover it */
+        edge_c2s_close(cx, s, STREAM_INTERNAL_SERVER_ERROR, "a message got lost on its way to this session; it will be sent again");
+        return;
+    }
     if (s->fd >= 0 && !(s->flags & EDGE_F_ATTACHED) && !room(cx, s, bytes, keep > 0)) return;
     if (s->sm.enabled && !edge_c2s_ack_room(cx, s, bytes, keep > 0)) return;
     if (s->fd >= 0 && !(s->flags & EDGE_F_ATTACHED)) edge_c2s_out_stanza(cx, s, *env, *extra);
@@ -151,6 +156,9 @@ static void closed(rt_ctx *cx, edge_c2s *s) {
         return;
     }
     s->door->sys->shutdown(s->door->sys, s->fd);
+    uint32_t linger = edge_c2s_deadline(cx, EDGE_CLOSE_LINGER);
+    if ((int32_t)(s->deadline - linger) > 0) s->deadline = linger;
+    edge_c2s_arm(cx, s);
     if (s->flags & EDGE_F_IN_OFF) { /* to hear its end of the stream */
         s->flags &= (uint16_t)~EDGE_F_IN_OFF;
         rt_port_interest(cx, s->fd, SYS_IN);

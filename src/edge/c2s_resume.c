@@ -34,7 +34,7 @@ static edge_conn *conn_detach(rt_ctx *cx, edge_c2s *s) {
     c->sys = s->door->sys;
     c->tls = s->door->tls;
     c->conn = s->tls;
-    c->head = s->head;
+    c->head = s->more ? s->more->head : NULL;
     c->lang_len = s->lang_len;
     memcpy(c->lang, s->lang, sizeof c->lang);
     c->stream = s->stream;
@@ -42,15 +42,17 @@ static edge_conn *conn_detach(rt_ctx *cx, edge_c2s *s) {
     c->domain = s->domain;
     c->fd = rt_port_detach(cx, s->fd);
     buf_init(&c->unread, SIZE_MAX / 2);
-    if (s->in) {
-        c->unread = *s->in;
-        mem_free(s->in);
+    if (edge_c2s_in(s)) {
+        c->unread = *s->more->in;
+        mem_free(s->more->in);
     }
     buf_init(&c->wire, CONN_WIRE_MAX);
     if (s->out) buf_add(&c->wire, slice_from(buf_slice(&s->out->wire), s->out->off));
     s->tls = NULL;
-    s->head = NULL;
-    s->in = NULL;
+    if (s->more) {
+        s->more->head = NULL;
+        s->more->in = NULL;
+    }
     s->fd = -1;
     edge_c2s_closed_fd(cx, s);
     return c;
@@ -68,16 +70,16 @@ static err conn_adopt(rt_ctx *cx, edge_c2s *s, edge_conn *c) {
     s->ip = ip;
     s->fd = c->fd;
     s->tls = c->conn;
-    mem_free(s->head);
-    s->head = c->head;
+    if (s->more) mem_free(s->more->head);
+    if (s->more || c->head) edge_c2s_more(s)->head = c->head;
     s->lang_len = c->lang_len;
     memcpy(s->lang, c->lang, sizeof s->lang);
     s->stream = c->stream;
     s->flags = (uint16_t)((s->flags & ~EDGE_F_SECURE) | EDGE_F_HEADER | (c->conn ? EDGE_F_SECURE : 0));
-    s->last_in = rt_now(cx);
+    s->last_in = rt_now_msec(cx);
     if (c->unread.len) {
-        s->in = mem_alloc(sizeof *s->in);
-        *s->in = c->unread;
+        buf *in = edge_c2s_more(s)->in = mem_alloc(sizeof *in);
+        *in = c->unread;
         buf_init(&c->unread, 0);
     }
     if (c->wire.len) {

@@ -24,6 +24,7 @@ edge_door *edge_door_new(rt_node *n, const edge_cfg *cfg, tls_server *server) {
     d->refs = 1;
     d->conns_max = share(cfg->connections_max, rt_node_shards(n));
     d->per_ip_max = share(cfg->per_ip_max, rt_node_shards(n));
+    d->guard = edge_guard_new(cfg, rt_node_hash_key(n), rt_node_shards(n));
     hmap_init(&d->ips);
     arena_init(&d->arena, EDGE_ARENA_MAX);
     buf_init(&d->plain, SIZE_MAX / 2); /* bounded by what one read of the scratch can decrypt to */
@@ -47,6 +48,7 @@ void edge_door_unref(edge_door *d) {
     buf_fini(&d->inner);
     buf_fini(&d->pack);
     mem_free(d->watched);
+    edge_guard_free(d->guard);
     mem_free(d);
 }
 
@@ -56,20 +58,9 @@ void edge_door_set_server(edge_door *d, tls_server *server) {
     if (old) d->tls->server_unref(old);
 }
 
-static uint64_t prefix_of(const sys_addr *a) {
-    uint64_t p = 0;
-    if (a->family == SYS_INET4) {
-        memcpy(&p, a->ip, 4);
-    } else if (a->family == SYS_INET6) {
-        static const uint8_t mapped[12] = {0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff};
-        memcpy(&p, memcmp(a->ip, mapped, sizeof mapped) == 0 ? a->ip + 8 : a->ip, 8); /* v4 through a v6 socket: the whole address */
-    }
-    return p;
-}
-
 err edge_door_enter(edge_door *d, const sys_addr *a, bool force, edge_ip **out_ip) {
     if (!force && d->conns_max && d->conns >= d->conns_max) return ERR_LIMIT;
-    uint64_t prefix = prefix_of(a);
+    uint64_t prefix = edge_guard_prefix(a);
     uint64_t hash = hash_bytes(rt_node_hash_key(d->node), slice_of(&prefix, sizeof prefix));
     edge_ip *ip = NULL;
     for (hmap_node *n = hmap_find(&d->ips, hash); n && !ip; n = hmap_find_next(n)) {

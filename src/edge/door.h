@@ -1,10 +1,10 @@
 #ifndef EDGE_DOOR_H
 #define EDGE_DOOR_H
-/* door: what the listeners and sessions of one shard share: who may come in (limits on connections, all together and per address), the
- * certificates to use, and scratch memory for the time of one callback. Touched on its shard only, so it needs no lock; counted
- * references, because sessions outlive listeners. Limits of the node are split: each shard enforces its share. */
-#include "base/hash.h"
-#include "edge/edge.h"
+/* door: what the listeners and sessions of one shard share: who may come in (limits on connections, all together and per address; the
+ * guard), the sockets that are listened on, the certificates to use, and scratch memory for the time of one callback. Touched on its
+ * shard only, so it needs no lock. It outlives the edge actor of the shard, which finds in it after a crash what it had to look after;
+ * counted references, because sessions hold on to it. Limits of the node are split: each shard enforces its share. */
+#include "edge/guard.h"
 
 typedef struct edge_ip {
     hmap_node node;
@@ -25,7 +25,9 @@ typedef struct edge_door {
     uint32_t per_ip_max; /* likewise */
     bool draining;       /* nobody comes in any more */
     rt_pid owner;        /* the edge actor of the shard */
-    rt_pid *watched;     /* partitions that it monitors for the sessions: one monitor instead of one a session */
+    edge_guard *guard;
+    struct edge_port *ports; /* what the shard listens on; see listener.h */
+    rt_pid *watched;         /* partitions that it monitors for the sessions: one monitor instead of one a session */
     size_t n_watched, watched_cap;
     hmap ips;    /* edge_ip by prefix */
     arena arena; /* one unit's tree */

@@ -1,20 +1,25 @@
-/* edge: the edge of a node: one actor a shard, "edge.N", which owns the shard's door and looks after a listener for each socket.
+/* edge: the edge of a node: one actor a shard, "edge.N", which looks after a listener for each socket and after what the sessions of its
+ * shard depend on.
  *
- *      edge_listen ----EDGE_LISTEN---> edge.0 --- listener, listener    edge_set_tls --EDGE_TLS----> every edge.N: door.server
- *                  ----EDGE_LISTEN---> edge.1 --- listener, listener    edge_drain ----EDGE_DRAIN--> every edge.N: listeners, sessions
+ *      edge_boot ------> sup --- edge.0                                 edge_set_tls --EDGE_TLS----> every edge.N: door.server
+ *      edge_listen ----EDGE_LISTEN---> edge.0 --- listener, listener    edge_drain ----EDGE_DRAIN--> every edge.N: listeners, sessions
+ *                  ----EDGE_LISTEN---> edge.1 --- listener, listener    a guess ------EDGE_FAILED--> every other edge.N: door.guard
  *
  * The sockets are opened by edge_listen itself, so that a port in use is reported where it can be: to its caller, before anything runs.
  * The edge actor supervises its listeners itself: a port must be served again whatever happens, so there is no restart intensity after
- * which it would be given up, only a pause between attempts.
+ * which it would be given up, only a pause between attempts. It is supervised in turn. Everything that it must not forget is in the door,
+ * which it does not own: its successor monitors the same partitions and the listeners that run on; what has ended meanwhile answers the
+ * new monitor at once. So a crash of it closes no connection, no socket, and loses no end of a partition.
  *
  * Invariants: (1) every shard has the same ports. (2) A port without a listener, on a node that does not drain, has the timer armed. (3)
- * Sessions outlive listeners and the edge actor by their reference to the door. */
+ * Listeners and sessions outlive the edge actor, doors the node. (4) A partition is taken off door.watched after the sessions were told. */
 #include "edge/edge.h"
 
 #include "base/mem.h"
 #include "edge/c2s.h"
 #include "edge/listener.h"
 #include "rt/stat.h"
+#include "rt/sup.h"
 
 #define MSG RT_MSG_FIELDS
 #include "edge/edge.def"
@@ -27,6 +32,8 @@ const rt_msg_desc edge_msgs[] = {
 const size_t edge_msgs_count = ARRAY_LEN(edge_msgs);
 
 #define RESTART_PAUSE (100 * USEC_PER_MSEC) /* between the end of a listener and its successor */
+#define INTENSITY     10u                   /* crashes of an edge actor ... */
+#define PERIOD        (10 * USEC_PER_SEC)   /* ... within this end the node: a fault that comes back at once is not mended by trying */
 #define TEN(t)                                                                                                                             \
     "edge." t "0", "edge." t "1", "edge." t "2", "edge." t "3", "edge." t "4", "edge." t "5", "edge." t "6", "edge." t "7", "edge." t "8", \
         "edge." t "9"
@@ -41,6 +48,14 @@ void edge_cfg_default(edge_cfg *c) {
         .stanza_bytes_max = 256u << 10,
         .auth_deadline = 30 * USEC_PER_SEC,
         .auth_failures_max = 3,
+        .account_failures = 10,
+        .account_refill = 30 * USEC_PER_SEC,
+        .address_failures = 50,
+        .address_refill = 6 * USEC_PER_SEC,
+        .slow_failures = 100,
+        .slow_refill = 10 * USEC_PER_SEC,
+        .accept_rate = 10000,
+        .accept_rate_ip = 100,
         .idle_ping = 300 * USEC_PER_SEC,
         .idle_timeout = 60 * USEC_PER_SEC,
         .write_timeout = 60 * USEC_PER_SEC,
@@ -54,57 +69,35 @@ void edge_cfg_default(edge_cfg *c) {
 }
 
 /* --- the actor of a shard ------------------------------------------------------------------------------------------------------- */
-typedef struct edge_shard {
+typedef struct edge_shard_arg {
     edge_door *door;
-    edge_port *ports;
+} edge_shard_arg;
+typedef struct edge_actor {
+    edge_door *door;
     uint32_t restarts;
     rt_timer timer;
-} edge_shard;
-typedef struct edge_shard_arg {
-    const edge_cfg *cfg;
-    tls_server *server;
-} edge_shard_arg;
-
-static err shard_init(rt_ctx *cx, void *st, const void *arg) {
-    edge_shard *e = st;
-    const edge_shard_arg *a = arg;
-    err bad = rt_name_register(cx, names[rt_ctx_shard(cx)]);
-    if (bad) return bad;
-    rt_trap_exit(cx, true);
-    e->door = edge_door_new(rt_ctx_node(cx), a->cfg, a->server);
-    e->door->owner = rt_self(cx);
-    return ERR_OK;
-}
+} edge_actor;
 
 static void port_free(rt_box *b) { edge_port_unref(container_of(b, edge_port, box)); }
 
 /* Every port gets the listener that it lacks; if one cannot start, it is tried again. */
-static void serve(rt_ctx *cx, edge_shard *e) {
-    for (edge_port *p = e->ports; p && !e->door->draining; p = p->next) {
+static void serve(rt_ctx *cx, edge_actor *e) {
+    for (edge_port *p = e->door->ports; p && !e->door->draining; p = p->next) {
         edge_listener_arg a = {p};
         if (rt_pid_ok(p->listener)) continue;
-        if (rt_spawn(cx, &edge_listener_class, &a, RT_SPAWN_LINK, &p->listener, NULL) == ERR_OK) continue;
+        if (rt_spawn(cx, &edge_listener_class, &a, RT_SPAWN_MONITOR, &p->listener, &(uint64_t){0}) == ERR_OK) continue;
         p->listener = RT_PID_NONE;
         rt_timer_set(cx, &e->timer, rt_now(cx) + RESTART_PAUSE);
     }
 }
 
-static void on_listen(rt_ctx *cx, edge_shard *e, edge_listen_msg *m) {
+static void on_listen(rt_ctx *cx, edge_actor *e, edge_listen_msg *m) {
     edge_port *p = container_of(m->port, edge_port, box);
     m->port = NULL;
-    p->door = edge_door_ref(e->door);
-    p->next = e->ports;
-    e->ports = p;
+    p->door = e->door;
+    p->next = e->door->ports;
+    e->door->ports = p;
     serve(cx, e);
-}
-
-static void on_exit_message(rt_ctx *cx, edge_shard *e, const rt_exit_msg *x) {
-    for (edge_port *p = e->ports; p; p = p->next) {
-        if (!rt_pid_eq(p->listener, x->from)) continue;
-        p->listener = RT_PID_NONE;
-        rt_event_text(cx, EV_SUP_RESTART, p->addr.port, ++e->restarts, SLICE("listener"));
-        rt_timer_set(cx, &e->timer, rt_now(cx) + RESTART_PAUSE);
-    }
 }
 
 static err shard_timer(rt_ctx *cx, void *st, rt_timer *t) {
@@ -149,7 +142,7 @@ static rt_msg *drain_msg(rt_ctx *cx, const void *arg) {
     return m;
 }
 
-static void on_drain(rt_ctx *cx, edge_shard *e, const edge_drain_msg *d) {
+static void on_drain(rt_ctx *cx, edge_actor *e, const edge_drain_msg *d) {
     e->door->draining = true;
     (void)each(cx, &edge_listener_class, drain_msg, d); /* how many listeners is no news */
     rt_event(cx, EV_DRAIN, each(cx, &edge_c2s_class, drain_msg, d), 0, 0);
@@ -161,39 +154,65 @@ static rt_msg *part_down_msg(rt_ctx *cx, const void *arg) {
     return m;
 }
 
-static void on_down(rt_ctx *cx, edge_shard *e, const rt_down *d) {
-    edge_door_unwatch(e->door, d->pid);
+/* A listener, or a partition. */
+static void on_down(rt_ctx *cx, edge_actor *e, const rt_down *d) {
+    for (edge_port *p = e->door->ports; p; p = p->next) {
+        if (!rt_pid_eq(p->listener, d->pid)) continue;
+        p->listener = RT_PID_NONE;
+        rt_event_text(cx, EV_SUP_RESTART, p->addr.port, ++e->restarts, SLICE("listener"));
+        rt_timer_set(cx, &e->timer, rt_now(cx) + RESTART_PAUSE);
+        return;
+    }
     (void)each(cx, &edge_c2s_class, part_down_msg, &d->pid); /* each knows whether it is meant */
+    edge_door_unwatch(e->door, d->pid);
+}
+
+static void on_failed(rt_ctx *cx, edge_actor *e, const edge_failed *f) {
+    edge_guard_key k = {.pair = f->pair, .address = f->address, .account = f->account};
+    edge_guard_failed(e->door->guard, &k, rt_now(cx));
+}
+
+/* The first one of the shard, or the successor of one that crashed. */
+static err shard_init(rt_ctx *cx, void *st, const void *arg) {
+    edge_actor *e = st;
+    edge_door *d = ((const edge_shard_arg *)arg)->door;
+    err bad = rt_name_register(cx, names[rt_ctx_shard(cx)]);
+    if (bad) return bad;
+    e->door = edge_door_ref(d);
+    d->owner = rt_self(cx);
+    for (size_t i = 0; i < d->n_watched; i++) (void)rt_monitor(cx, d->watched[i]); /* until it ends; told apart by pid */
+    for (edge_port *p = d->ports; p; p = p->next)
+        if (rt_pid_ok(p->listener)) (void)rt_monitor(cx, p->listener); /* likewise */
+    serve(cx, e);
+    const edge_drain_msg drain = {.text = NULL};
+    if (d->draining) on_drain(cx, e, &drain); /* its predecessor may not have told everybody */
+    return ERR_OK;
 }
 
 static err shard_handle(rt_ctx *cx, void *st, rt_msg **m) {
-    edge_shard *e = st;
+    edge_actor *e = st;
     switch ((*m)->tag) {
     case EDGE_LISTEN: on_listen(cx, e, edge_listen_msg_of(*m)); break;
-    case RT_EXIT: on_exit_message(cx, e, rt_exit_msg_of(*m)); break;
     case EDGE_TLS: edge_door_set_server(e->door, container_of(edge_tls_of(*m)->server, edge_tls_box, box)->server); break;
     case EDGE_WATCH: (void)rt_monitor(cx, edge_watch_of(*m)->part); break; /* until it ends; told apart by pid */
     case RT_DOWN: on_down(cx, e, rt_down_of(*m)); break;
     case EDGE_DRAIN: on_drain(cx, e, edge_drain_msg_of(*m)); break;
+    case EDGE_FAILED: on_failed(cx, e, edge_failed_of(*m)); break;
     default: break; /* nobody sends anything else */
     }
     return ERR_OK;
 }
 
 static void shard_fini(rt_ctx *cx, void *st, err reason) {
-    edge_shard *e = st;
+    edge_actor *e = st;
     (void)cx;
     (void)reason;
-    for (edge_port *p = e->ports, *next; p; p = next) {
-        next = p->next;
-        edge_port_unref(p);
-    }
     edge_door_unref(e->door);
 }
 
 static const rt_class shard_class = {
     .name = "edge",
-    .state_size = sizeof(edge_shard),
+    .state_size = sizeof(edge_actor),
     .init = shard_init,
     .handle = shard_handle,
     .timer = shard_timer,
@@ -201,30 +220,62 @@ static const rt_class shard_class = {
 };
 
 /* --- for the layer above -------------------------------------------------------------------------------------------------------- */
-typedef struct boot_arg {
-    const edge_listen_cfg *cfg;
-    edge_port *port;
-    err result;
-} boot_arg;
+typedef struct shard_boot {
+    edge_shard_arg arg;
+    rt_child child;
+    rt_sup_spec spec;
+    err status;
+} shard_boot;
+struct edge_services {
+    rt_node *node;
+    const edge_cfg *cfg;
+    unsigned n;
+    shard_boot shard[RT_SHARDS_MAX];
+};
 
 static void boot_shard(rt_ctx *cx, void *arg) {
-    boot_arg *b = arg;
-    rt_pid pid = rt_name_whereis(rt_ctx_node(cx), names[rt_ctx_shard(cx)]);
-    edge_shard_arg a = {b->cfg->edge, b->cfg->server};
-    if (!rt_pid_ok(pid)) b->result = rt_spawn(cx, &shard_class, &a, 0, &pid, NULL);
-    if (b->result) {
-        edge_port_unref(b->port);
-        return;
-    }
-    rt_msg *m = rt_msg_new(cx, EDGE_LISTEN, sizeof(edge_listen_msg));
-    edge_listen_msg_of(m)->port = &b->port->box;
-    rt_send(cx, pid, &m);
+    shard_boot *b = arg;
+    rt_pid pid;
+    b->status = rt_spawn(cx, &rt_sup_class, &b->spec, 0, &pid, NULL);
 }
 
-static edge_port *port_open(sys *y, const edge_listen_cfg *c, const sys_addr *a, err *out_err) {
+err edge_boot(rt_node *n, const edge_cfg *c, tls_server *server, edge_services **out_services) {
+    edge_services *s = mem_zalloc(sizeof *s);
+    *out_services = s;
+    s->node = n;
+    s->cfg = c;
+    for (; s->n < rt_node_shards(n); s->n++) {
+        shard_boot *b = &s->shard[s->n];
+        b->arg.door = edge_door_new(n, c, server);
+        b->child = (rt_child){.id = names[s->n], .cls = &shard_class, .arg = &b->arg, .restart = RT_PERMANENT};
+        b->spec = (rt_sup_spec){
+            .strategy = RT_ONE_FOR_ONE, .intensity = INTENSITY, .period = PERIOD, .children = &b->child, .n_children = 1, .vital = true};
+        rt_node_boot(n, s->n, boot_shard, b);
+        if (b->status) return b->status; /* its door goes with the services */
+    }
+    return ERR_OK;
+}
+
+void edge_services_free(edge_services *s) {
+    if (!s) return;
+    for (unsigned i = 0; i < RT_SHARDS_MAX; i++) {
+        edge_door *d = s->shard[i].arg.door;
+        if (!d) continue;
+        for (edge_port *p = d->ports, *next; p; p = next) {
+            next = p->next;
+            edge_port_unref(p);
+        }
+        edge_door_unref(d);
+    }
+    mem_free(s);
+}
+
+rt_pid edge_shard(rt_node *n, unsigned shard) { return rt_name_whereis(n, names[shard]); }
+
+static edge_port *port_open(sys *y, const edge_listen_cfg *c, int backlog, const sys_addr *a, err *out_err) {
     int fd = -1;
     sys_addr bound = *a;
-    *out_err = y->listen(y, a, (int)c->edge->backlog, true, &fd);
+    *out_err = y->listen(y, a, backlog, true, &fd);
     if (*out_err) return NULL;
     *out_err = y->local_addr(y, fd, &bound);
     if (*out_err) {
@@ -237,28 +288,31 @@ static edge_port *port_open(sys *y, const edge_listen_cfg *c, const sys_addr *a,
     p->sys = y;
     p->transport = c->transport;
     p->addr = bound;
-    p->backlog = (int)c->edge->backlog;
+    p->backlog = backlog;
     p->fd = fd;
     return p;
 }
 
-err edge_listen(rt_node *n, const edge_listen_cfg *c, sys_addr *out_bound) {
+static void boot_port(rt_ctx *cx, void *arg) {
+    edge_port *p = arg;
+    rt_msg *m = rt_msg_new(cx, EDGE_LISTEN, sizeof(edge_listen_msg));
+    edge_listen_msg_of(m)->port = &p->box;
+    rt_send(cx, edge_shard(rt_ctx_node(cx), rt_ctx_shard(cx)), &m);
+}
+
+err edge_listen(edge_services *s, const edge_listen_cfg *c, sys_addr *out_bound) {
     edge_port *port[RT_SHARDS_MAX] = {NULL};
-    unsigned shards = rt_node_shards(n);
     sys_addr addr = c->addr;
     err e = ERR_OK;
-    for (unsigned i = 0; i < shards && !e; i++) {
-        port[i] = port_open(rt_node_sys(n), c, &addr, &e);
+    for (unsigned i = 0; i < s->n && !e; i++) {
+        port[i] = port_open(rt_node_sys(s->node), c, (int)s->cfg->backlog, &addr, &e);
         if (!e) addr = port[i]->addr; /* the same port on every shard */
     }
-    for (unsigned i = 0; i < shards; i++) {
-        if (e) {
-            if (port[i]) edge_port_unref(port[i]);
-            continue;
-        }
-        boot_arg b = {c, port[i], ERR_OK};
-        rt_node_boot(n, i, boot_shard, &b);
-        e = b.result;
+    for (unsigned i = 0; i < s->n; i++) {
+        if (!e)
+            rt_node_boot(s->node, i, boot_port, port[i]);
+        else if (port[i])
+            edge_port_unref(port[i]);
     }
     if (!e) *out_bound = addr;
     return e;
@@ -273,7 +327,7 @@ void edge_set_tls(rt_node *n, tls_server *server) {
         b->server = server ? t->server_ref(server) : NULL;
         rt_msg *m = rt_msg_new_ext(EDGE_TLS, sizeof(edge_tls));
         edge_tls_of(m)->server = &b->box;
-        rt_post(n, rt_name_whereis(n, names[i]), &m);
+        rt_post(n, edge_shard(n, i), &m);
     }
 }
 
@@ -281,7 +335,7 @@ void edge_drain(rt_node *n, const char *text) {
     for (unsigned i = 0; i < rt_node_shards(n); i++) {
         rt_msg *m = rt_msg_new_ext(EDGE_DRAIN, sizeof(edge_drain_msg));
         edge_drain_msg_of(m)->text = text ? rt_blob_new(slice_str(text)) : NULL;
-        rt_post(n, rt_name_whereis(n, names[i]), &m);
+        rt_post(n, edge_shard(n, i), &m);
     }
 }
 

@@ -26,6 +26,14 @@ typedef struct edge_cfg { /* immutable after boot; outlives the node */
     uint32_t stanza_bytes_max;  /* after authentication (256 KiB) */
     usec auth_deadline;         /* from accept to authenticated (30 s) */
     uint32_t auth_failures_max; /* per connection (3) */
+    uint32_t account_failures;  /* wrong passwords for one account from one address (10; 0: no limit; see guard.h for all six) ... */
+    usec account_refill;        /* ... and when it may be one more (30 s) */
+    uint32_t address_failures;  /* from one address, whatever the account (50; 0: no limit) */
+    usec address_refill;        /* (6 s) */
+    uint32_t slow_failures;     /* for one account from anywhere, after which attempts are delayed (100; 0: no limit) */
+    usec slow_refill;           /* (10 s) */
+    uint32_t accept_rate;       /* connections a second, all together (10,000; 0: no limit) */
+    uint32_t accept_rate_ip;    /* and from one address; per_ip_max may come at once, and always a second of them (100; 0: no limit) */
     usec idle_ping;             /* a silent client is pinged (or asked to ack) after this (5 min) ... */
     usec idle_timeout;          /* ... and closed when nothing came for this long after (1 min) */
     usec write_timeout;         /* a client that takes no byte for this long while some wait is closed (60 s) */
@@ -41,13 +49,20 @@ void edge_cfg_default(edge_cfg *c);
 
 typedef enum edge_transport { EDGE_STARTTLS, EDGE_DIRECT_TLS } edge_transport;
 typedef struct edge_listen_cfg {
-    const edge_cfg *edge;
     edge_transport transport;
-    sys_addr addr;      /* port 0: any; the same port on every shard */
-    tls_server *server; /* NULL: no TLS on this node */
+    sys_addr addr; /* port 0: any; the same port on every shard */
 } edge_listen_cfg;
+/* What the edge actors and their supervisors stand on: to be freed after the node. */
+typedef struct edge_services edge_services;
+/* Starts the edge actor of every shard, supervised: after a crash it is restarted, goes on with what the shard listens on and watches,
+ * and no session notices; too many crashes end the node. server: for all listeners; NULL: no TLS on this node; takes its own reference.
+ * At boot. *out_services is set also on failure: actors may hold on to it until the node is freed. */
+NODISCARD err edge_boot(rt_node *n, const edge_cfg *c, tls_server *server, edge_services **out_services);
+void edge_services_free(edge_services *s); /* NULL is fine */
 /* Opens a listener on every shard (SO_REUSEPORT), supervised. out_bound: the address in use. ERR_ADDR_IN_USE, ERR_PERM. At boot. */
-NODISCARD err edge_listen(rt_node *n, const edge_listen_cfg *c, sys_addr *out_bound);
+NODISCARD err edge_listen(edge_services *s, const edge_listen_cfg *c, sys_addr *out_bound);
+/* The edge actor of a shard; RT_PID_NONE while it is restarted. Any thread. */
+rt_pid edge_shard(rt_node *n, unsigned shard);
 /* New certificates for all listeners of the node; present connections keep theirs. Any thread. Takes its own reference. */
 void edge_set_tls(rt_node *n, tls_server *server);
 /* Stops accepting and sends every session system-shutdown after its output; any thread. Progress: edge_session_count. */

@@ -3,14 +3,19 @@
  *      readable --> accept* --> door: limits --> spawn c2s (same shard)
  *                     | out of descriptors
  *                     +--> turn one away (with the spare descriptor), pause: no reading interest, a timer --> try again
+ *                     | too fast (guard.h)
+ *                     +--> pause; they wait in the kernel's backlog, which is bounded (xmpp.backlog)
  *
  * Out of descriptors: level-triggered polling would report the waiting connection again and again, and the listener would burn the CPU.
  * So it stops polling and looks four times a second; each time, one client that waits is told by a close. The spare descriptor is given
  * up for the moment of that accept. fd_reserve descriptors stay free for the store and for tools: the system hands out the lowest free
  * number, so the number of an accepted socket says how many are in use.
  *
+ * Too fast: all together, the listener pauses, and nobody is turned away. One address too fast: who it is is known when the connection is
+ * accepted only, so that connection is closed.
+ *
  * Invariants: (1) at most EDGE_ACCEPT_BATCH accepts a callback. (2) While paused the poller is silent and the timer is armed. (3) After
- * descriptors are released, accepting goes on within EDGE_ACCEPT_PAUSE. */
+ * descriptors are released, accepting goes on within EDGE_ACCEPT_PAUSE. (4) No connection is accepted before the guard's time for it. */
 #include "edge/listener.h"
 
 #include "base/mem.h"
@@ -24,7 +29,6 @@ edge_port *edge_port_ref(edge_port *p) {
 void edge_port_unref(edge_port *p) {
     if (!check(p->refs > 0) || --p->refs > 0) return;
     if (p->fd >= 0) p->sys->close(p->sys, p->fd);
-    edge_door_unref(p->door);
     mem_free(p);
 }
 
@@ -57,11 +61,32 @@ static void turn_away(listener *l) {
     spare_take(l);
 }
 
-static void set_paused(rt_ctx *cx, listener *l, err why) {
-    if (!l->paused) rt_event(cx, EV_ACCEPT_FAIL, (uint64_t)why, 0, 0);
+static void set_paused(rt_ctx *cx, listener *l, usec until) {
     l->paused = true;
     rt_port_interest(cx, l->fd, 0);
-    rt_timer_set(cx, &l->timer, rt_now(cx) + EDGE_ACCEPT_PAUSE);
+    rt_timer_set(cx, &l->timer, until);
+}
+
+static void out_of_descriptors(rt_ctx *cx, listener *l, err why) {
+    if (!l->paused) rt_event(cx, EV_ACCEPT_FAIL, (uint64_t)why, 0, 0);
+    set_paused(cx, l, rt_now(cx) + EDGE_ACCEPT_PAUSE);
+}
+
+/* Have connections come too fast? Then the next one waits in the kernel. */
+static bool too_fast(rt_ctx *cx, listener *l) {
+    usec now = rt_now(cx), at = edge_guard_accept_at(l->port->door->guard, now);
+    if (at <= now) return false;
+    if (!l->paused) rt_event(cx, EV_ACCEPT_LIMITED, (uint64_t)(at - now), 0, 0);
+    set_paused(cx, l, now + (at - now > EDGE_ACCEPT_BREAK ? at - now : EDGE_ACCEPT_BREAK));
+    return true;
+}
+
+static bool address_too_fast(rt_ctx *cx, listener *l, const sys_addr *peer) {
+    if (edge_guard_arrived(l->port->door->guard, peer, rt_now(cx))) return false;
+    char text[SYS_ADDR_TEXT];
+    sys_addr_format(peer, text);
+    rt_event_text(cx, EV_ACCEPT_LIMITED, 0, 0, slice_str(text));
+    return true;
 }
 
 /* Would another descriptor eat into the reserve? */
@@ -76,7 +101,8 @@ static bool reserve_hit(const listener *l, int fd) {
 static err admit(rt_ctx *cx, listener *l, int fd, const sys_addr *peer) {
     edge_door *d = l->port->door;
     edge_c2s_arg arg = {.door = d, .fd = fd, .addr = *peer, .transport = l->port->transport};
-    err e = reserve_hit(l, fd) ? ERR_FD_LIMIT : d->draining ? ERR_SHUTDOWN : edge_door_enter(d, peer, false, &arg.ip);
+    err e = reserve_hit(l, fd) ? ERR_FD_LIMIT : d->draining ? ERR_SHUTDOWN : address_too_fast(cx, l, peer) ? ERR_LIMIT : ERR_OK;
+    if (!e) e = edge_door_enter(d, peer, false, &arg.ip);
     if (!e) {
         rt_pid pid;
         e = rt_spawn(cx, &edge_c2s_class, &arg, 0, &pid, NULL);
@@ -93,15 +119,19 @@ static err admit(rt_ctx *cx, listener *l, int fd, const sys_addr *peer) {
 static void accept_some(rt_ctx *cx, listener *l) {
     sys *y = l->port->sys;
     for (int i = 0; i < EDGE_ACCEPT_BATCH; i++) {
+        if (too_fast(cx, l)) return;
         sys_addr peer = {0};
         int fd = -1;
         err e = y->accept(y, l->fd, &fd, &peer);
         if (e == ERR_AGAIN) break;
         if (e == ERR_RESET || e == ERR_REFUSED) continue; /* it went away while it waited */
         if (e == ERR_FD_LIMIT) turn_away(l);
-        if (!e) e = admit(cx, l, fd, &peer);
+        if (!e) {
+            edge_guard_accepted(l->port->door->guard, rt_now(cx));
+            e = admit(cx, l, fd, &peer);
+        }
         if (e) {
-            set_paused(cx, l, e);
+            out_of_descriptors(cx, l, e);
             return;
         }
     }

@@ -5,10 +5,10 @@
 
 typedef struct edge_port {  /* an open listening socket and what to do with it; outlives the listener that serves it */
     rt_box box;             /* lets go of it */
-    struct edge_port *next; /* of the shard's edge actor */
+    struct edge_port *next; /* in door.ports */
     sys *sys;
-    edge_door *door; /* set by the edge actor, with a reference */
-    uint32_t refs;   /* the edge actor's, and the listener's while there is one */
+    edge_door *door; /* borrowed: it lives as long as the node */
+    uint32_t refs;   /* the door's, and the listener's while there is one */
     edge_transport transport;
     sys_addr addr; /* bound */
     int backlog;
@@ -25,5 +25,6 @@ extern const rt_class edge_listener_class;
 
 #define EDGE_ACCEPT_BATCH 64                    /* connections taken per readiness: a flood does not starve present sessions */
 #define EDGE_ACCEPT_PAUSE (250 * USEC_PER_MSEC) /* before it is tried again when descriptors have run out */
+#define EDGE_ACCEPT_BREAK (10 * USEC_PER_MSEC)  /* least pause when connections come too fast: a hundred wakings a second are nothing */
 
 #endif

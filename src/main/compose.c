@@ -46,6 +46,7 @@ struct compose {
     rt_child store_children[2];
     rt_sup_spec store_sup;
     edge_cfg edge;
+    edge_services *edges;
     edge_listen_cfg listen[COMPOSE_BOUND_MAX];
     compose_bound bound[COMPOSE_BOUND_MAX];
     size_t n_bound;
@@ -102,7 +103,7 @@ static err make_domains(compose *c, char *why) {
     return ERR_OK;
 }
 
-/* --- the secret behind fake salts: made once, kept, so that a stranger sees the same salt after a restart */
+/* --- the secret behind fake salts and the hashes of origin-ids: made once, kept, so that both are the same after a restart */
 static err make_secret(compose *c, char *why) {
     char path[PATH_BYTES];
     join(path, c->config->data, "secret");
@@ -112,10 +113,9 @@ static err make_secret(compose *c, char *why) {
     if (e == ERR_OK) {
         e = c->sys->file_read(c->sys, fd, c->svc.fake_salt_secret, SECRET_BYTES, 0, &n);
         c->sys->file_close(c->sys, fd);
-        if (e == ERR_OK && n == SECRET_BYTES) return ERR_OK;
-    } else if (e != ERR_NOT_FOUND) {
-        return say(why, e, "%s cannot be read: %s", path, err_text(e));
+        if (e == ERR_OK && n == SECRET_BYTES) return ERR_OK; /* a shorter one was never used: a crash came before it was whole */
     }
+    if (e != ERR_OK && e != ERR_NOT_FOUND) return say(why, e, "%s cannot be read: %s", path, err_text(e)); /* another one would be a loss */
     c->sys->entropy(c->sys, c->svc.fake_salt_secret, SECRET_BYTES);
     e = c->sys->file_open(c->sys, path, SYS_OPEN_WRITE | SYS_OPEN_CREATE | SYS_OPEN_TRUNC, &fd);
     if (e == ERR_OK) {
@@ -277,6 +277,7 @@ static void fill_svc(compose *c) {
     s->window_messages = (uint32_t)f->window_messages;
     s->window_bytes = (uint64_t)f->window_bytes;
     s->scram_iterations = (uint32_t)f->scram_iterations;
+    s->idle_accounts_max = (uint32_t)f->idle_accounts_max;
     s->dedup_max = (uint64_t)f->dedup_max;
     s->version = MURRE_VERSION;
 }
@@ -292,6 +293,14 @@ static void fill_edge(compose *c) {
     e->stanza_bytes_max = (uint32_t)f->stanza_max;
     e->auth_deadline = f->auth_deadline;
     e->auth_failures_max = (uint32_t)f->auth_failures_max;
+    e->account_failures = (uint32_t)f->account_failures;
+    e->account_refill = f->account_refill;
+    e->address_failures = (uint32_t)f->address_failures;
+    e->address_refill = f->address_refill;
+    e->slow_failures = (uint32_t)f->slow_failures;
+    e->slow_refill = f->slow_refill;
+    e->accept_rate = (uint32_t)f->accept_rate;
+    e->accept_rate_ip = (uint32_t)f->accept_rate_ip;
     e->idle_ping = f->idle_ping;
     e->idle_timeout = f->idle_timeout;
     e->write_timeout = f->write_timeout;
@@ -351,10 +360,10 @@ static err open_listeners(compose *c, const config_list *l, edge_transport trans
     for (size_t i = 0; i < l->n; i++) {
         if (c->n_bound == COMPOSE_BOUND_MAX) return say(why, ERR_CONFIG, "%s: too many listeners", key_name);
         edge_listen_cfg *e = &c->listen[c->n_bound];
-        *e = (edge_listen_cfg){.edge = &c->edge, .transport = transport, .server = c->server};
+        *e = (edge_listen_cfg){.transport = transport};
         if (sys_addr_parse(slice_str(l->v[i]), &e->addr) != ERR_OK || e->addr.family == SYS_UNIX)
             return say(why, ERR_CONFIG, "%s: '%s' is not an address such as 127.0.0.1:5222 or [::]:5222", key_name, l->v[i]);
-        err r = edge_listen(c->node, e, &c->bound[c->n_bound].addr);
+        err r = edge_listen(c->edges, e, &c->bound[c->n_bound].addr);
         if (r != ERR_OK) return say(why, r, "cannot listen on %s: %s", l->v[i], err_text(r));
         c->bound[c->n_bound++].transport = transport;
     }
@@ -379,6 +388,8 @@ static err compose_boot(compose *c, char *why) {
     e = svc_boot(c->node, &c->svc, &c->services);
     if (e != ERR_OK) return say(why, e, "the services cannot start: %s", err_text(e));
     fill_edge(c);
+    e = edge_boot(c->node, &c->edge, c->server, &c->edges);
+    if (e != ERR_OK) return say(why, e, "the edge cannot start: %s", err_text(e));
     e = open_listeners(c, &f->listen, EDGE_STARTTLS, "xmpp.listen", why);
     if (e == ERR_OK) e = open_listeners(c, &f->tls_listen, EDGE_DIRECT_TLS, "xmpp.tls_listen", why);
     return e;
@@ -406,6 +417,7 @@ void compose_free(compose *c) {
     if (!c) return;
     if (c->node) rt_node_free(c->node);
     svc_services_free(c->services);
+    edge_services_free(c->edges);
     if (c->server) c->tls->server_unref(c->server);
     if (c->lock_fd >= 0) c->sys->file_close(c->sys, c->lock_fd);
     mem_wipe(&c->svc.fake_salt_secret, sizeof c->svc.fake_salt_secret);

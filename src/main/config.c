@@ -377,6 +377,17 @@ static err contradiction(char why[CONFIG_WHY_MAX], const char *fmt, ...) {
     return ERR_CONFIG;
 }
 
+/* Kept messages in flight to a client must fit into what is held for it; else a client that is slow, not dead, would be closed. */
+static err check_delivery(const config *c, char why[CONFIG_WHY_MAX]) {
+    if (c->window_messages > c->unacked_max)
+        return contradiction(why, "delivery.window_messages (%lld) must not be more than xmpp.unacked_max (%lld)",
+                             (long long)c->window_messages, (long long)c->unacked_max);
+    if (c->window_bytes + c->stanza_max > c->out_max)
+        return contradiction(why, "xmpp.out_max (%lld) must hold delivery.window_bytes and one stanza of xmpp.stanza_max (%lld)",
+                             (long long)c->out_max, (long long)(c->window_bytes + c->stanza_max));
+    return ERR_OK;
+}
+
 err config_check(const config *c, char why[CONFIG_WHY_MAX]) {
     rt_level level;
     if (c->domains.n == 0) return contradiction(why, "domains must name at least one domain");
@@ -392,7 +403,7 @@ err config_check(const config *c, char why[CONFIG_WHY_MAX]) {
         return contradiction(why, "tls.cert must have one file, or one per domain (%zu)", c->domains.n);
     if (!rt_log_level_parse(slice_str(c->log_level), &level))
         return contradiction(why, "log.level must be debug, info, notice, warning or error, not '%.40s'", c->log_level);
-    return ERR_OK;
+    return check_delivery(c, why);
 }
 
 /* --- docs/config.md */

@@ -1,4 +1,4 @@
-/* actor: spawning, running, ending. An actor is a slab block: 128 bytes of header and the class's state; its pid is shard, slot and the
+/* actor: spawning, running, ending. An actor is a slab block: 112 bytes of header and the class's state; its pid is shard, slot and the
  * generation of the slot.
  *
  *     spawn -> init OK -> [ run: up to RT_BATCH messages, or until it ends or is muted ]* -> dying -> fini -> dead -> block and slot freed
@@ -258,7 +258,7 @@ void rt_actor_schedule(rt_shard *sh, rt_actor *a) {
     sh->run_tail = a;
 }
 
-static bool runnable(const rt_actor *a) { return a->head && !a->mutes && !(a->flags & (RT_A_DYING | RT_A_DEAD)); }
+static bool runnable(const rt_actor *a) { return a->last && !a->mutes && !(a->flags & (RT_A_DYING | RT_A_DEAD)); }
 
 static inline void handle_one(rt_shard *sh, rt_actor *a, rt_msg *m) {
     sh->cx.trace = m->trace;
@@ -343,9 +343,9 @@ void rt_flush_later(rt_ctx *cx) {
     rt_actor *a = cx->self;
     if (!check(a) || (a->flags & (RT_A_FLUSH | RT_A_DYING))) return;
     a->flags |= RT_A_FLUSH;
-    a->flush_next = NULL;
+    a->flush_next = 0;
     if (cx->sh->flush_tail)
-        cx->sh->flush_tail->flush_next = a;
+        cx->sh->flush_tail->flush_next = rt_slot_index(a->slot) + 1;
     else
         cx->sh->flush_head = a;
     cx->sh->flush_tail = a;

@@ -36,7 +36,7 @@ typedef struct rt_class {
     err (*flush)(rt_ctx *cx, void *st);                          /* once at the end of a round after rt_flush_later */
     void (*fini)(rt_ctx *cx, void *st, err reason); /* always, if init returned OK; also when the node is freed; sends still work */
     uint32_t mailbox_max;                           /* messages; 0: RT_MAILBOX_MAX_DEFAULT */
-    uint64_t mailbox_bytes_max;                     /* payload bytes, shared blobs not counted; 0: unlimited by bytes */
+    uint64_t mailbox_bytes_max;                     /* payload and blobs, shared ones in full; 0: unlimited by bytes */
     rt_bound bound;
 } rt_class;
 #define RT_MAILBOX_MAX_DEFAULT 1000000u

@@ -26,6 +26,7 @@ static inline uint64_t rt_counted(_Atomic uint64_t *c) { return atomic_load_expl
 void rt_msg_release(rt_shard *sh, rt_msg *m);             /* with what its fields own */
 void rt_msg_free_block(rt_shard *sh, rt_msg *m);          /* the block only */
 uint32_t rt_msg_bytes(const rt_node *n, const rt_msg *m); /* payload */
+uint64_t rt_msg_blobs(const rt_node *n, const rt_msg *m); /* bytes of the blobs that it holds, shared ones in full */
 
 /* mailbox.c */
 void rt_mailbox_arrive(rt_shard *sh, rt_pid to, rt_msg *m, bool front); /* for an actor of this shard: drops it if that is gone */

@@ -55,15 +55,23 @@ void rt_send_front(rt_ctx *cx, rt_pid to, rt_msg **m) { send(cx, to, m, true); }
 
 void rt_timer_set(rt_ctx *cx, rt_timer *t, usec at) {
     rt_shard *sh = cx->sh;
-    rt_timer_cancel(cx, t);
-    if (!check(cx->self) || at == USEC_NEVER) return;
+    if (!check(cx->self) || at == USEC_NEVER) {
+        rt_timer_cancel(cx, t);
+        return;
+    }
     usec from_epoch = at - sh->node->epoch, max = sh->now - sh->node->epoch + RT_TIMER_MAX_USEC;
     if (at > sh->now && from_epoch > max) from_epoch = max;
     if (from_epoch < 0) from_epoch = 0;
+    uint32_t due = (uint32_t)((from_epoch + USEC_PER_MSEC - 1) / USEC_PER_MSEC); /* up: never early */
+    if (at <= sh->now) due = sh->wheel.tick;
+    if (rt_timer_armed(t) && t->slot == cx->self->slot) {
+        rt_wheel_move(&sh->wheel, t, due);
+        return;
+    }
+    rt_timer_cancel(cx, t);
     t->slot = cx->self->slot;
     cx->self->timers++;
-    uint32_t due = (uint32_t)((from_epoch + USEC_PER_MSEC - 1) / USEC_PER_MSEC); /* up: never early */
-    rt_wheel_set(&sh->wheel, t, at <= sh->now ? sh->wheel.tick : due);
+    rt_wheel_set(&sh->wheel, t, due);
 }
 
 void rt_timer_cancel(rt_ctx *cx, rt_timer *t) {

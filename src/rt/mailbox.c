@@ -1,5 +1,6 @@
 /* mailbox: an actor's queue of messages, its bound, and what happens at the bound. The queue is a private singly-linked list of slab
  * blocks, apart from the actor's state; whatever comes from other threads comes through rings and the inbox and is put in by the shard.
+ * The list is a circle, so that one pointer in the actor does for both ends: a->last, whose next is the first.
  *
  *     arrive -> gone? drop, NOPROC -> below the bound? append -> policy: refuse | drop oldest | drop expired | append and mute the sender
  *     take   -> front; past its deadline? drop, EXPIRED, next one
@@ -13,8 +14,14 @@ uint32_t rt_mailbox_max(const rt_actor *a) { return a->cls->mailbox_max ? a->cls
 
 static bool is_own(const rt_msg *m) { return m->tag < RT_TAG_STORE || (m->tag & RT_MSG_REFUSED); }
 
+/* What the message counts for. Blobs are looked at only where they are bounded: finding them costs more than the rest of a send. */
+static inline uint64_t weight(const rt_shard *sh, const rt_actor *a, const rt_msg *m) {
+    uint64_t bytes = rt_msg_bytes(sh->node, m);
+    return UNLIKELY(a->cls->mailbox_bytes_max) ? bytes + rt_msg_blobs(sh->node, m) : bytes;
+}
+
 static inline void account_in(rt_shard *sh, rt_actor *a, const rt_msg *m) {
-    uint32_t bytes = rt_msg_bytes(sh->node, m);
+    uint64_t bytes = weight(sh, a, m);
     a->bytes += bytes;
     if (++a->queued > a->longest) a->longest = a->queued;
     rt_count(&sh->msg_enqueued, 1);
@@ -24,7 +31,7 @@ static inline void account_in(rt_shard *sh, rt_actor *a, const rt_msg *m) {
 }
 
 static inline void account_out(rt_shard *sh, rt_actor *a, const rt_msg *m) {
-    uint32_t bytes = rt_msg_bytes(sh->node, m);
+    uint64_t bytes = weight(sh, a, m);
     a->bytes -= bytes;
     a->queued--;
     a->dequeued++;
@@ -32,30 +39,34 @@ static inline void account_out(rt_shard *sh, rt_actor *a, const rt_msg *m) {
     rt_count(&sh->msg_bytes, (uint64_t)0 - bytes);
 }
 
+/* Puts m into the circle, after the last one: in front of the first. */
+static inline void link_in(rt_actor *a, rt_msg *m) {
+    if (!a->last) {
+        a->last = m->next = m;
+    } else {
+        m->next = a->last->next;
+        a->last->next = m;
+    }
+}
+
 void rt_mailbox_append(rt_shard *sh, rt_actor *a, rt_msg *m) {
-    m->next = NULL;
-    if (a->tail)
-        a->tail->next = m;
-    else
-        a->head = m;
-    a->tail = m;
+    link_in(a, m);
+    a->last = m;
     account_in(sh, a, m);
     rt_actor_schedule(sh, a);
 }
 
 static void prepend(rt_shard *sh, rt_actor *a, rt_msg *m) {
-    m->next = a->head;
-    a->head = m;
-    if (!a->tail) a->tail = m;
+    link_in(a, m);
     account_in(sh, a, m);
     rt_actor_schedule(sh, a);
 }
 
-/* Takes out the message that *link points to; prev is the one before it. */
-static rt_msg *cut(rt_shard *sh, rt_actor *a, rt_msg **link, rt_msg *prev) {
-    rt_msg *m = *link;
-    *link = m->next;
-    if (a->tail == m) a->tail = prev;
+/* Takes out the message after prev; that is the first one after the last. */
+static inline rt_msg *cut(rt_shard *sh, rt_actor *a, rt_msg *prev) {
+    rt_msg *m = prev->next;
+    prev->next = m->next;
+    if (m == a->last) a->last = m == prev ? NULL : prev;
     m->next = NULL;
     account_out(sh, a, m);
     return m;
@@ -71,8 +82,8 @@ static void drop_expired_one(rt_shard *sh, rt_actor *a, rt_msg *m) {
 }
 
 rt_msg *rt_mailbox_take(rt_shard *sh, rt_actor *a) {
-    while (a->head) {
-        rt_msg *m = cut(sh, a, &a->head, NULL);
+    while (a->last) {
+        rt_msg *m = cut(sh, a, a->last);
         if (LIKELY(!expired(sh, m))) return m;
         drop_expired_one(sh, a, m);
     }
@@ -80,7 +91,7 @@ rt_msg *rt_mailbox_take(rt_shard *sh, rt_actor *a) {
 }
 
 /* --- the bound ------------------------------------------------------------------------------------------------------------------- */
-static bool over(const rt_actor *a, uint32_t more_bytes) {
+static bool over(const rt_actor *a, uint64_t more_bytes) {
     return a->queued >= rt_mailbox_max(a) || (a->cls->mailbox_bytes_max && a->bytes + more_bytes > a->cls->mailbox_bytes_max);
 }
 
@@ -104,15 +115,14 @@ static void refuse(rt_shard *sh, rt_actor *a, rt_msg *m) {
         rt_calls_reply(sh->node, sender, m);
 }
 
-static void drop_oldest(rt_shard *sh, rt_actor *a, uint32_t more_bytes) {
-    rt_msg *prev = NULL, **link = &a->head;
-    while (*link && over(a, more_bytes)) {
-        if (is_own(*link)) {
-            prev = *link;
-            link = &prev->next;
+static void drop_oldest(rt_shard *sh, rt_actor *a, uint64_t more_bytes) {
+    rt_msg *prev = a->last;
+    for (uint32_t left = a->queued; left > 0 && over(a, more_bytes); left--) {
+        if (is_own(prev->next)) {
+            prev = prev->next;
             continue;
         }
-        rt_msg *m = cut(sh, a, link, prev);
+        rt_msg *m = cut(sh, a, prev);
         rt_count(&sh->n_dropped, 1);
         a->dropped++;
         rt_event(&sh->cx, EV_DROPPED, a->slot, m->tag, 0);
@@ -123,18 +133,17 @@ static void drop_oldest(rt_shard *sh, rt_actor *a, uint32_t more_bytes) {
 static void drop_expired(rt_shard *sh, rt_actor *a) {
     if (a->scan_msec == sh->now_msec + 1) return; /* once per millisecond: a full mailbox is not searched for every message */
     a->scan_msec = sh->now_msec + 1;
-    for (rt_msg *prev = NULL, **link = &a->head; *link;) {
-        if (expired(sh, *link)) {
-            drop_expired_one(sh, a, cut(sh, a, link, prev));
-        } else {
-            prev = *link;
-            link = &prev->next;
-        }
+    rt_msg *prev = a->last;
+    for (uint32_t left = a->queued; left > 0; left--) {
+        if (expired(sh, prev->next))
+            drop_expired_one(sh, a, cut(sh, a, prev));
+        else
+            prev = prev->next;
     }
 }
 
 /* True if there is room now. */
-static bool make_room(rt_shard *sh, rt_actor *a, const rt_msg *m, uint32_t bytes) {
+static bool make_room(rt_shard *sh, rt_actor *a, const rt_msg *m, uint64_t bytes) {
     switch (a->cls->bound) {
     case RT_BOUND_REFUSE: return false;
     case RT_BOUND_DROP_OLDEST: drop_oldest(sh, a, bytes); return !over(a, bytes);
@@ -151,7 +160,7 @@ void rt_mailbox_arrive(rt_shard *sh, rt_pid to, rt_msg *m, bool front) {
         rt_msg_release(sh, m);
         return;
     }
-    uint32_t bytes = a->cls->mailbox_bytes_max ? rt_msg_bytes(sh->node, m) : 0;
+    uint64_t bytes = a->cls->mailbox_bytes_max ? weight(sh, a, m) : 0;
     if (UNLIKELY(over(a, bytes)) && !is_own(m) && !make_room(sh, a, m, bytes))
         refuse(sh, a, m);
     else if (UNLIKELY(front))
@@ -163,13 +172,13 @@ void rt_mailbox_arrive(rt_shard *sh, rt_pid to, rt_msg *m, bool front) {
 /* --- taking out without handling ------------------------------------------------------------------------------------------------- */
 uint64_t rt_mailbox_clear(rt_shard *sh, rt_actor *a, bool all) {
     uint64_t n = 0;
-    for (rt_msg *prev = NULL, **link = &a->head; *link;) {
-        if (!all && is_own(*link)) {
-            prev = *link;
-            link = &prev->next;
+    rt_msg *prev = a->last;
+    for (uint32_t left = a->queued; left > 0; left--) {
+        if (!all && is_own(prev->next)) {
+            prev = prev->next;
             continue;
         }
-        rt_msg_release(sh, cut(sh, a, link, prev));
+        rt_msg_release(sh, cut(sh, a, prev));
         a->dropped++;
         n++;
     }
@@ -177,9 +186,10 @@ uint64_t rt_mailbox_clear(rt_shard *sh, rt_actor *a, bool all) {
 }
 
 bool rt_mailbox_remove_down(rt_shard *sh, rt_actor *a, uint64_t ref) {
-    for (rt_msg *prev = NULL, **link = &a->head; *link; prev = *link, link = &prev->next) {
-        if ((*link)->tag != RT_DOWN || rt_down_of(*link)->ref != ref) continue;
-        rt_msg_release(sh, cut(sh, a, link, prev));
+    rt_msg *prev = a->last;
+    for (uint32_t left = a->queued; left > 0; left--, prev = prev->next) {
+        if (prev->next->tag != RT_DOWN || rt_down_of(prev->next)->ref != ref) continue;
+        rt_msg_release(sh, cut(sh, a, prev));
         a->dropped++;
         return true;
     }

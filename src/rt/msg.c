@@ -124,6 +124,25 @@ static size_t next_offset(size_t at, rt_kind k) {
     return (at + align - 1) / align * align;
 }
 
+uint64_t rt_msg_blobs(const rt_node *n, const rt_msg *m) {
+    const rt_msg_desc *d = rt_node_desc(n, m->tag);
+    if (!d || !d->owns) return 0;
+    const uint8_t *p = (const uint8_t *)(m + 1);
+    uint64_t sum = 0;
+    size_t at = 0;
+    for (size_t i = 0; i < d->n_fields; i++) {
+        rt_kind k = d->fields[i].kind;
+        at = next_offset(at, k);
+        if (k == RT_K_BLOB) {
+            const rt_blob *b;
+            memcpy(&b, p + at, sizeof b);
+            sum += b ? b->len : 0;
+        }
+        at += kind_size(k);
+    }
+    return sum;
+}
+
 size_t rt_msg_offset(const rt_msg_desc *d, size_t i) {
     size_t at = 0;
     for (size_t k = 0; k < i; k++) at = next_offset(at, d->fields[k].kind) + kind_size(d->fields[k].kind);

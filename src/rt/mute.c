@@ -54,7 +54,7 @@ void rt_mute_end_one(rt_shard *sh, rt_actor *a, rt_rel *r) {
     rt_rel_remove(sh, r);
     if (--a->mutes > 0) return;
     if (a->flags & RT_A_MASKED) rt_port_unmask(sh, a);
-    if (a->head) rt_actor_schedule(sh, a);
+    if (a->last) rt_actor_schedule(sh, a);
 }
 
 void rt_mute_expire(rt_shard *sh) {

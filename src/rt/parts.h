@@ -8,7 +8,8 @@ typedef struct rt_shard rt_shard;
 typedef struct rt_actor rt_actor;
 typedef struct rt_rel rt_rel;
 
-/* --- actor: 128 bytes, its state follows in the same slab block ------------------------------------------------------------------ */
+/* --- actor: 112 bytes, its state follows in the same slab block: a server holds one per session, so every byte counts ------------------
+ */
 #define RT_A_QUEUED  1u  /* in the run queue (or will be looked at when it is taken out) */
 #define RT_A_FLUSH   2u  /* in the flush list */
 #define RT_A_INIT    4u  /* init returned OK: fini is owed */
@@ -22,10 +23,10 @@ typedef struct rt_rel rt_rel;
 #define RT_A_RUNNING 1024u /* its batch is being handled: others may end meanwhile, and take it along */
 struct rt_actor {
     /* what a send touches */
-    rt_actor *run_next;  /* in the run queue */
-    rt_msg *head, *tail; /* mailbox: a private FIFO */
+    rt_actor *run_next; /* in the run queue */
+    rt_msg *last;       /* mailbox: a private FIFO in a circle, the last one's next is the first; NULL: empty */
     const rt_class *cls;
-    uint64_t bytes; /* payload bytes in the mailbox */
+    uint64_t bytes; /* in the mailbox: payload; blobs too if the class bounds bytes */
     uint32_t slot, gen;
     uint32_t queued;  /* messages in the mailbox */
     uint32_t longest; /* most that ever were */
@@ -33,19 +34,19 @@ struct rt_actor {
     uint16_t flags;   /* RT_A_* */
     uint16_t reason;  /* err, once dying */
     /* what a run touches, and the rest */
-    uint64_t dequeued;    /* messages taken out ever; handled = dequeued - dropped */
-    uint64_t cost;        /* cycles in handlers */
-    rt_actor *flush_next; /* in the flush list */
-    rt_rel *rels;         /* links, monitors, mutes */
-    uint32_t dropped;     /* taken out without being handled */
-    uint32_t signals;     /* received */
+    uint64_t dequeued;   /* messages taken out ever; handled = dequeued - dropped */
+    uint64_t cost;       /* cycles in handlers */
+    rt_rel *rels;        /* links, monitors, mutes */
+    uint32_t flush_next; /* in the flush list: index of its slot + 1; 0: the last one */
+    uint32_t dropped;    /* taken out without being handled */
+    uint32_t signals;    /* received */
     uint32_t parent_slot, parent_gen;
     uint32_t ports;     /* first port, index + 1; 0: none */
     uint32_t timers;    /* armed */
     uint32_t scan_msec; /* when its mailbox was last searched for expired messages */
-    uint32_t reserved;
 };
-_Static_assert(sizeof(rt_actor) <= 128, "actor header");
+_Static_assert(sizeof(rt_actor) == 112 && sizeof(rt_actor) % 16 == 0, "actor header: the state that follows is aligned like a block");
+static inline rt_msg *rt_actor_first(const rt_actor *a) { return a->last ? a->last->next : NULL; }
 static inline void *rt_actor_state(rt_actor *a) { return a + 1; }
 static inline rt_pid rt_actor_pid(const rt_actor *a) { return (rt_pid){0, a->slot, a->gen}; }
 

@@ -6,26 +6,37 @@
  *
  * Invariants: (1) every job submitted comes home exactly once: as RT_JOB_DONE, or, if its owner is gone or the node is freed, by its box's
  * free; (2) the lock is never held while a job runs or a message is sent; (3) a job past its deadline does not start; (4) without threads
- * (simulator) jobs wait until rt_pool_run_one. */
+ * (simulator) jobs wait until rt_pool_run_one; (5) while jobs are queued and a thread is idle, as many threads are on their way (woken,
+ * and not there yet) as there are jobs in the queue.
+ *
+ * Waking is what a job on a quiet server costs most, so: the thread that fell asleep last is woken first, because its stack and its CPU
+ * are warm; each thread has a condition of its own, so that just this one wakes; it is signalled after the lock is released, or it would
+ * wake only to wait for that; and nobody is woken while enough threads are on their way. A thread that is sending an answer does not count
+ * as such: its own wake-up of the shard often takes its CPU away from it, and the job would wait for that. */
 #include "base/mem.h"
 #include "rt/core.h"
 
 #define POOL_THREADS_MAX 64u
 
 typedef struct pool_queue pool_queue;
-typedef struct pool_thread {
+typedef struct pool_thread pool_thread;
+struct pool_thread {
     pool_queue *q;
     sys_thread *t;
     rt_msacc msacc;
-} pool_thread;
+    lock_cond wake;
+    bool idle;         /* in the queue's stack of idle threads; guarded by q->l */
+    pool_thread *next; /* below it in that stack; guarded by q->l */
+};
 struct pool_queue {
     rt_node *n;
     rt_pool_kind kind;
     lock l;
-    lock_cond cond;
     rt_job *head, *tail;  /* guarded by l */
     rt_pool_stat stat;    /* guarded by l */
     bool stop;            /* guarded by l */
+    pool_thread *idle;    /* stack: who fell asleep last is on top; guarded by l */
+    uint32_t coming;      /* threads taken from it that do not run yet; guarded by l */
     pool_thread *threads; /* started; written before they run */
     unsigned n_threads;
 };
@@ -45,7 +56,6 @@ void rt_pool_init(rt_node *n) {
         q->n = n;
         q->kind = (rt_pool_kind)k;
         lock_init(&q->l, &n->locks, "pool", k, LOCK_RANK_POOL);
-        lock_cond_init(&q->cond);
     }
 }
 
@@ -82,6 +92,25 @@ static void run(pool_queue *q, rt_job *j) {
     rt_post(n, owner, &m);
 }
 
+/* With the lock held: whom to wake, after it is released, for the jobs that are queued; NULL: enough threads are on their way. */
+static pool_thread *call_one(pool_queue *q) {
+    pool_thread *t = q->idle;
+    if (!t || q->coming >= q->stat.queued) return NULL;
+    q->idle = t->next;
+    t->idle = false;
+    q->coming++;
+    return t;
+}
+
+/* With the lock held: sleeps until call_one has chosen this thread, or the pool stops. */
+static void fall_idle(pool_queue *q, pool_thread *t) {
+    t->next = q->idle;
+    q->idle = t;
+    t->idle = true;
+    while (t->idle && !q->stop) (void)lock_wait(&t->wake, &q->l, -1); /* the loop decides */
+    if (!t->idle) q->coming--;
+}
+
 static void thread_main(void *arg) {
     pool_thread *t = arg;
     pool_queue *q = t->q;
@@ -91,7 +120,7 @@ static void thread_main(void *arg) {
         rt_job *j = take(q);
         if (!j) {
             rt_msacc_set(s, &t->msacc, RT_MSACC_SLEEP);
-            (void)lock_wait(&q->cond, &q->l, -1); /* the loop decides */
+            fall_idle(q, t);
             continue;
         }
         lock_release(&q->l);
@@ -113,10 +142,12 @@ err rt_pool_start(rt_node *n) {
         for (unsigned i = 0; i < want; i++) {
             pool_thread *t = &q->threads[i];
             t->q = q;
+            lock_cond_init(&t->wake);
             rt_msacc_join(n, &t->msacc, RT_MSACC_POOL, k << 8 | i);
             err e = n->s->thread_start(n->s, rt_pool_kind_name(q->kind), thread_main, t, &t->t);
             if (e) {
                 rt_msacc_leave(n, &t->msacc);
+                lock_cond_fini(&t->wake);
                 return e; /* rt_pool_stop ends the others */
             }
             q->n_threads++;
@@ -134,14 +165,15 @@ void rt_pool_stop(rt_node *n) {
         lock_take(&q->l);
         q->stop = true;
         q->stat.threads = 0;
-        lock_broadcast(&q->cond);
-        lock_release(&q->l);
+        lock_release(&q->l); /* who falls idle from here on sees stop first */
+        for (unsigned i = 0; i < q->n_threads; i++) lock_signal(&q->threads[i].wake);
         for (unsigned i = 0; i < q->n_threads; i++) {
             n->s->thread_join(n->s, q->threads[i].t);
             rt_msacc_leave(n, &q->threads[i].msacc);
+            lock_cond_fini(&q->threads[i].wake);
         }
         mem_free(q->threads);
-        q->threads = NULL;
+        q->threads = q->idle = NULL;
         q->n_threads = 0;
     }
 }
@@ -155,7 +187,6 @@ void rt_pool_fini(rt_node *n) {
             q->head = j->next;
             j->box.free(&j->box);
         }
-        lock_cond_fini(&q->cond);
         lock_fini(&q->l);
     }
     mem_free(n->pool);
@@ -170,6 +201,7 @@ void rt_pool_submit(rt_ctx *cx, rt_pool_kind kind, rt_job **jp) {
     j->owner = rt_self(cx);
     j->submitted = rt_now(cx);
     j->next = NULL;
+    pool_thread *wake = NULL;
     lock_take(&q->l);
     uint32_t queued = q->stat.queued;
     bool full = queued >= max;
@@ -183,9 +215,10 @@ void rt_pool_submit(rt_ctx *cx, rt_pool_kind kind, rt_job **jp) {
             q->head = j;
         q->tail = j;
         q->stat.queued++;
-        lock_signal(&q->cond);
+        wake = call_one(q);
     }
     lock_release(&q->l);
+    if (wake) lock_signal(&wake->wake); /* it outlives the shards: rt_node_stop joins them before it stops the pool */
     if (!full) return;
     rt_event(cx, EV_JOB_REFUSED, (uint64_t)kind, queued, 0);
     rt_msg *m = rt_msg_new(cx, RT_JOB_DONE, sizeof(rt_job_done));

@@ -92,12 +92,13 @@ void rt_out_push(rt_shard *sh, unsigned dst, rt_entry e) {
     if (o->tail - o->published >= RT_RING_BATCH) publish(sh, o, true);
 }
 
+_Static_assert(RT_SLAB_CLASSES <= 32, "rt_out.chained has a bit for each");
 static void chain_out(rt_shard *sh, unsigned dst, unsigned c) {
     rt_chain *k = &sh->outs[dst].chains[c];
-    if (k->count == 0) return;
     *(rt_msg **)rt_msg_payload(k->first) = k->last; /* the payload is free: the end of the chain goes there */
     rt_entry e = {k->first, RT_ENTRY_CHAIN, c << 16 | k->count};
     *k = (rt_chain){NULL, NULL, 0};
+    sh->outs[dst].chained &= ~(UINT32_C(1) << c);
     rt_out_push(sh, dst, e);
 }
 
@@ -109,7 +110,7 @@ void rt_out_home(rt_shard *sh, rt_msg *m) {
     m->next = k->first;
     if (!k->first) k->last = m;
     k->first = m;
-    o->has_chain = true;
+    o->chained |= UINT32_C(1) << c;
     if (++k->count == RT_CHAIN_MAX) chain_out(sh, o->dst, c);
 }
 
@@ -143,12 +144,15 @@ void rt_out_flush(rt_shard *sh, bool chains) {
     sh->n_dirty = kept;
     for (unsigned d = 0; chains && d < sh->node->n_shards; d++) {
         rt_out *o = &sh->outs[d];
-        if (!o->has_chain) continue;
-        o->has_chain = false;
-        for (unsigned c = 0; c < RT_SLAB_CLASSES; c++) chain_out(sh, d, c);
+        if (!o->chained) continue;
+        while (o->chained) chain_out(sh, d, (unsigned)__builtin_ctz(o->chained));
         publish(sh, o, false); /* invariant 4 */
     }
 }
+
+/* A message that arrives lies in the sender's cache, and will be written to: it is asked for some messages early. */
+#define AHEAD 8u
+static inline void fetch(const rt_ring *r, uint32_t i) { __builtin_prefetch(r->e[i & (RT_RING_SIZE - 1)].m, 1); }
 
 static void receive_from(rt_shard *sh, unsigned src) {
     /* acquire: partner is make_ring. */
@@ -157,9 +161,11 @@ static void receive_from(rt_shard *sh, unsigned src) {
     uint32_t head = atomic_load_explicit(&r->head, memory_order_relaxed); /* our own */
     uint32_t tail = atomic_load_explicit(&r->tail, memory_order_acquire); /* partner: publish */
     uint64_t signals = rt_counted(&sh->sig_dequeued);
+    for (uint32_t i = head, ahead = tail - head < AHEAD ? tail - head : AHEAD; ahead > 0; ahead--) fetch(r, i++);
     while (head != tail) {
-        rt_entry e = r->e[head++ & (RT_RING_SIZE - 1)];
-        if (head != tail) __builtin_prefetch(r->e[head & (RT_RING_SIZE - 1)].m);
+        rt_entry e = r->e[head & (RT_RING_SIZE - 1)];
+        if (LIKELY(tail - head > AHEAD)) fetch(r, head + AHEAD);
+        head++;
         if (UNLIKELY(e.slot == RT_ENTRY_CHAIN)) {
             rt_msg *last = *(rt_msg **)rt_msg_payload(e.m);
             rt_slab_free_chain(&sh->slab, e.gen >> 16, e.m, last, e.gen & 0xffff);

@@ -39,6 +39,6 @@ typedef struct rt_out { /* producer's side of a ring */
     rt_entry *over;     /* overflow queue: entries over_from to over_to wait for room */
     size_t over_cap, over_from, over_to;
     rt_chain *chains; /* blocks of dst's slab that end here, by class; NULL until there is one */
-    bool has_chain;
+    uint32_t chained; /* bit c: chain c is not empty */
 } rt_out;
 #endif

@@ -10,6 +10,8 @@
 #include "base/mem.h"
 #include "rt/core.h"
 
+#define GAP_MAX ((usec)400) /* of a wait, as it counts towards the average: eight times the longest spin */
+
 err rt_shard_init(rt_node *n, unsigned id) {
     rt_shard *sh = &n->shards[id];
     sh->node = n;
@@ -29,7 +31,6 @@ err rt_shard_init(rt_node *n, unsigned id) {
     sh->cycles_per_usec = per_sec / (uint64_t)USEC_PER_SEC ? per_sec / (uint64_t)USEC_PER_SEC : 1;
     sh->budget_cycles = sh->cycles_per_usec * (uint64_t)n->cfg.handler_budget;
     sh->step_cycles = sh->cycles_per_usec * (uint64_t)RT_STEP_USEC;
-    sh->spin = n->cfg.spin;
     rt_inbox_init(&sh->inbox, &n->locks, id);
     rt_event_state_init(n, &sh->ev, id);
     rt_msacc_join(n, &sh->msacc, RT_MSACC_SHARD, id);
@@ -125,7 +126,7 @@ static void run_actors(rt_shard *sh) {
         if (!sh->run_head)
             sh->run_tail = NULL;
         else
-            __builtin_prefetch(sh->run_head->head);
+            __builtin_prefetch(sh->run_head->last);
         n += rt_actor_run(sh, a);
         if (live && sh->span_start - begin > sh->step_cycles) break;
     }
@@ -135,7 +136,7 @@ static void run_flushes(rt_shard *sh) {
     rt_actor *a = sh->flush_head;
     sh->flush_head = sh->flush_tail = NULL; /* who asks again during this gets the next round */
     while (a) {
-        rt_actor *next = a->flush_next;
+        rt_actor *next = a->flush_next ? rt_actor_slot(sh, a->flush_next - 1)->a : NULL; /* flushing pins it in its slot */
         a->flags &= (uint16_t)~RT_A_FLUSH;
         if (a->flags & RT_A_DEAD)
             rt_actor_unpin(sh, a);
@@ -174,19 +175,23 @@ static bool poll_ports(rt_shard *sh, usec timeout) {
     return true;
 }
 
-/* Looks around for up to sh->spin before it sleeps; true if something came. The time adapts: doubled when it paid, halved when not. */
+/* An average of the last few waits for work, each cut so that one long silence is soon forgotten. */
+static void note_gap(rt_shard *sh, usec gap) { sh->gap += (usec_min(gap, GAP_MAX) - sh->gap) / 4; }
+
+/* Looks around for up to cfg.spin before it sleeps, if lately something came soon: a sleep and the wake-up from it count in the gap and may
+ * be as long as the spin, hence twice. When nothing comes that counts as a long gap, so that it stops trying: what is seldom needed sleeps
+ * at once and costs nothing. True if something came. */
 static bool spin(rt_shard *sh, usec deadline) {
     usec max = sh->node->cfg.spin;
-    if (max == 0) return false;
+    if (max == 0 || sh->gap > 2 * max) return false;
     rt_msacc_set(sh->s, &sh->msacc, RT_MSACC_BUSY_WAIT);
-    usec end = usec_min(sh->now + sh->spin, deadline);
+    usec began = sh->now, end = usec_min(began + max, deadline);
     bool came = false;
     for (unsigned i = 1; !came && sh->now < end; i++) {
         came = something_came(sh) || (sh->n_ports && i % 8 == 0 && poll_ports(sh, 0));
         rt_shard_clock(sh);
     }
-    usec least = max / 16 > 0 ? max / 16 : 1;
-    sh->spin = came ? usec_min(max, sh->spin * 2) : (sh->spin / 2 > least ? sh->spin / 2 : least);
+    note_gap(sh, came ? sh->now - began : GAP_MAX);
     return came;
 }
 
@@ -205,7 +210,9 @@ static usec wait_for_work(rt_shard *sh, bool may_sleep) {
     atomic_store_explicit(&sh->idle, true, memory_order_relaxed); /* for the watchdog */
     if (!may_sleep) return deadline;
     rt_msacc_set(sh->s, &sh->msacc, RT_MSACC_SLEEP);
-    (void)poll_ports(sh, deadline == USEC_NEVER ? USEC_NEVER : deadline - sh->now); /* whether it was readiness does not matter here */
+    usec began = sh->now;
+    (void)poll_ports(sh, deadline == USEC_NEVER ? USEC_NEVER : deadline - began); /* whether it was readiness does not matter here */
+    note_gap(sh, sh->now - began);
     return sh->now;
 }
 

@@ -78,8 +78,7 @@ struct rt_shard {
     uint64_t budget_cycles; /* of a handler */
     uint64_t step_cycles;   /* RT_STEP_USEC in cycles */
     uint64_t cycles_per_usec;
-    usec spin;       /* at present: 0 to cfg.spin */
-    usec idle_since; /* when it ran out of work; 0: it has some */
+    usec gap; /* average of the last waits for work: whether spinning is worth it */
 
     struct rt_event_state ev; /* event.c's */
     rt_msacc msacc;

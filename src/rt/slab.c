@@ -6,6 +6,9 @@
  *
  *     alloc <- free list <- [returns: any thread, CAS]   if both are empty: bump <- chunk <- heap
  *
+ * Between 192 and 384 bytes, where sessions and the like are, of which there are as many as users, the classes are 16 bytes apart; where
+ * there are few they are coarser, because each class in use wastes a part of a chunk.
+ *
  * Invariants: (1) only the shard touches its lists; (2) a class's new chunk is an eighth of what the class has, at least 4 KB and at most
  * 2 MB, so that little is wasted and an idle shard is small; (3) chunks are given back only with the shard; (4) `live` is zero when every
  * actor and message of the shard is gone: rt_node_free checks it. */
@@ -21,11 +24,12 @@ struct rt_slab_chunk {
     uint64_t pad; /* blocks stay 16-byte aligned */
 };
 
-const uint16_t rt_slab_sizes[RT_SLAB_CLASSES] = {32,  48,  64,  80,  96,  112, 128, 160, 192, 224,
-                                                 256, 320, 384, 448, 512, 640, 704, 768, 896, 1024};
+const uint16_t rt_slab_sizes[RT_SLAB_CLASSES] = {
+    32, 48, 64, 80, 96, 112, 128, 160, 192, 208, 224, 240, 256, 272, 288, 304, 320, 336, 352, 368, 384, 448, 512, 640, 704, 768, 896, 1024,
+};
 const uint8_t rt_slab_class_of[RT_SLAB_MAX / 16 + 1] = {
-    0,  0,  0,  1,  2,  3,  4,  5,  6,  7,  7,  8,  8,  9,  9,  10, 10, 11, 11, 11, 11, 12, 12, 12, 12, 13, 13, 13, 13, 14, 14, 14, 14,
-    15, 15, 15, 15, 15, 15, 15, 15, 16, 16, 16, 16, 17, 17, 17, 17, 18, 18, 18, 18, 18, 18, 18, 18, 19, 19, 19, 19, 19, 19, 19, 19,
+    0,  0,  0,  1,  2,  3,  4,  5,  6,  7,  7,  8,  8,  9,  10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 21, 21, 21, 22, 22, 22, 22,
+    23, 23, 23, 23, 23, 23, 23, 23, 24, 24, 24, 24, 25, 25, 25, 25, 26, 26, 26, 26, 26, 26, 26, 26, 27, 27, 27, 27, 27, 27, 27, 27,
 };
 
 void rt_slab_init(rt_slab *s) {

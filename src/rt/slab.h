@@ -7,7 +7,7 @@
 #include <stdatomic.h>
 
 #define RT_SLAB_MAX     1024u /* largest block; more goes to the heap */
-#define RT_SLAB_CLASSES 20u
+#define RT_SLAB_CLASSES 28u
 extern const uint16_t rt_slab_sizes[RT_SLAB_CLASSES];        /* bytes of a block */
 extern const uint8_t rt_slab_class_of[RT_SLAB_MAX / 16 + 1]; /* by (size + 15) / 16 */
 static inline unsigned rt_slab_class(size_t size) { return rt_slab_class_of[(size + 15) / 16]; }
@@ -38,6 +38,7 @@ static inline void *rt_slab_alloc(rt_slab *s, unsigned c) {
     s->live++;
     if (UNLIKELY(!p)) return rt_slab_refill(s, c);
     memcpy(&s->c[c].free, p, sizeof(void *));
+    __builtin_prefetch(s->c[c].free, 1); /* the next one may come back from another shard, and lie in its cache */
     return p;
 }
 static inline void rt_slab_free(rt_slab *s, unsigned c, void *p) {

@@ -197,10 +197,18 @@ static err sup_timer(rt_ctx *cx, void *st, rt_timer *t) {
     return ERR_OK;
 }
 
+/* Its children end with it and nobody starts them again. Giving up has ended the node before (may_restart). */
+static void vital_end(rt_ctx *cx, const sup *s, err reason) {
+    char why[128];
+    const char *id = s->spec->n_children ? s->spec->children[0].id : "nothing";
+    (void)snprintf(why, sizeof why, "the supervisor of %s ended (%s): the node ends", id, err_text(reason));
+    rt_ctx_sys(cx)->end(rt_ctx_sys(cx), why); /* returns in the simulator only */
+}
+
 static void sup_fini(rt_ctx *cx, void *st, err reason) {
     sup *s = st;
-    (void)reason;
     rt_timer_cancel(cx, &s->timer);
+    if (s->spec->vital && reason != ERR_INTENSITY && !cx->sh->freeing) vital_end(cx, s, reason);
     mem_free(s->children);
     mem_free(s->restarts);
 }

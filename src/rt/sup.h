@@ -24,7 +24,7 @@ typedef struct rt_sup_spec {
     usec period;        /* ... within this */
     const rt_child *children;
     size_t n_children; /* at most RT_SUP_CHILDREN_MAX */
-    bool vital;        /* nobody supervises it: when it gives up, the node ends, because restart is cheap and a zombie is not */
+    bool vital;        /* nobody supervises it: when it ends, the node ends, because restart is cheap and a zombie is not */
 } rt_sup_spec;
 #define RT_SUP_CHILDREN_MAX 4096u
 

@@ -1,13 +1,19 @@
 /* timer: a hierarchical wheel (Varghese and Lauck) with the coarse levels of the classic Linux kernel's: arming and cancelling touch one
  * list, and a timer moves down at most four times before it fires.
  *
+ * A timer that is moved to a later tick stays where it is filed and only takes the new tick: most timers guard against silence and are
+ * moved at every sign of life, and taking one out of its list and into another touches four cache lines of others. When its slot comes up
+ * it is filed again; however often it was moved meanwhile, that is once.
+ *
  *     tick bits:   31..26 | 25..20 | 19..14 | 13..8 | 7..0
  *     level:       far[3]   far[2]   far[1]  far[0]  near
  *
- * Invariants: (1) a timer with due - tick < 256 is in near[due & 255]; with less than 2^14, in far[0][due >> 8 & 63], and so on; a slot of
- * a far level is moved down at the tick at which its range begins; (2) due is rounded up and the tick of now down, so none fires early;
- * (3) a timer armed while others fire is not fired in the same sweep: a timer of zero delay cannot keep the shard in its loop; (4) a bit
- * may be set for an empty slot but is never clear for a filled one; (5) ticks are compared by difference, so they may wrap. */
+ * Invariants: (1) a timer filed for a tick f, at most its due, is in near[f & 255] if f - tick < 256 when it was filed; if less than 2^14,
+ * in far[0][f >> 8 & 63], and so on; a slot of a far level is moved down at the tick at which its range begins, by due; (2) due is rounded
+ * up and the tick of now down, so none fires early; (3) a timer armed while others fire is not fired in the same sweep: a timer of zero
+ * delay cannot keep the shard in its loop; (4) a bit may be set for an empty slot but is never clear for a filled one; (5) ticks are
+ * compared by difference, so they may wrap; (6) what is in the lists due and firing has a due at or before tick: rt_wheel_move takes it out
+ * of there. */
 #include "rt/timer.h"
 
 static void head_init(rt_timer *h) { h->next = h->prev = h; }
@@ -57,6 +63,16 @@ void rt_wheel_set(rt_wheel *w, rt_timer *t, uint32_t due) {
     place(w, t);
 }
 
+void rt_wheel_move(rt_wheel *w, rt_timer *t, uint32_t due) {
+    if ((int32_t)(t->due - w->tick) <= 0 || (int32_t)(due - t->due) < 0) { /* invariant 6; or it has to come up earlier */
+        unlink_timer(t);
+        t->due = due;
+        place(w, t);
+    } else {
+        t->due = due;
+    }
+}
+
 void rt_wheel_cancel(rt_wheel *w, rt_timer *t) {
     unlink_timer(t);
     w->armed--;
@@ -71,19 +87,24 @@ static void splice(rt_timer *from, rt_timer *to) {
     head_init(from);
 }
 
+/* Empties a slot whose tick has come: what is due goes to the list due, the rest where it belongs now. */
+static void empty_slot(rt_wheel *w, rt_timer *slot) {
+    rt_timer list;
+    head_init(&list);
+    splice(slot, &list);
+    while (!head_empty(&list)) {
+        rt_timer *t = list.next;
+        unlink_timer(t);
+        place(w, t);
+    }
+}
+
 /* At a tick at which near begins anew: takes the far slots down whose range begins here. */
 static void cascade(rt_wheel *w) {
     for (unsigned l = 0; l < RT_WHEEL_LEVELS; l++) {
         uint32_t i = (w->tick >> (8 + 6 * l)) & (RT_WHEEL_FAR - 1);
-        rt_timer list;
-        head_init(&list);
-        splice(&w->far[l][i], &list);
         w->far_bits[l] &= ~(UINT64_C(1) << i);
-        while (!head_empty(&list)) {
-            rt_timer *t = list.next;
-            unlink_timer(t);
-            place(w, t); /* due at this very tick: goes to the list due */
-        }
+        empty_slot(w, &w->far[l][i]);
         if (i != 0) break;
     }
 }
@@ -119,8 +140,8 @@ void rt_wheel_advance(rt_wheel *w, uint32_t tick) {
             cascade(w);
             i = 0; /* slot 0 of the new turn may hold timers armed during the last one */
         }
-        splice(&w->near[i], &w->due);
         w->near_bits[i / 64] &= ~(UINT64_C(1) << (i % 64));
+        empty_slot(w, &w->near[i]);
     }
     splice(&w->due, &w->firing);
 }

@@ -19,9 +19,10 @@ typedef struct rt_wheel {
 } rt_wheel;
 
 void rt_wheel_init(rt_wheel *w);
-void rt_wheel_set(rt_wheel *w, rt_timer *t, uint32_t due); /* t is not armed; due at or before w->tick: next opportunity */
-void rt_wheel_cancel(rt_wheel *w, rt_timer *t);            /* t is armed */
-void rt_wheel_advance(rt_wheel *w, uint32_t tick);         /* moves what is due at tick to the list due, then that to firing */
-rt_timer *rt_wheel_pop(rt_wheel *w);                       /* next of firing, disarmed; NULL */
-bool rt_wheel_next(rt_wheel *w, uint32_t *out_tick);       /* a lower bound of the next due tick; false: nothing is armed */
+void rt_wheel_set(rt_wheel *w, rt_timer *t, uint32_t due);  /* t is not armed; due at or before w->tick: next opportunity */
+void rt_wheel_move(rt_wheel *w, rt_timer *t, uint32_t due); /* t is armed: as cancel and set, but a later due costs one store */
+void rt_wheel_cancel(rt_wheel *w, rt_timer *t);             /* t is armed */
+void rt_wheel_advance(rt_wheel *w, uint32_t tick);          /* moves what is due at tick to the list due, then that to firing */
+rt_timer *rt_wheel_pop(rt_wheel *w);                        /* next of firing, disarmed; NULL */
+bool rt_wheel_next(rt_wheel *w, uint32_t *out_tick);        /* a lower bound of the next due tick; false: nothing is armed */
 #endif

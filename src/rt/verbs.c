@@ -55,6 +55,7 @@ typedef struct shard_ask {
     rt_shard_call call;
     _Atomic uint32_t refs; /* the shard's and the caller's; acq_rel, pairs with itself: the last one frees */
     rt_pid pid;            /* asked for */
+    char cls[NAME_TEXT];   /* do_kill: what its class must be */
     err status;
     uint64_t count; /* flushed */
     uint32_t from;  /* slot to go on with */
@@ -68,19 +69,19 @@ static void ask_unref(shard_ask *a) {
 }
 static void ask_free(rt_box *b) { ask_unref(container_of(b, shard_ask, call.box)); }
 
-/* Runs fn on the shard; ERR_OK: *out is filled, and the caller drops it. */
-static err ask_shard(rt_verb_call *c, unsigned shard, void (*fn)(rt_ctx *, rt_shard_call *), rt_pid pid, uint32_t from, shard_ask **out) {
+static shard_ask *ask_new(void (*fn)(rt_ctx *, rt_shard_call *), rt_pid pid) {
     shard_ask *a = mem_zalloc(sizeof *a);
     a->call.box.free = ask_free;
     a->call.fn = fn;
     a->pid = pid;
-    a->from = from;
     atomic_init(&a->refs, 2);
+    return a;
+}
+
+/* Runs it on the shard; ERR_OK: it is filled, and the caller drops it. Otherwise it is dropped. */
+static err ask_shard(rt_verb_call *c, unsigned shard, shard_ask *a) {
     err e = rt_node_call(c->node, shard, &a->call, ASK_USEC);
-    if (!e)
-        *out = a;
-    else
-        ask_unref(a);
+    if (e) ask_unref(a);
     return e;
 }
 
@@ -95,6 +96,14 @@ static void do_info(rt_ctx *cx, rt_shard_call *call) {
 static void do_flush(rt_ctx *cx, rt_shard_call *call) {
     shard_ask *a = container_of(call, shard_ask, call);
     a->status = rt_stat_flush(cx, a->pid, &a->count);
+}
+
+/* Acts at once; the actor ends when this call is over, before its shard does anything else. */
+static void do_kill(rt_ctx *cx, rt_shard_call *call) {
+    shard_ask *a = container_of(call, shard_ask, call);
+    bool alive = rt_stat_actor(cx, a->pid, a->info, NULL, 0, NULL);
+    a->status = !alive ? ERR_NOPROC : strcmp(a->cls, a->info->cls) == 0 ? ERR_OK : ERR_REFUSED;
+    if (!a->status) rt_exit(cx, a->pid, ERR_KILLED);
 }
 
 /* --- actors ---------------------------------------------------------------------------------------------------------------------- */
@@ -147,8 +156,9 @@ static val *stuck_row(rt_verb_call *c, unsigned shard) {
 static err collect_shard(rt_verb_call *c, unsigned shard, actor_rows *r) {
     uint32_t from = 0;
     for (;;) {
-        shard_ask *a;
-        err e = ask_shard(c, shard, do_list, RT_PID_NONE, from, &a);
+        shard_ask *a = ask_new(do_list, RT_PID_NONE);
+        a->from = from;
+        err e = ask_shard(c, shard, a);
         if (e) return e;
         add_rows(r, a->info, a->n);
         from = a->from;
@@ -176,17 +186,20 @@ static err actors_list(rt_verb_call *c) {
     return ERR_OK;
 }
 
+static err not_a_pid(rt_verb_call *c, slice text) { return fail(c, ERR_INVALID, text, "is not a pid of the form <0.1.2.3>"); }
+static err not_ours(rt_verb_call *c, slice text) { return fail(c, ERR_NOPROC, text, "is not an actor of this node"); }
+static bool is_ours(const rt_verb_call *c, rt_pid pid) { return pid.node == 0 && rt_pid_shard(pid) < rt_node_shards(c->node); }
+
 /* A pid as printed, or a registered name. */
 static err pid_of(rt_verb_call *c, slice text, rt_pid *out) {
     rt_pid pid;
     if (rt_pid_parse(text, &pid)) {
-        if (pid.node != 0 || rt_pid_shard(pid) >= rt_node_shards(c->node)) return fail(c, ERR_NOPROC, text, "is not an actor of this node");
+        if (!is_ours(c, pid)) return not_ours(c, text);
         *out = pid;
         return ERR_OK;
     }
     char name[NAME_TEXT];
-    if (text.len == 0 || text.len >= sizeof name || text.p[0] == '<')
-        return fail(c, ERR_INVALID, text, "is not a pid of the form <0.1.2.3>");
+    if (text.len == 0 || text.len >= sizeof name || text.p[0] == '<') return not_a_pid(c, text);
     memcpy(name, text.p, text.len);
     name[text.len] = 0;
     pid = rt_name_whereis(c->node, name);
@@ -199,8 +212,8 @@ static err ask_actor(rt_verb_call *c, void (*fn)(rt_ctx *, rt_shard_call *), sha
     rt_pid pid;
     err e = pid_of(c, c->args[0], &pid);
     if (e) return e;
-    shard_ask *a;
-    e = ask_shard(c, rt_pid_shard(pid), fn, pid, 0, &a);
+    shard_ask *a = ask_new(fn, pid);
+    e = ask_shard(c, rt_pid_shard(pid), a);
     if (e) return fail(c, e, c->args[0], "does not answer: its shard is busy");
     e = a->status;
     if (!e) {
@@ -261,6 +274,31 @@ static err flush_actor(rt_verb_call *c) {
     set_uint(c, c->result, "flushed", a->count);
     ask_unref(a);
     return ERR_OK;
+}
+
+/* Erlang's exit(Pid, kill): cannot be trapped, and nothing is spared. Whoever supervises it sees it end; what nobody can start again takes
+ * the node along. A pid only: a name may have passed on to a successor since the operator looked. The class is asked for as a confirmation
+ * that says more than "yes". */
+static err kill_actor(rt_verb_call *c) {
+    rt_pid pid;
+    if (!rt_pid_parse(c->args[0], &pid)) return not_a_pid(c, c->args[0]);
+    if (!is_ours(c, pid)) return not_ours(c, c->args[0]);
+    shard_ask *a = ask_new(do_kill, pid);
+    (void)snprintf(a->cls, sizeof a->cls, SLICE_FMT, SLICE_ARG(c->args[1]));
+    err e = ask_shard(c, rt_pid_shard(pid), a);
+    if (e) return fail(c, e, c->args[0], "does not answer: its shard is busy; it will be killed when the shard goes on");
+    e = a->status;
+    if (!e) {
+        c->result = actor_row(c, a->info);
+    } else if (e == ERR_REFUSED) {
+        char matter[NAME_TEXT + 48];
+        (void)snprintf(matter, sizeof matter, "is not its class, which is %s: nothing was killed", a->info->cls);
+        e = fail(c, e, c->args[1], matter);
+    } else {
+        e = fail(c, e, c->args[0], "is not alive");
+    }
+    ask_unref(a);
+    return e;
 }
 
 static err queues_show(rt_verb_call *c) {
@@ -433,6 +471,7 @@ static err help_verbs(rt_verb_call *c) {
 const rt_verb rt_verbs[] = {
     {"actors", "list", 0, 1, false, actors_list, "actors [LIMIT|PID|NAME]", "lists actors, the longest mailboxes first, or shows one"},
     {"actor", "info", 1, 1, false, actor_info, "actor PID|NAME", "shows all that is known of one actor"},
+    {"actor", "kill", 2, 2, true, kill_actor, "actor kill PID CLASS", "ends an actor of that class at once: a last resort, or a drill"},
     {"queues", "show", 0, 0, false, queues_show, "queues", "shows message and signal queues of the whole node"},
     {"flush", "actor", 1, 1, true, flush_actor, "flush PID|NAME", "takes out every message that waits in an actor's mailbox"},
     {"msacc", "read", 0, 0, false, msacc_read, "msacc", "shows what each thread spends its time on, in percent"},

@@ -11,6 +11,7 @@
 #include "sim/node.h"
 
 #include "rt/event.h"
+#include "rt/stat.h"
 
 #define RETRY_USEC USEC_PER_SEC
 
@@ -116,6 +117,37 @@ void sim_node_crash(sim_node *n, sim_death how) {
 
 void sim_node_crash_soon(sim_node *n, sim_death how, uint32_t calls) {
     if (n->rt) sim_host_light(&n->host, how, calls);
+}
+
+typedef struct choice {
+    sim_world *w;
+    uint32_t seen;
+    rt_actor_info victim;
+} choice;
+
+static void choose(rt_ctx *cx, void *arg) {
+    choice *c = arg;
+    rt_actor_info info[16];
+    uint32_t from = 0;
+    for (size_t k; (k = rt_stat_actors(cx, &from, info, ARRAY_LEN(info))) > 0;)
+        for (size_t i = 0; i < k; i++)
+            if (sim_world_chance(c->w, 1, ++c->seen)) c->victim = info[i]; /* each with the same chance, in the end */
+}
+
+static void kill_victim(rt_ctx *cx, void *arg) { rt_exit(cx, ((const choice *)arg)->victim.pid, ERR_KILLED); }
+
+void sim_node_kill_actor(sim_node *n) {
+    choice c = {.w = n->w};
+    if (!n->rt) return;
+    for (unsigned i = 0; i < rt_node_shards(n->rt); i++) rt_node_boot(n->rt, i, choose, &c);
+    if (c.seen == 0) return;
+    char pid[RT_PID_TEXT];
+    rt_pid_format(c.victim.pid, pid);
+    sim_world_log(n->w, "node %s: actor %s %s is killed", n->dir, pid, c.victim.cls);
+    n->kills++;
+    rt_node_boot(n->rt, rt_pid_shard(c.victim.pid), kill_victim, &c);
+    sim_node_poke(n);
+    (void)survived(n);
 }
 
 static void submit_jobs(sim_node *n) {

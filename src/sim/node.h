@@ -44,7 +44,7 @@ struct sim_node {
     uint32_t jobs[RT_POOL_KINDS];  /* job events under way */
     uint32_t boots_failed;         /* in a row */
     usec restart_min, restart_max; /* how long it stays down after a crash */
-    uint64_t steps, crashes, boots;
+    uint64_t steps, crashes, boots, kills;
     void (*up)(void *arg, sim_node *n); /* after each successful boot; NULL: nobody asks */
     void *hook_arg;
 };
@@ -54,6 +54,7 @@ void sim_node_fini(sim_node *n);
 void sim_node_start(sim_node *n);                /* boots it now, or, if that fails, later */
 void sim_node_crash(sim_node *n, sim_death how); /* not from within its own step; it boots again after restart_min to restart_max */
 void sim_node_crash_soon(sim_node *n, sim_death how, uint32_t calls); /* in the calls-th file call from now, wherever that is */
+void sim_node_kill_actor(sim_node *n);                                /* one of them, any, as by murrectl actor kill: the others go on */
 void sim_node_stop(sim_node *n);                                      /* ends it for good, as a kill */
 bool sim_node_up(const sim_node *n);
 void sim_node_log_to(rt_node *rt, sim_world *w); /* for boot callbacks: the node's log lines are the world's, shown when verbose */

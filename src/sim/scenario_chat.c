@@ -1,6 +1,7 @@
 /* scenario chat: one server node as the program composes it, and people with phones.
  *
- *     boot -> accounts written -> clients chat, while [crashes, power cuts, disk faults, full disk, resets, wall clock jumps]
+ *     boot -> accounts written -> clients chat, while [crashes, power cuts, single actors killed, disk faults, full disk, resets, wall
+ *          clock jumps]
  *          -> drain: no faults, everybody online, until everything is answered and nothing comes any more -> checker
  *
  * An operation (--ops) is a second of the chatting phase. A calm run has no faults and only goodbyes in order: duplicates are violations
@@ -143,6 +144,14 @@ static void fault(sim_world *w, void *arg, uint64_t tag) {
     sim_world_at(w, w->now + sim_world_latency(w, 40 * USEC_PER_SEC, 400 * USEC_PER_SEC), fault, c, 0);
 }
 
+static void death(sim_world *w, void *arg, uint64_t tag) {
+    (void)tag;
+    chat *c = arg;
+    if (c->habits.draining) return;
+    if (c->accounts_ready) sim_node_kill_actor(&c->node);
+    sim_world_at(w, w->now + sim_world_latency(w, 20 * USEC_PER_SEC, 200 * USEC_PER_SEC), death, c, 0);
+}
+
 /* --- the end -------------------------------------------------------------------------------------------------------------------------- */
 
 static void drain(sim_world *w, void *arg, uint64_t tag) {
@@ -242,6 +251,7 @@ void sim_scenario_chat(const sim_run_cfg *cfg, sim_result *out) {
     else
         sim_node_start(&c->node);
     if (!c->calm) sim_world_at(&c->w, c->w.now + 20 * USEC_PER_SEC, fault, c, 0);
+    if (!c->calm && sim_world_chance(&c->w, 1, 2)) sim_world_at(&c->w, c->w.now + 25 * USEC_PER_SEC, death, c, 0);
     sim_world_at(&c->w, c->w.now + USEC_PER_SEC, drain, c, 0);
     while (!c->done && !c->w.failed && sim_world_step(&c->w)) {
     }
@@ -251,11 +261,12 @@ void sim_scenario_chat(const sim_run_cfg *cfg, sim_result *out) {
     sim_node_stop(&c->node);
     sim_scenario_finish(&c->w, out,
                         "%u clients of %u accounts%s, %llu sent, %llu acked, %llu refused, %llu received, %llu doubled, %llu crossed, %llu "
-                        "copy only, %llu carbons, %llu logins, %llu resumed, %llu crashes",
+                        "copy only, %llu carbons, %llu logins, %llu resumed, %llu crashes, %llu actors killed",
                         c->n_clients, c->n_accounts, c->calm ? ", calm" : "", (unsigned long long)v.sent, (unsigned long long)v.acked,
                         (unsigned long long)v.refused, (unsigned long long)v.received, (unsigned long long)v.doubled,
                         (unsigned long long)v.crossed, (unsigned long long)v.copy_only, (unsigned long long)v.carbons,
-                        (unsigned long long)logins, (unsigned long long)resumed, (unsigned long long)crashes);
+                        (unsigned long long)logins, (unsigned long long)resumed, (unsigned long long)crashes,
+                        (unsigned long long)c->node.kills);
     for (uint32_t i = 0; i < c->n_clients; i++) sim_client_fini(&c->client[i]);
     sim_node_fini(&c->node);
     sim_history_fini(&c->history);

@@ -296,6 +296,7 @@ void sim_scenario_log(const sim_run_cfg *c, sim_result *out) {
     r->cfg.partitions = PARTITIONS;
     r->cfg.segment_bytes = 16384u << sim_world_below(&r->w, 4);
     r->cfg.batch_bytes_max = 65536;
+    r->cfg.segments_open_max = 1 + (uint32_t)(c->seed % 4); /* files are opened again and again; not drawn: old seeds stay */
     if (!c->calm && sim_world_chance(&r->w, 1, 3)) r->host.disk.capacity = (uint64_t)sim_world_between(&r->w, 300000, 1000000);
     if (!c->calm && sim_world_chance(&r->w, 1, 3)) r->host.disk.faults.nospc = 2000;
     if (!c->calm && sim_world_chance(&r->w, 1, 4)) {

@@ -8,7 +8,7 @@
  * space the node ends. (5) A database that cannot be opened is reported and tried again, unless it is damaged or too new; the actor answers
  * anyway. */
 #include "base/mem.h"
-#include "rt/event.h"
+#include "store/again.h"
 #include "store/keyed_sql.h"
 
 #include <stdio.h>
@@ -55,6 +55,7 @@ typedef struct keyed_actor {
     err open_err; /* why it cannot be opened; OK while it is, or nobody has tried */
     bool tried;
     rt_timer timer;
+    store_again again;
 } keyed_actor;
 
 /* --- the job, on a pool thread -------------------------------------------------------------------------------------------------------- */
@@ -67,7 +68,10 @@ static void note_damage(void *arg, const char *text) {
 static err do_one(sql_job *j, rt_msg *m, sql_result *r) {
     store_sql *q = j->hold->db;
     switch (RT_TAG(m)) {
-    case KEYED_LOAD: return store_sql_load(q, rt_blob_slice(keyed_load_of(m)->user), &r->user);
+    case KEYED_LOAD: {
+        const keyed_load *l = keyed_load_of(m);
+        return (l->keys_only ? store_sql_load_keys : store_sql_load)(q, rt_blob_slice(l->user), &r->user);
+    }
     case KEYED_WRITE: return keyed_write_of(m)->ops ? store_sql_apply(q, store_ops_of(keyed_write_of(m)->ops)) : ERR_INVALID;
     case KEYED_LIST:
         buf_reset(&r->names);
@@ -197,8 +201,8 @@ static void answer(rt_ctx *cx, const rt_msg *q, uint64_t ref, err status, sql_re
     switch (RT_TAG(q)) {
     case KEYED_LOAD:
         m = rt_msg_new(cx, KEYED_USER, sizeof(keyed_user));
-        *keyed_user_of(m) = (keyed_user){ref, status, status == ERR_OK ? &r->user->box : NULL};
-        if (r && status == ERR_OK) r->user = NULL;
+        *keyed_user_of(m) = (keyed_user){ref, status, r && r->user ? &r->user->box : NULL};
+        if (r) r->user = NULL;
         break;
     case KEYED_WRITE:
         m = rt_msg_new(cx, KEYED_WRITTEN, sizeof(keyed_written));
@@ -306,12 +310,11 @@ static void on_done(rt_ctx *cx, keyed_actor *a, sql_job *j) {
 
 static void on_job_done(rt_ctx *cx, keyed_actor *a, rt_job_done *d) {
     sql_job *j = container_of(rt_job_of(d), sql_job, job);
-    if (d->status != ERR_OK) { /* the pool's queue was full: the work is still here, and tried again */
-        rt_job *again = &j->job;
-        d->job = NULL;
-        rt_pool_submit(cx, RT_POOL_SQL, &again);
+    if (d->status != ERR_OK) { /* the pool's queue was full: the work is still to be done */
+        store_again_park(cx, &a->again, RT_POOL_SQL, d);
         return;
     }
+    store_again_went_in(&a->again);
     a->busy = false;
     if (j->open)
         on_opened(cx, a, j);
@@ -359,7 +362,10 @@ static void open_db(rt_ctx *cx, keyed_actor *a) {
 
 static err on_timer(rt_ctx *cx, void *st, rt_timer *t) {
     keyed_actor *a = st;
-    (void)t;
+    if (t == &a->again.timer) {
+        store_again_submit(cx, &a->again, RT_POOL_SQL);
+        return ERR_OK;
+    }
     if (!a->hold->db && !a->busy) {
         open_db(cx, a);
         return ERR_OK;
@@ -392,6 +398,7 @@ static void fini(rt_ctx *cx, void *st, err reason) {
         a->head = m->next;
         rt_msg_drop(a->node, &m);
     }
+    store_again_fini(&a->again);
     hold_unref(a->hold);
 }
 

@@ -36,6 +36,7 @@ typedef enum sql_id {
     SQL_BLOCK_ADD,
     SQL_BLOCK_DEL,
     SQL_LOAD_USER,
+    SQL_LOAD_KEYS,
     SQL_LOAD_ROSTER,
     SQL_LOAD_BLOCK,
     SQL_LIST,
@@ -67,6 +68,8 @@ static const char *const sql_text[SQL_COUNT] = {
     [SQL_BLOCK_DEL] = "DELETE FROM block WHERE account = ?1 AND jid = ?2",
     [SQL_LOAD_USER] =
         "SELECT created, roster_ver, i1, salt1, stored1, server1, i256, salt256, stored256, server256 FROM account WHERE jid = ?1",
+    [SQL_LOAD_KEYS] = "SELECT created, roster_ver, i1, salt1, stored1, server1, i256, salt256, stored256, server256, jid FROM account "
+                      "WHERE jid >= ?1 ORDER BY jid LIMIT 1", /* reads a row for a name that has none, too */
     [SQL_LOAD_ROSTER] =
         "SELECT jid, name, grps, request, ver, sub, ask, approved, in_roster, gone FROM roster WHERE account = ?1 ORDER BY jid",
     [SQL_LOAD_BLOCK] = "SELECT jid FROM block WHERE account = ?1 ORDER BY jid",
@@ -286,17 +289,31 @@ static err load_keys(sqlite3_stmt *st, int i, store_keys *k) {
     return ERR_OK;
 }
 
+static err load_row(sqlite3_stmt *st, store_user *u) {
+    u->created = sqlite3_column_int64(st, 0);
+    u->roster_ver = (uint64_t)sqlite3_column_int64(st, 1);
+    err e = load_keys(st, 2, &u->sha1);
+    return e == ERR_OK ? load_keys(st, 6, &u->sha256) : e;
+}
+
 static err load_account(store_sql *q, slice user, store_user *u) {
     sqlite3_stmt *st = q->stmt[SQL_LOAD_USER];
     bind_text(st, 1, user);
     int rc = sqlite3_step(st);
     err e = rc == SQLITE_DONE ? ERR_NOT_FOUND : to_err(q, rc);
-    if (e == ERR_OK) {
-        u->created = sqlite3_column_int64(st, 0);
-        u->roster_ver = (uint64_t)sqlite3_column_int64(st, 1);
-        e = load_keys(st, 2, &u->sha1);
-        if (e == ERR_OK) e = load_keys(st, 6, &u->sha256);
-    }
+    if (e == ERR_OK) e = load_row(st, u);
+    (void)sqlite3_reset(st); /* says again what step said */
+    return e;
+}
+
+/* The first account whose name is from or behind it. *out_same: it is user's. NOT_FOUND: there is none. */
+static err load_next(store_sql *q, slice from, slice user, store_user *u, bool *out_same) {
+    sqlite3_stmt *st = q->stmt[SQL_LOAD_KEYS];
+    bind_text(st, 1, from);
+    int rc = sqlite3_step(st);
+    err e = rc == SQLITE_DONE ? ERR_NOT_FOUND : to_err(q, rc);
+    if (e == ERR_OK) e = load_row(st, u);
+    if (e == ERR_OK) *out_same = slice_eq(col(st, 10), user);
     (void)sqlite3_reset(st); /* says again what step said */
     return e;
 }
@@ -342,12 +359,36 @@ static err load_blocks(store_sql *q, slice user, store_user *u) {
     return e;
 }
 
-err store_sql_load(store_sql *q, slice user, store_user **out) {
+static store_user *user_new(slice jid) {
     store_user *u = mem_zalloc(sizeof *u);
     u->box.free = user_free;
-    uint8_t *jid = mem_alloc(user.len + 1);
-    if (user.len) memcpy(jid, user.p, user.len);
-    u->jid = slice_of(jid, user.len);
+    uint8_t *p = mem_alloc(jid.len + 1);
+    if (jid.len) memcpy(p, jid.p, jid.len);
+    u->jid = slice_of(p, jid.len);
+    return u;
+}
+
+err store_sql_load_keys(store_sql *q, slice user, store_user **out) {
+    store_user *u = user_new(user);
+    bool same = false;
+    err e = load_next(q, user, user, u, &same);
+    if (e == ERR_NOT_FOUND) e = load_next(q, SLICE(""), user, u, &same); /* behind the last name: a row is read all the same */
+    if (e == ERR_OK && !same) e = ERR_NOT_FOUND;
+    if (e == ERR_NOT_FOUND) { /* another's */
+        u->created = 0;
+        u->roster_ver = 0;
+        mem_wipe(&u->sha1, sizeof u->sha1);
+        mem_wipe(&u->sha256, sizeof u->sha256);
+    }
+    if (e == ERR_OK || e == ERR_NOT_FOUND)
+        *out = u;
+    else
+        u->box.free(&u->box);
+    return e;
+}
+
+err store_sql_load(store_sql *q, slice user, store_user **out) {
+    store_user *u = user_new(user);
     err e = load_account(q, user, u);
     if (e == ERR_OK) e = load_roster(q, user, u);
     if (e == ERR_OK) e = load_blocks(q, user, u);

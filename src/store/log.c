@@ -1,8 +1,8 @@
-/* log: append, commit, read.
+/* log: append, commit, and pins for readers (log_read.c).
  *
  *   put, del --> batch in memory  [MARK len | PUT | PUT | DEL ...]  --commit: allocate, write, sync--> the active segment, end moves on
  *                                                                            NOSPC: batch dropped, nothing changed
- *   read(loc) --> pin the segment under mu, read beside the writer, verify, unpin
+ *   pin(segment) --> it stays, with all below its committed end, until unpin
  *
  * Invariants: (1) records are serialised once, at the offset where they will lie; a batch never spans two segments, so the active segment
  * changes only while no batch is open. (2) What a batch means (a PUT lives, a DEL or a copy kills) is applied when the sync has returned
@@ -94,8 +94,10 @@ err store_log_put(store_log *l, uint64_t id, slice user, slice env, int64_t wall
     fixed[25] = (uint8_t)(user.len >> 8);
     slice part[3] = {slice_of(fixed, sizeof fixed), user, env};
     err e = store_log_append(l, LOG_PUT, 0, id, part, ARRAY_LEN(part), out_loc);
-    if (e == ERR_OK) l->batch_puts = true;
-    return e;
+    if (e != ERR_OK) return e;
+    l->batch_puts = true;
+    store_log_found_stale(l, user); /* of a partition that ends, after this start and before its successor attaches */
+    return ERR_OK;
 }
 
 static const log_move *move_find(const store_log *l, uint64_t from) {
@@ -151,6 +153,7 @@ static void apply(store_log *l) {
             log_seg *of = store_log_seg_find(l, log_loc_segment(loc));
             if (of && !store_log_seg_is_dead(of, log_loc_off(loc))) {
                 store_log_seg_kill(of, log_loc_off(loc));
+                store_log_seg_count(l, of);
                 if (l->live > 0) l->live--;
             }
         }
@@ -161,6 +164,7 @@ static void apply(store_log *l) {
     g->crc_sum += sum;
     g->end = off + l->batch.len;
     lock_release(&l->mu);
+    store_log_seg_count(l, g);
 }
 
 /* The write found no space although it was allocated: whatever of it reached the file is taken back. */
@@ -171,12 +175,13 @@ static err undo(store_log *l, log_seg *g) {
     return e;
 }
 
-/* A new segment when this one is full. Only a failure of the disk is an error: without space, the old one goes on growing. */
+/* A new segment when this one is full. Only a failure of the disk is an error: without space or descriptors, the old one goes on growing.
+ */
 static err rotate(store_log *l) {
     log_seg *old = store_log_active(l), *g;
-    err e = store_log_seg_allocate(l, old, old->end + LOG_PAGE); /* room for the TAIL */
+    err e = store_log_seg_allocate(l, old, old->end + LOG_PAGE, 0); /* room for the TAIL */
     if (e == ERR_OK) e = store_log_seg_create(l, l->next_number, l->epoch, &g);
-    if (e != ERR_OK) return e == ERR_NOSPC || e == ERR_LIMIT ? ERR_OK : e;
+    if (e != ERR_OK) return e == ERR_NOSPC || e == ERR_LIMIT || e == ERR_FD_LIMIT ? ERR_OK : e;
     e = store_log_seg_seal(l, old);
     if (e != ERR_OK) {
         store_log_seg_free(l, g);
@@ -186,12 +191,15 @@ static err rotate(store_log *l) {
     lock_take(&l->mu);
     store_log_seg_add(l, g);
     lock_release(&l->mu);
+    store_log_seg_unuse(l, old);
+    store_log_seg_count(l, old);
+    store_log_seg_count(l, g);
     return ERR_OK;
 }
 
 static err reserve(store_log *l, log_seg *g) {
     uint64_t want = g->end + l->batch.len + (l->batch_puts ? l->reserve : 0);
-    return want > LOG_SEGMENT_END_MAX ? ERR_NOSPC : store_log_seg_allocate(l, g, want);
+    return want > LOG_SEGMENT_END_MAX ? ERR_NOSPC : store_log_seg_allocate(l, g, want, g->end + l->batch.len);
 }
 
 err store_log_commit(store_log *l) {
@@ -222,7 +230,7 @@ err store_log_commit(store_log *l) {
 err store_log_probe(store_log *l) {
     if (l->failed) return ERR_IO;
     log_seg *g = store_log_active(l);
-    return store_log_seg_allocate(l, g, g->end + 2 * l->reserve);
+    return store_log_seg_allocate(l, g, g->end + 2 * l->reserve, 0);
 }
 
 err store_log_mark(store_log *l) {
@@ -240,7 +248,7 @@ err store_log_mark(store_log *l) {
     return e;
 }
 
-/* --- reading, from any thread ---------------------------------------------------------------------------------------------------- */
+/* --- pins, from any thread ---------------------------------------------------------------------------------------------------- */
 
 log_seg *store_log_pin(store_log *l, uint64_t number, uint64_t *out_end) {
     lock_take(&l->mu);
@@ -260,67 +268,11 @@ void store_log_unpin(store_log *l, log_seg *g) {
     if (last) store_log_seg_free(l, g);
 }
 
-/* Reads n bytes at off into b, which is empty. */
-static err read_bytes(store_log *l, const log_seg *g, uint64_t off, size_t n, buf *b) {
-    uint8_t *p = buf_reserve(b, n);
-    size_t got = 0;
-    if (!p) return ERR_LIMIT;
-    err e = l->s->file_read(l->s, g->fd, p, n, off, &got);
-    if (e != ERR_OK) return e;
-    buf_added(b, got);
-    return ERR_OK;
-}
-
-static err read_record(store_log *l, const log_seg *g, uint64_t off, uint64_t end, buf *b, log_found *out) {
-    enum { GUESS = 1024 }; /* most messages, in one read */
-    if (off < LOG_PAGE || off % 8 != 0 || off + LOG_REC > end) return ERR_INVALID;
-    uint64_t left = end - off;
-    err e = read_bytes(l, g, off, left < GUESS ? (size_t)left : GUESS, b);
-    if (e != ERR_OK) return e;
-    uint32_t len;
-    if (b->len < LOG_REC) return ERR_CORRUPT;
-    memcpy(&len, b->p + 4, 4);
-    if (len > LOG_RECORD_MAX || store_log_rec_total(len) > left) return ERR_CORRUPT;
-    size_t total = store_log_rec_total(len);
-    if (total > b->len) {
-        buf_reset(b);
-        e = read_bytes(l, g, off, total, b);
-        if (e != ERR_OK) return e;
-    }
-    return store_log_rec_check(b->p, b->len, g->seed, off, out) ? ERR_OK : ERR_CORRUPT;
-}
-
-err store_log_read(store_log *l, uint64_t id, uint64_t loc, buf *out_env, int64_t *out_wall) {
-    uint64_t end = 0;
-    log_seg *g = store_log_pin(l, log_loc_segment(loc), &end);
-    if (!g) return ERR_NOT_FOUND;
-    buf b;
-    log_found f;
-    log_put p;
-    buf_init(&b, LOG_RECORD_MAX);
-    err e = read_record(l, g, log_loc_off(loc), end, &b, &f);
-    if (e == ERR_OK && (f.type != LOG_PUT || !store_log_rec_put(f.flags, f.body, &p))) e = ERR_CORRUPT;
-    if (e == ERR_OK && f.id != id) e = ERR_NOT_FOUND;
-    if (e == ERR_OK) {
-        buf_add(out_env, p.env);
-        if (buf_ok(out_env))
-            *out_wall = p.wall;
-        else
-            e = ERR_LIMIT;
-    }
-    buf_fini(&b);
-    store_log_unpin(l, g);
-    return e;
-}
-
 void store_log_status(const store_log *l, store_status *out) {
     out->live = l->live;
-    out->live_bytes = out->total_bytes = 0;
+    out->live_bytes = l->live_bytes;
+    out->total_bytes = l->total_bytes;
     out->segments = (uint32_t)l->n_segs;
-    for (size_t i = 0; i < l->n_segs; i++) {
-        out->live_bytes += store_log_seg_live_bytes(l->segs[i]);
-        out->total_bytes += l->segs[i]->size;
-    }
     out->damaged = l->damaged;
 }
 

@@ -11,18 +11,21 @@
  * meanwhile is the next batch, so the batch grows with the load and a lone message waits for nobody. (3) Each PUT is reported exactly once,
  * in order within its partition. (4) Without space PUTs are refused, DELs wait; a probe at least once a second finds out when that ends.
  * (5) Any other failure of the disk ends the node (fatal): fsync is never tried again as if nothing had happened. (6) ATTACH waits until
- * all that came before it is committed, so the index holds it. */
+ * all that came before it is committed, so the index holds it. (7) held_bytes is the memory of all messages that wait or are being written;
+ * a PUT that would take it past its limit leaves its bytes at once and only its place in the order stays, one for a run of such PUTs of a
+ * partition, so that they are reported in order, too (OVERLOAD). Deletions are counted and never refused: they free space. */
 #include "base/cursor.h"
 #include "base/mem.h"
+#include "store/again.h"
 #include "store/log_jobs.h"
 
 #include <stdio.h>
 
-#define QUEUE_BYTES_MAX (UINT64_C(64) << 20)  /* of PUTs that wait; more are answered LIMIT */
-#define PROBE_USEC      (500 * USEC_PER_MSEC) /* between two looks for space */
-#define IDLE_USEC       USEC_PER_SEC          /* of silence: mark the end of the log, look whether to compact */
-#define REST_USEC       (30 * USEC_PER_SEC)   /* between looks when nothing happens */
-#define COMMITTED_MAX   (64u << 20)
+#define QUEUE_BYTES_DEFAULT (UINT64_C(64) << 20)
+#define PROBE_USEC          (500 * USEC_PER_MSEC) /* between two looks for space */
+#define IDLE_USEC           USEC_PER_SEC          /* of silence: mark the end of the log, look whether to compact */
+#define REST_USEC           (30 * USEC_PER_SEC)   /* between looks when nothing happens */
+#define COMMITTED_MAX       (64u << 20)
 
 typedef struct peer { /* a partition */
     rt_pid pid;
@@ -30,8 +33,9 @@ typedef struct peer { /* a partition */
     rt_pid to; /* while a batch is reported: who gets it */
     uint64_t upto;
     buf locs;
-    buf moved;    /* since the compaction of the present segment began */
-    bool owes_ok; /* MOVED was sent and is not answered */
+    buf moved;       /* since the compaction of the present segment began */
+    bool owes_ok;    /* MOVED was sent and is not answered */
+    rt_msg *refused; /* its last PUT in the queue, when that was refused: stands for those refused after it, too */
 } peer;
 typedef enum compact_state { COMPACT_NONE, COMPACT_STEPPING, COMPACT_TELLING, COMPACT_DROPPING } compact_state;
 typedef struct log_actor {
@@ -39,14 +43,16 @@ typedef struct log_actor {
     rt_node *node;
     log_hold *hold;
     peer *peers;
-    rt_msg *head, **tail; /* PUT, DEL, ATTACH that wait, in the order of arrival */
-    uint64_t queue_bytes;
-    bool busy;         /* a writer job is in flight */
-    bool writing_puts; /* it has PUTs */
-    bool full;         /* no space */
+    rt_msg *head, **tail;          /* PUT, DEL, ATTACH that wait, in the order of arrival */
+    uint64_t held_bytes, held_max; /* of the queue and of the batch in flight */
+    bool overloaded;               /* a PUT was refused, and not half of it was written since */
+    bool busy;                     /* a writer job is in flight */
+    bool writing_puts;             /* it has PUTs */
+    bool full;                     /* no space */
     bool probe_due;
     bool mark_due, dirty; /* idle since a commit; a commit since the last mark */
     rt_timer timer;
+    store_again again; /* the writer's job, when the pool was full */
     compact_state compact;
     bool wants_compact;
     uint64_t move;        /* number of the present notice */
@@ -90,7 +96,8 @@ static peer *peer_of(log_actor *a, uint64_t id) {
     return &a->peers[(id >> STORE_ID_PARTITION_SHIFT & (STORE_PARTITIONS_MAX - 1)) % a->cfg->partitions];
 }
 
-/* A committed batch: one COMMITTED a partition, in the order of the partitions; one of its own for a PUT that cannot be kept. */
+/* A committed batch: one COMMITTED a partition, in the order of the partitions; one of its own for a PUT, or a run of them, that is not
+ * kept. */
 static void report_batch(rt_ctx *cx, log_actor *a, log_job *j) {
     cursor c = cursor_of(buf_slice(&j->locs));
     for (rt_msg *m = j->head; m; m = m->next) {
@@ -100,7 +107,7 @@ static void report_batch(rt_ctx *cx, log_actor *a, log_job *j) {
         peer *p = peer_of(a, id);
         if (loc == 0 || (p->locs.len > 0 && !rt_pid_eq(p->to, m->sender))) peer_report(cx, p);
         if (loc == 0) {
-            send_committed(cx, m->sender, id, ERR_LIMIT, NULL);
+            send_committed(cx, m->sender, id, store_put_of(m)->env ? ERR_LIMIT : ERR_OVERLOAD, NULL);
             continue;
         }
         p->to = m->sender;
@@ -108,6 +115,13 @@ static void report_batch(rt_ctx *cx, log_actor *a, log_job *j) {
         buf_add_u64le(&p->locs, loc);
     }
     for (unsigned i = 0; i < a->cfg->partitions; i++) peer_report(cx, &a->peers[i]);
+}
+
+/* The memory that a message keeps from being used otherwise. */
+static uint64_t held(const rt_msg *m) {
+    if (RT_TAG(m) != STORE_PUT) return sizeof *m + sizeof(store_put); /* all are of about this size */
+    const store_put *p = (const store_put *)(m + 1);
+    return sizeof *m + sizeof *p + (p->user ? sizeof *p->user + p->user->len : 0) + (p->env ? sizeof *p->env + p->env->len : 0);
 }
 
 /* Refuses every PUT of a list; the rest stays in it. Later ids of a sender come later, so each report is exact. */
@@ -119,6 +133,9 @@ static void refuse_puts(rt_ctx *cx, log_actor *a, rt_msg **at) {
             continue;
         }
         *at = m->next;
+        peer *p = peer_of(a, store_put_of(m)->id);
+        if (p->refused == m) p->refused = NULL;
+        a->held_bytes -= held(m);
         send_committed(cx, m->sender, store_put_of(m)->id, ERR_NOSPC, NULL);
         rt_event(cx, EV_MSG_REFUSED, ERR_NOSPC, 0, 0);
         rt_msg_drop(a->node, &m);
@@ -135,7 +152,8 @@ static void damage_events(rt_ctx *cx, const buf *damage) {
 
 /* --- the writer -------------------------------------------------------------------------------------------------------------------- */
 
-static uint64_t queue_cost(const rt_msg *m) {
+/* What a message adds to a batch. */
+static uint64_t batch_cost(const rt_msg *m) {
     if (RT_TAG(m) != STORE_PUT) return LOG_DEL_BYTES;
     const store_put *p = (const store_put *)(m + 1);
     return store_log_put_bytes(p->user ? p->user->len : 0, p->env ? p->env->len : 0);
@@ -143,8 +161,7 @@ static uint64_t queue_cost(const rt_msg *m) {
 
 static void requeue_tail(log_actor *a) {
     a->tail = &a->head;
-    a->queue_bytes = 0;
-    for (; *a->tail; a->tail = &(*a->tail)->next) a->queue_bytes += queue_cost(*a->tail);
+    while (*a->tail) a->tail = &(*a->tail)->next;
 }
 
 /* Moves what fits into one batch from the queue to the job; stops before an ATTACH. */
@@ -152,23 +169,26 @@ static void take_batch(log_actor *a, log_job *j) {
     uint64_t bytes = LOG_MARK_BYTES;
     while (a->head && RT_TAG(a->head) != STORE_ATTACH) {
         rt_msg *m = a->head;
-        uint64_t cost = queue_cost(m);
+        uint64_t cost = batch_cost(m);
         if (j->head && bytes + cost > a->cfg->batch_bytes_max) break;
         bytes += cost;
-        a->queue_bytes -= cost;
+        j->held += held(m);
         a->head = m->next;
         m->next = NULL;
         *j->tail = m;
         j->tail = &m->next;
         j->n_msgs++;
-        if (RT_TAG(m) == STORE_PUT) j->n_puts++;
+        if (RT_TAG(m) != STORE_PUT) continue;
+        j->n_puts++;
+        peer *p = peer_of(a, store_put_of(m)->id);
+        if (p->refused == m) p->refused = NULL;
     }
     if (!a->head) a->tail = &a->head;
 }
 
 static void pump_attach(rt_ctx *cx, log_actor *a) {
     log_job *j = store_log_job_new(a->node, a->hold, LOG_JOB_INDEX);
-    a->queue_bytes -= queue_cost(a->head);
+    a->held_bytes -= held(a->head);
     j->req = a->head;
     a->head = a->head->next;
     if (!a->head) a->tail = &a->head;
@@ -272,6 +292,11 @@ static void on_step_done(rt_ctx *cx, log_actor *a, log_job *j) {
         rt_timer_set(cx, &a->timer, rt_now(cx) + PROBE_USEC);
         return;
     }
+    if (j->step_status == ERR_FD_LIMIT) { /* nothing was begun: the next look tries again */
+        a->compact = COMPACT_NONE;
+        a->wants_compact = false;
+        return;
+    }
     if (j->step_status != ERR_OK) {
         fatal(cx, j->step_status, "compaction");
         return;
@@ -299,6 +324,8 @@ static void on_written(rt_ctx *cx, log_actor *a, log_job *j) {
     if (j->n_msgs > 0) {
         rt_event(cx, EV_LOG_COMMIT, j->n_msgs, j->bytes, (uint64_t)j->took);
         report_batch(cx, a, j);
+        a->held_bytes -= j->held;
+        if (a->held_bytes < a->held_max / 2) a->overloaded = false;
         a->dirty = true;
     }
     if (j->step) on_step_done(cx, a, j);
@@ -371,13 +398,13 @@ static err on_job_done(rt_ctx *cx, log_actor *a, rt_job_done *d) {
     log_job *j = container_of(rt_job_of(d), log_job, job);
     err e = ERR_OK;
     bool writer = j->kind != LOG_JOB_READ && j->kind != LOG_JOB_BACKUP;
-    if (writer && d->status != ERR_OK) { /* the pool's queue was full: the work is still here, and tried again */
-        rt_job *again = &j->job;
-        d->job = NULL;
-        rt_pool_submit(cx, RT_POOL_DISK, &again);
+    bool early = j->kind == LOG_JOB_OPEN && j->status == ERR_BUSY; /* the last job of an actor before us still has the log open */
+    if (writer && (d->status != ERR_OK || early)) {                /* or the pool's queue was full: the work is still to be done */
+        store_again_park(cx, &a->again, RT_POOL_DISK, d);
         return ERR_OK;
     }
     if (writer) {
+        store_again_went_in(&a->again);
         a->busy = false;
         if (j->kind != LOG_JOB_OPEN || j->status == ERR_OK) a->now = j->now;
         a->wants_compact = j->wants_compact;
@@ -402,19 +429,39 @@ static err on_job_done(rt_ctx *cx, log_actor *a, rt_job_done *d) {
 
 /* --- requests ------------------------------------------------------------------------------------------------------------------------- */
 
+/* Is there room for a PUT? If not, it loses its bytes; when the last one of its partition did as well, that one stands for both. */
+static void admit(rt_ctx *cx, log_actor *a, rt_msg **m) {
+    rt_msg *q = *m;
+    store_put *put = store_put_of(q);
+    peer *p = peer_of(a, put->id);
+    if (a->held_bytes + held(q) <= a->held_max) {
+        p->refused = NULL;
+        return;
+    }
+    if (!a->overloaded) rt_event(cx, EV_LOG_OVERLOAD, a->held_bytes, 0, 0);
+    a->overloaded = true;
+    if (p->refused && rt_pid_eq(p->refused->sender, q->sender)) {
+        store_put_of(p->refused)->id = put->id;
+        rt_msg_drop(a->node, m);
+        return;
+    }
+    rt_blob_unref(put->user);
+    rt_blob_unref(put->env);
+    put->user = put->env = NULL;
+    p->refused = q;
+}
+
 static void enqueue(rt_ctx *cx, log_actor *a, rt_msg **m) {
+    if (RT_TAG(*m) == STORE_PUT) admit(cx, a, m);
     rt_msg *q = *m;
     *m = NULL;
+    if (!q) return;
     q->next = NULL;
+    a->held_bytes += held(q);
     if (a->full && RT_TAG(q) == STORE_PUT && !a->writing_puts) { /* no older PUT is unreported: this one can be told at once */
         refuse_puts(cx, a, &q);
         return;
     }
-    if (RT_TAG(q) == STORE_PUT && a->queue_bytes > QUEUE_BYTES_MAX) { /* keeps its place in the order, and costs nothing */
-        rt_blob_unref(store_put_of(q)->env);
-        store_put_of(q)->env = NULL;
-    }
-    a->queue_bytes += queue_cost(q);
     *a->tail = q;
     a->tail = &q->next;
     rt_flush_later(cx);
@@ -496,6 +543,10 @@ static err on_flush(rt_ctx *cx, void *st) {
 
 static err on_timer(rt_ctx *cx, void *st, rt_timer *t) {
     log_actor *a = st;
+    if (t == &a->again.timer) {
+        store_again_submit(cx, &a->again, RT_POOL_DISK);
+        return ERR_OK;
+    }
     if (a->full)
         a->probe_due = true;
     else {
@@ -512,6 +563,7 @@ static err init(rt_ctx *cx, void *st, const void *arg) {
     a->cfg = arg;
     a->node = rt_ctx_node(cx);
     a->tail = &a->head;
+    a->held_max = a->cfg->queue_bytes_max ? a->cfg->queue_bytes_max : QUEUE_BYTES_DEFAULT;
     if (!check(a->cfg->partitions > 0 && a->cfg->partitions <= STORE_PARTITIONS_MAX)) return ERR_BUG;
     err e = rt_name_register(cx, STORE_LOG_NAME);
     if (e != ERR_OK) return e;
@@ -540,6 +592,7 @@ static void fini(rt_ctx *cx, void *st, err reason) {
         buf_fini(&a->peers[i].moved);
     }
     mem_free(a->peers);
+    store_again_fini(&a->again);
     store_log_hold_unref(a->hold);
 }
 

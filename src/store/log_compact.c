@@ -26,21 +26,20 @@ bool store_log_wants_compact(const store_log *l, usec wall_now) {
     uint64_t live = store_log_seg_live_bytes(g);
     if (live * 2 <= g->size) return true;
     if (l->n_segs > LOG_SEGMENTS_MANY && g->size < l->cfg.segment_bytes / 4) return true;
-    uint64_t all_live = 0, all = 0;
-    for (size_t i = 0; i < l->n_segs; i++) {
-        all_live += store_log_seg_live_bytes(l->segs[i]);
-        all += l->segs[i]->size;
-    }
-    return all > 4 * l->cfg.segment_bytes && all_live * 2 < all; /* what is worth it lies behind this one */
+    return l->total_bytes > 4 * l->cfg.segment_bytes && l->live_bytes * 2 < l->total_bytes; /* what is worth it lies behind this one */
 }
 
-static void begin(store_log *l) {
+static err begin(store_log *l) {
+    err e =
+        store_log_seg_use(l, l->segs[0]); /* until it is dropped: readers that have it pinned need its descriptor once its name is gone */
+    if (e != ERR_OK) return e;
     l->moving = l->segs[0];
     l->move_at = LOG_PAGE;
     l->move_done = false;
     l->n_moves = 0;
     store_log_collect_free(l->found); /* its locs are about to change */
     l->found = NULL;
+    return ERR_OK;
 }
 
 static err copy(store_log *l, const log_found *f) {
@@ -64,6 +63,8 @@ typedef void moved_fn(void *arg, slice user, uint64_t id, uint64_t loc);
 static err tell(store_log *l, uint64_t seg_number, uint64_t from, uint64_t end, moved_fn *moved, void *arg) {
     log_seg *g = store_log_seg_find(l, seg_number);
     if (!g) return ERR_BUG;
+    err e = store_log_seg_use(l, g); /* it may be full and closed by now */
+    if (e != ERR_OK) return e;
     log_scan c;
     log_found f;
     log_put p;
@@ -72,19 +73,20 @@ static err tell(store_log *l, uint64_t seg_number, uint64_t from, uint64_t end, 
     while (store_log_scan_next(&c, &f))
         if (!f.bad && f.type == LOG_PUT && store_log_rec_put(f.flags, f.body, &p)) moved(arg, p.user, f.id, log_loc(seg_number, f.off));
     store_log_scan_fini(&c);
+    store_log_seg_unuse(l, g);
     return ERR_OK;
 }
 
 err store_log_compact_step(store_log *l, size_t max_bytes, moved_fn *moved, void *arg, bool *out_done) {
     if (l->failed) return ERR_IO;
     if (!check(l->batch.len == 0) || !check(l->n_segs > 1)) return ERR_BUG;
-    if (!l->moving) begin(l);
+    err e = l->moving ? ERR_OK : begin(l);
+    if (e != ERR_OK) return e;
     log_seg *g = l->moving, *to = store_log_active(l);
     uint64_t from = to->end, at = l->move_at;
     size_t moves_before = l->n_moves;
     log_scan c;
     log_found f;
-    err e = ERR_OK;
     store_log_scan_init(&c, l->s, g->fd, g->seed, g->end);
     c.at = at;
     bool done = true;
@@ -144,6 +146,8 @@ err store_log_drop(store_log *l, uint64_t segment) {
     g->dropped = g->pins > 0;
     bool now = !g->dropped;
     lock_release(&l->mu);
+    l->live_bytes -= g->counted_live;
+    l->total_bytes -= g->counted_size;
     if (now) store_log_seg_free(l, g);
     l->moving = NULL;
     l->n_moves = 0;
@@ -185,7 +189,11 @@ static err copy_segment(store_log *l, const copy_of *c, const char *dir) {
     if (n <= 0 || n >= (int)sizeof path) return ERR_LIMIT;
     err e = l->s->file_open(l->s, path, SYS_OPEN_WRITE | SYS_OPEN_CREATE | SYS_OPEN_EXCL, &fd);
     if (e != ERR_OK) return e;
-    e = copy_bytes(l, c, fd);
+    e = store_log_seg_use(l, c->g);
+    if (e == ERR_OK) {
+        e = copy_bytes(l, c, fd);
+        store_log_seg_unuse(l, c->g);
+    }
     if (e == ERR_OK) e = l->s->file_sync(l->s, fd);
     l->s->file_close(l->s, fd);
     return e;

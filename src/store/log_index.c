@@ -6,8 +6,8 @@
  *                     store_index, one block of names, handed to the partition
  *
  * Invariants: (1) collect holds PUTs in the order of the log; whether one is dead is asked when the index is made, never kept. (2) What
- * recovery found serves each partition once, and only until compaction moves a record. (3) Users without messages are not in an index. (4)
- * recent keeps the order of the log. */
+ * recovery found serves each partition once, and only until it puts something or compaction moves a record. (3) Users without messages are
+ * not in an index. (4) recent keeps the order of the log. */
 #include "base/mem.h"
 #include "store/log_int.h"
 
@@ -232,9 +232,11 @@ static store_index *make_index(log_collect *c, unsigned partition) {
     return x;
 }
 
-static void rescan(store_log *l, log_collect *c) {
+static err rescan(store_log *l, log_collect *c) {
     for (size_t i = 0; i < l->n_segs; i++) {
         log_seg *g = l->segs[i];
+        err e = store_log_seg_use(l, g);
+        if (e != ERR_OK) return e;
         log_scan s;
         log_found f;
         log_put p;
@@ -243,26 +245,35 @@ static void rescan(store_log *l, log_collect *c) {
             if (!f.bad && f.type == LOG_PUT && store_log_rec_put(f.flags, f.body, &p))
                 store_log_collect_put(c, f.id, log_loc(g->number, f.off), (uint32_t)(f.end - f.off), &p);
         store_log_scan_fini(&s);
+        store_log_seg_unuse(l, g);
     }
+    return ERR_OK;
+}
+
+/* What recovery found is of no more use to the partition. */
+static void served(store_log *l, unsigned partition) {
+    l->found->served[partition] = true;
+    for (unsigned p = 0; p < l->cfg.partitions; p++)
+        if (!l->found->served[p]) return;
+    store_log_collect_free(l->found);
+    l->found = NULL;
+}
+
+void store_log_found_stale(store_log *l, slice user) {
+    if (l->found) served(l, store_partition(user, l->cfg.partitions));
 }
 
 err store_log_index(store_log *l, unsigned partition, unsigned partitions, store_index **out) {
     if (partitions != l->cfg.partitions || partition >= partitions) return ERR_INVALID;
     if (l->failed) return ERR_IO;
     if (l->found && !l->found->served[partition]) {
-        l->found->served[partition] = true;
         *out = make_index(l->found, partition);
-        bool all = true;
-        for (unsigned p = 0; p < partitions && all; p++) all = l->found->served[p];
-        if (all) {
-            store_log_collect_free(l->found);
-            l->found = NULL;
-        }
+        served(l, partition);
         return ERR_OK;
     }
     log_collect *c = store_log_collect_new(l, (int)partition);
-    rescan(l, c);
-    *out = make_index(c, partition);
+    err e = rescan(l, c);
+    if (e == ERR_OK) *out = make_index(c, partition);
     store_log_collect_free(c);
-    return ERR_OK;
+    return e;
 }

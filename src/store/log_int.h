@@ -6,10 +6,12 @@
  *   log_seg.c      a segment file: header, creation, sealing, which of its records are dead
  *   log_recover.c  opening: what is there, what was cut, what is damaged
  *   log_index.c    the index of a partition, from recovery or from a new scan
- *   log.c          append, commit, read, status
+ *   log.c          append, commit, pins, status
+ *   log_read.c     reading committed records
  *   log_compact.c  copying the oldest segment's live records, dropping it, backup */
 #include "base/buf.h"
 #include "base/hash.h"
+#include "base/list.h"
 #include "base/lock.h"
 #include "rt/sys.h"
 #include "store/log.h"
@@ -24,6 +26,7 @@
 #define LOG_SEGMENT_END_MAX (UINT64_C(3) << 30) /* offsets have 32 bits in a loc */
 #define LOG_EPOCH_MAX       ((UINT64_C(1) << 20) - 1)
 #define LOG_PATH_MAX        1024u
+#define LOG_OPEN_DEFAULT    64u   /* store_log_cfg.segments_open_max */
 #define LOG_REPORTS_MAX     1000u /* losses that are named one by one at an open; the rest is counted */
 
 typedef enum log_type { LOG_PUT = 1, LOG_DEL, LOG_MARK, LOG_TAIL } log_type;
@@ -73,8 +76,10 @@ NODISCARD bool store_log_rec_check(const uint8_t *p, size_t len, uint32_t seed, 
 /* --- log_seg.c */
 typedef struct log_seg {
     uint64_t number, epoch;
-    uint32_t seed; /* from number, epoch and a random nonce: what every checksum starts with */
-    int fd;
+    uint32_t seed;    /* from number, epoch and a random nonce: what every checksum starts with */
+    int fd;           /* -1 while it is closed; stays as it is while it is in use: store_log_seg_use */
+    uint32_t users;   /* of the descriptor, now; under mu */
+    list idle;        /* open and not in use: in store_log.idle */
     uint64_t end;     /* committed bytes; with TAIL once sealed */
     uint64_t size;    /* allocated bytes */
     uint64_t records; /* PUT, DEL and MARK */
@@ -84,8 +89,9 @@ typedef struct log_seg {
     bool sealed;
     uint64_t *dead; /* a bit for each 8 bytes: the PUT that starts there is gone or moved */
     size_t dead_words;
-    uint32_t pins; /* readers at work; under mu */
-    bool dropped;  /* closed and freed when the last reader leaves */
+    uint32_t pins;                       /* readers at work; under mu */
+    bool dropped;                        /* closed and freed when the last reader leaves */
+    uint64_t counted_live, counted_size; /* its part of store_log.live_bytes and total_bytes */
 } log_seg;
 typedef struct log_move {
     uint64_t from, to; /* locs */
@@ -102,35 +108,45 @@ struct store_log {
     void *damage_arg;
     uint64_t reports; /* losses named at this open */
     lock_set locks;
-    lock mu;        /* guards the table of segments, pins, and what a reader or backup takes from a segment, against the writer */
-    log_seg **segs; /* by number; the last one is written */
+    lock mu;   /* guards the table of segments, pins, descriptors, and what a reader or backup takes from a segment, against the writer */
+    list idle; /* segments with a descriptor that nobody uses, the longest unused first; under mu */
+    uint32_t n_open, open_max; /* segments with a descriptor; above open_max, idle ones are closed */
+    log_seg **segs;            /* by number; the last one is written */
     size_t n_segs, cap_segs;
     uint64_t next_number;
     uint64_t epoch;
-    uint64_t chunk;     /* bytes by which a segment is allocated ahead */
-    uint64_t reserve;   /* of it, what puts leave for deletions, so that a full disk can empty itself */
-    buf batch;          /* the open batch, as it will lie in the segment from its end on */
-    bool batch_puts;    /* it has a PUT that is not a copy: the reserve is not for it */
-    uint64_t batch_seq; /* number of the open batch */
-    bool failed;        /* a write or sync failed: nothing more is written */
-    uint64_t live;      /* PUTs neither deleted nor lost */
-    uint64_t damaged;   /* records lost since the open */
-    uint64_t *lost;     /* per partition of cfg */
-    hash_key key;       /* drawn at open: for tables of names */
-    log_collect *found; /* what recovery found, until every partition has its index or a record moves */
-    log_seg *moving;    /* being compacted; NULL */
-    uint64_t move_at;   /* how far */
-    log_move *moves;    /* by from */
+    uint64_t chunk;                   /* bytes by which a segment is allocated ahead */
+    uint64_t reserve;                 /* of it, what puts leave for deletions, so that a full disk can empty itself */
+    buf batch;                        /* the open batch, as it will lie in the segment from its end on */
+    bool batch_puts;                  /* it has a PUT that is not a copy: the reserve is not for it */
+    uint64_t batch_seq;               /* number of the open batch */
+    bool failed;                      /* a write or sync failed: nothing more is written */
+    uint64_t live;                    /* PUTs neither deleted nor lost */
+    uint64_t live_bytes, total_bytes; /* of all segments: store_log_seg_count. A look at each would cost every commit of a large log */
+    uint64_t damaged;                 /* records lost since the open */
+    uint64_t *lost;                   /* per partition of cfg */
+    hash_key key;                     /* drawn at open: for tables of names */
+    log_collect *found;               /* what recovery found, until every partition has its index or a record moves */
+    log_seg *moving;                  /* being compacted; NULL */
+    uint64_t move_at;                 /* how far */
+    log_move *moves;                  /* by from */
     size_t n_moves, cap_moves;
     bool move_done; /* all copied: waits for store_log_drop */
 };
 
 /* path of a segment; false if too long */
 NODISCARD bool store_log_seg_path(const store_log *l, uint64_t number, const char *suffix, char out[LOG_PATH_MAX]);
-/* Opens and reads the header: CORRUPT when neither copy is whole, VERSION. *out_flaw: one copy is damaged. */
+/* Opens and reads the header: CORRUPT when neither copy is whole, VERSION. *out_flaw: one copy is damaged. In use, as after _use. */
 NODISCARD err store_log_seg_open(store_log *l, uint64_t number, log_seg **out, bool *out_flaw);
-NODISCARD err store_log_seg_create(store_log *l, uint64_t number, uint64_t epoch, log_seg **out); /* durable, and its name */
-NODISCARD err store_log_seg_allocate(store_log *l, log_seg *g, uint64_t upto);                    /* NOSPC changes nothing */
+/* Durable, and its name. In use, as after _use. */
+NODISCARD err store_log_seg_create(store_log *l, uint64_t number, uint64_t epoch, log_seg **out);
+/* g->fd may be used until the matching _unuse, by any thread; opened if need be. Who calls has the segment pinned or is the writer. The
+ * active segment and the one being moved are in use all the time. FD_LIMIT: the process has no descriptor left and none of ours is idle. */
+NODISCARD err store_log_seg_use(store_log *l, log_seg *g);
+void store_log_seg_unuse(store_log *l, log_seg *g);
+/* Space up to there, that reads as zeros and is written once, except below written: that is the caller's next write, which saves the half
+ * of the bytes that a large batch would cost. NOSPC changes nothing. */
+NODISCARD err store_log_seg_allocate(store_log *l, log_seg *g, uint64_t upto, uint64_t written);
 /* Writes [from, to) again as it is read, and syncs. After a sync that failed, what is read may be in the cache only, and the next sync says
  * OK without it; now it is an honest one. */
 NODISCARD err store_log_seg_rewrite(store_log *l, const log_seg *g, uint64_t from, uint64_t to);
@@ -144,11 +160,13 @@ void store_log_seg_kill(log_seg *g, uint64_t off); /* the PUT at off is dead; id
 bool store_log_seg_is_dead(const log_seg *g, uint64_t off);
 void store_log_kill(store_log *l, uint64_t loc); /* same, by loc; a segment that is gone is fine */
 uint64_t store_log_seg_live_bytes(const log_seg *g);
+void store_log_seg_count(store_log *l, log_seg *g); /* brings the sums up to date with what changed in g; the writer calls it */
 
 /* --- log_index.c */
 log_collect *store_log_collect_new(store_log *l, int only); /* only: one partition; -1: all of cfg.partitions */
 void store_log_collect_free(log_collect *c);
 void store_log_collect_put(log_collect *c, uint64_t id, uint64_t loc, uint32_t bytes, const log_put *p);
+void store_log_found_stale(store_log *l, slice user); /* a PUT for user comes: recovery has not seen it, the index of its partition must */
 
 /* --- log.c, log_compact.c: for the actor */
 size_t store_log_put_bytes(size_t user_len, size_t env_len); /* what a put adds to a batch; a batch itself: LOG_MARK_BYTES */
@@ -165,5 +183,20 @@ NODISCARD err store_log_compact_step(store_log *l, size_t max_bytes, void (*move
                                      void *arg, bool *out_done);
 log_seg *store_log_pin(store_log *l, uint64_t number, uint64_t *out_end);
 void store_log_unpin(store_log *l, log_seg *g);
+
+/* --- log_read.c: many records in a row, by one thread; what store_log_read does for one */
+typedef struct log_reader {
+    store_log *l;
+    log_seg *g;   /* pinned and in use; NULL at first */
+    uint64_t end; /* committed bytes of it when it was entered */
+    buf win;      /* its bytes from off on */
+    uint64_t off;
+    uint64_t next;  /* where the last record ended; 0: none in this segment */
+    uint64_t ahead; /* bytes of the next read */
+} log_reader;
+void store_log_reader_init(log_reader *r, store_log *l);
+void store_log_reader_fini(log_reader *r);
+/* As store_log_read; env is added to out_env. */
+NODISCARD err store_log_reader_get(log_reader *r, uint64_t id, uint64_t loc, buf *out_env, int64_t *out_wall);
 
 #endif

@@ -56,7 +56,7 @@ static err append(log_job *j, rt_msg *m) {
     if (RT_TAG(m) == STORE_DEL) return store_log_del(l, store_del_of(m)->id, store_del_of(m)->loc);
     const store_put *p = store_put_of(m);
     uint64_t loc = 0;
-    err e = ERR_LIMIT; /* without its envelope: the actor's queue was full when it came */
+    err e = ERR_LIMIT; /* also without its envelope: the actor refused it when it came, and reports it as OVERLOAD */
     if (p->env) e = store_log_put(l, p->id, rt_blob_slice(p->user), rt_blob_slice(p->env), p->wall, p->dedup0, p->dedup1, &loc);
     buf_add_u64le(&j->locs, e == ERR_OK ? loc : 0);
     return e == ERR_LIMIT ? ERR_OK : e;
@@ -80,18 +80,21 @@ static void run_read(log_job *j) {
     cursor c = cursor_of(rt_blob_slice(store_read_of(j->req)->ids));
     uint64_t id, loc;
     buf env;
+    log_reader r;
     buf_init(&env, LOG_RECORD_MAX);
+    store_log_reader_init(&r, j->hold->log);
     while (cursor_u64le(&c, &id) && cursor_u64le(&c, &loc)) {
         int64_t wall = 0;
         err e = ERR_AGAIN;
         buf_reset(&env);
-        if (j->out.len < LOG_READ_REPLY_MAX) e = store_log_read(j->hold->log, id, loc, &env, &wall);
+        if (j->out.len < LOG_READ_REPLY_MAX) e = store_log_reader_get(&r, id, loc, &env, &wall);
         if (e == ERR_CORRUPT) note_damage(&j->damage, log_loc_segment(loc), log_loc_off(loc), "a stored message is damaged");
         buf_add_u64le(&j->out, id);
         buf_add_byte(&j->out, (uint8_t)e);
         buf_add_u64le(&j->out, (uint64_t)wall);
         buf_add_lslice(&j->out, e == ERR_OK ? buf_slice(&env) : SLICE_NULL);
     }
+    store_log_reader_fini(&r);
     buf_fini(&env);
 }
 

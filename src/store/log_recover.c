@@ -92,6 +92,7 @@ static err open_all(recovery *r) {
         if (flaw) report(l, g->number, 0, "one copy of the segment's header is damaged; the other is used");
         if (g->epoch > r->epoch) r->epoch = g->epoch;
         store_log_seg_add(l, g);
+        store_log_seg_unuse(l, g);
     }
     return ERR_OK;
 }
@@ -282,34 +283,58 @@ static err close_tail(recovery *r, log_seg *g, uint64_t mark) {
  * without header is no damage only if it is the last one. */
 static err keep_empty(store_log *l, size_t from) {
     err e = ERR_OK;
-    for (size_t i = from; i < l->n_segs && e == ERR_OK; i++) e = store_log_seg_rewrite(l, l->segs[i], 0, LOG_PAGE);
+    for (size_t i = from; i < l->n_segs && e == ERR_OK; i++) {
+        e = store_log_seg_use(l, l->segs[i]);
+        if (e != ERR_OK) break;
+        e = store_log_seg_rewrite(l, l->segs[i], 0, LOG_PAGE);
+        store_log_seg_unuse(l, l->segs[i]);
+    }
     return e;
+}
+
+/* Finds the last segment with anything in it; *out_tail: its index + 1; 0: there is none. It is left in use. */
+static err find_tail(store_log *l, size_t *out_tail, tail_scan *out) {
+    tail_scan t = {.empty = true};
+    size_t tail = l->n_segs;
+    for (; tail > 0; tail--) {
+        err e = store_log_seg_use(l, l->segs[tail - 1]);
+        if (e != ERR_OK) return e;
+        t = tail_look(l, l->segs[tail - 1]);
+        if (!t.empty) break;
+        store_log_seg_unuse(l, l->segs[tail - 1]);
+    }
+    *out_tail = tail;
+    *out = t;
+    return ERR_OK;
+}
+
+static err pass_closed(recovery *r, log_seg *g) {
+    store_log *l = r->l;
+    err e = store_log_seg_use(l, g);
+    if (e != ERR_OK) return e;
+    pass(r, g, g->size);
+    store_log_seg_unuse(l, g);
+    bool bad_end = r->n_bad > 0 && r->bad[r->n_bad - 1].segment == g->number && r->bad[r->n_bad - 1].end == g->end;
+    if (g->sealed || g->end == LOG_PAGE || bad_end) return ERR_OK; /* damage at the very end is counted as such */
+    report(l, g->number, g->end, "the segment ends without its tail: it was cut short and records are missing");
+    r->stat.damaged++;
+    return ERR_OK;
 }
 
 static err read_all(recovery *r) {
     store_log *l = r->l;
-    tail_scan t = {.empty = true};
-    size_t tail = l->n_segs; /* index + 1 of the last segment with anything in it */
-    while (tail > 0) {
-        t = tail_look(l, l->segs[tail - 1]);
-        if (!t.empty) break;
-        tail--;
-    }
-    for (size_t i = 0; i < tail; i++) {
-        log_seg *g = l->segs[i];
-        bool is_tail = i + 1 == tail;
-        pass(r, g, is_tail ? t.cut : g->size);
-        bool bad_end = r->n_bad > 0 && r->bad[r->n_bad - 1].segment == g->number && r->bad[r->n_bad - 1].end == g->end;
-        if (is_tail || g->sealed || g->end == LOG_PAGE || bad_end) continue; /* damage at the very end is counted as such */
-        report(l, g->number, g->end, "the segment ends without its tail: it was cut short and records are missing");
-        r->stat.damaged++;
-    }
+    tail_scan t;
+    size_t tail;
+    err e = find_tail(l, &tail, &t);
+    for (size_t i = 0; e == ERR_OK && i + 1 < tail; i++) e = pass_closed(r, l->segs[i]);
+    if (e != ERR_OK) return e;
+    log_seg *g = tail > 0 ? l->segs[tail - 1] : NULL;
+    if (g) pass(r, g, t.cut);
     judge(r);
-    err e = ERR_OK;
-    if (tail > 0) {
-        log_seg *g = l->segs[tail - 1];
+    if (g) {
         r->stat.cut_bytes = data_end(l, g, g->end) - g->end;
         e = close_tail(r, g, t.mark);
+        store_log_seg_unuse(l, g);
     }
     return e == ERR_OK ? keep_empty(l, tail) : e;
 }
@@ -360,9 +385,12 @@ static err recover(recovery *r) {
     l->next_number++;
     store_log_seg_add(l, g);
     remove_empty(l);
+    l->live_bytes = l->total_bytes = 0;
     for (size_t i = 0; i < l->n_segs; i++) {
+        l->segs[i]->counted_live = l->segs[i]->counted_size = 0;
         if (l->segs[i]->dead_puts > l->segs[i]->puts) l->segs[i]->dead_puts = l->segs[i]->puts; /* notes of what was damaged and unnamed */
         l->live += l->segs[i]->puts - l->segs[i]->dead_puts;
+        store_log_seg_count(l, l->segs[i]);
     }
     return ERR_OK;
 }
@@ -388,6 +416,8 @@ err store_log_open(sys *s, const store_log_cfg *c, log_damage_fn *damage, void *
     l->lost = mem_zalloc(c->partitions * sizeof *l->lost);
     lock_set_init(&l->locks);
     lock_init(&l->mu, &l->locks, "store", 0, LOCK_RANK_STORE);
+    list_init(&l->idle);
+    l->open_max = c->segments_open_max ? c->segments_open_max : LOG_OPEN_DEFAULT;
     buf_init(&l->batch, (size_t)c->batch_bytes_max + LOG_RECORD_MAX);
     s->entropy(s, &l->key, sizeof l->key);
     l->found = store_log_collect_new(l, -1);

@@ -5,7 +5,9 @@
  *
  * Invariants: (1) a segment's header and name are durable before a record is written to it. (2) A segment is sealed (TAIL, cut to its end,
  * synced) before a record is written to a later one. So of all segments that hold records only the last may be without TAIL. (3) A dead bit
- * stands for a PUT that was deleted, or copied, in a batch that is committed. */
+ * stands for a PUT that was deleted, or copied, in a batch that is committed. (4) A descriptor that is in use is not closed; of the others
+ * the longest unused are, above open_max, so that a log of any number of segments needs a bounded number of descriptors. No system call is
+ * made under mu. */
 #include "base/cursor.h"
 #include "base/digest.h"
 #include "base/mem.h"
@@ -14,8 +16,9 @@
 #include <inttypes.h>
 #include <stdio.h>
 
-#define LOG_COPY (LOG_PAGE / 2)
-#define LOG_HEAD 48u /* magic 8, format 4, crc 4, segment 8, epoch 8, created 8, nonce 8 */
+#define LOG_COPY  (LOG_PAGE / 2)
+#define LOG_ZEROS (64u << 10) /* written at once */
+#define LOG_HEAD  48u         /* magic 8, format 4, crc 4, segment 8, epoch 8, created 8, nonce 8 */
 static const char log_magic[8] = {'M', 'U', 'R', 'R', 'E', 'L', 'O', 'G'};
 
 bool store_log_seg_path(const store_log *l, uint64_t number, const char *suffix, char out[LOG_PATH_MAX]) {
@@ -67,16 +70,92 @@ static head_state head_read(const uint8_t *copy, log_seg *g) {
     return HEAD_OK;
 }
 
-err store_log_seg_open(store_log *l, uint64_t number, log_seg **out, bool *out_flaw) {
+/* --- descriptors ---------------------------------------------------------------------------------------------------------------- */
+
+/* Under mu. Takes the descriptor that was unused the longest, if there are more than max; -1: there is none to close. */
+static int take_idle(store_log *l, uint32_t max) {
+    list *n = l->n_open > max ? list_pop_front(&l->idle) : NULL;
+    if (!n) return -1;
+    log_seg *g = container_of(n, log_seg, idle);
+    int fd = g->fd;
+    g->fd = -1;
+    l->n_open--;
+    return fd;
+}
+
+static void close_fd(store_log *l, int fd) {
+    if (fd >= 0) l->s->file_close(l->s, fd);
+}
+
+/* Opens the file of a segment; a process that has no descriptor left closes one of ours for it. */
+static err open_file(store_log *l, const log_seg *g, unsigned flags, int *out_fd) {
     char path[LOG_PATH_MAX];
-    if (!store_log_seg_path(l, number, "", path)) return ERR_LIMIT;
+    if (!store_log_seg_path(l, g->number, "", path)) return ERR_LIMIT;
+    for (;;) {
+        err e = l->s->file_open(l->s, path, flags, out_fd);
+        if (e != ERR_FD_LIMIT) return e;
+        lock_take(&l->mu);
+        int fd = take_idle(l, 0);
+        lock_release(&l->mu);
+        if (fd < 0) return e;
+        close_fd(l, fd);
+    }
+}
+
+/* fd is what g, in use, has from now on; unless another thread was faster. */
+static void give_fd(store_log *l, log_seg *g, int fd) {
+    lock_take(&l->mu);
+    if (g->fd < 0) {
+        g->fd = fd;
+        l->n_open++;
+        fd = take_idle(l, l->open_max);
+    }
+    lock_release(&l->mu);
+    close_fd(l, fd);
+}
+
+err store_log_seg_use(store_log *l, log_seg *g) {
+    lock_take(&l->mu);
+    bool open = g->fd >= 0;
+    if (g->users++ == 0 && open) list_remove(&g->idle);
+    lock_release(&l->mu);
+    if (open) return ERR_OK;
+    int fd;
+    err e = open_file(l, g, SYS_OPEN_WRITE, &fd);
+    if (e == ERR_OK)
+        give_fd(l, g, fd);
+    else
+        store_log_seg_unuse(l, g);
+    return e;
+}
+
+void store_log_seg_unuse(store_log *l, log_seg *g) {
+    lock_take(&l->mu);
+    if (--g->users == 0 && g->fd >= 0) list_push_back(&l->idle, &g->idle);
+    int fd = take_idle(l, l->open_max);
+    lock_release(&l->mu);
+    close_fd(l, fd);
+}
+
+/* --- files ---------------------------------------------------------------------------------------------------------------------- */
+
+static log_seg *seg_new(uint64_t number) {
     log_seg *g = mem_zalloc(sizeof *g);
     g->number = number;
-    err e = l->s->file_open(l->s, path, SYS_OPEN_WRITE, &g->fd);
+    g->fd = -1;
+    g->users = 1;
+    return g;
+}
+
+err store_log_seg_open(store_log *l, uint64_t number, log_seg **out, bool *out_flaw) {
+    log_seg *g = seg_new(number);
+    int fd;
+    err e = open_file(l, g, SYS_OPEN_WRITE, &fd);
     if (e != ERR_OK) {
-        mem_free(g);
+        store_log_seg_free(l, g);
         return e;
     }
+    give_fd(l, g, fd);
     uint8_t page[LOG_PAGE] = {0};
     size_t n = 0;
     e = l->s->file_size(l->s, g->fd, &g->size);
@@ -97,20 +176,21 @@ err store_log_seg_open(store_log *l, uint64_t number, log_seg **out, bool *out_f
 err store_log_seg_create(store_log *l, uint64_t number, uint64_t epoch, log_seg **out) {
     char path[LOG_PATH_MAX];
     if (number > UINT32_MAX || epoch > LOG_EPOCH_MAX || !store_log_seg_path(l, number, "", path)) return ERR_LIMIT;
-    log_seg *g = mem_zalloc(sizeof *g);
-    g->number = number;
+    log_seg *g = seg_new(number);
     g->epoch = epoch;
-    err e = l->s->file_open(l->s, path, SYS_OPEN_WRITE | SYS_OPEN_CREATE | SYS_OPEN_TRUNC, &g->fd);
+    int fd;
+    err e = open_file(l, g, SYS_OPEN_WRITE | SYS_OPEN_CREATE | SYS_OPEN_TRUNC, &fd);
     if (e != ERR_OK) {
-        mem_free(g);
+        store_log_seg_free(l, g);
         return e;
     }
+    give_fd(l, g, fd);
     uint8_t page[LOG_PAGE];
     head_write(l, g, page);
     e = l->s->file_write(l->s, g->fd, slice_of(page, sizeof page), 0);
     g->size = g->end = LOG_PAGE;
     if (e == ERR_OK) {
-        err a = store_log_seg_allocate(l, g, LOG_PAGE + l->chunk);
+        err a = store_log_seg_allocate(l, g, LOG_PAGE + l->chunk, 0);
         if (a != ERR_NOSPC) e = a; /* a full disk is met by the first put: what is there can be served without space */
     }
     if (e == ERR_OK) e = l->s->file_sync(l->s, g->fd);
@@ -125,15 +205,18 @@ err store_log_seg_create(store_log *l, uint64_t number, uint64_t epoch, log_seg 
 }
 
 /* Space that was allocated but never written costs a change of the file system's own records at every sync that follows a write to it. */
-static err write_zeros(store_log *l, const log_seg *g, uint64_t size) {
-    size_t n = (size_t)(size - g->size);
-    uint8_t *zeros = mem_zalloc(n);
-    err e = l->s->file_write(l->s, g->fd, slice_of(zeros, n), g->size);
-    mem_free(zeros);
+static err write_zeros(store_log *l, const log_seg *g, uint64_t from, uint64_t to) {
+    static const uint8_t zeros[LOG_ZEROS];
+    err e = ERR_OK;
+    while (from < to && e == ERR_OK) {
+        size_t n = to - from < sizeof zeros ? (size_t)(to - from) : sizeof zeros;
+        e = l->s->file_write(l->s, g->fd, slice_of(zeros, n), from);
+        from += n;
+    }
     return e;
 }
 
-err store_log_seg_allocate(store_log *l, log_seg *g, uint64_t upto) {
+err store_log_seg_allocate(store_log *l, log_seg *g, uint64_t upto, uint64_t written) {
     if (upto <= g->size) return ERR_OK;
     uint64_t size = LOG_PAGE + (upto - LOG_PAGE + l->chunk - 1) / l->chunk * l->chunk;
     err e = l->s->file_allocate(l->s, g->fd, g->size, size - g->size);
@@ -141,7 +224,7 @@ err store_log_seg_allocate(store_log *l, log_seg *g, uint64_t upto) {
         size = upto;
         e = l->s->file_allocate(l->s, g->fd, g->size, size - g->size);
     }
-    if (e == ERR_OK) e = write_zeros(l, g, size);
+    if (e == ERR_OK) e = write_zeros(l, g, written > g->size ? written : g->size, size);
     if (e == ERR_OK) g->size = size;
     return e;
 }
@@ -186,7 +269,11 @@ err store_log_seg_seal(store_log *l, log_seg *g) {
 
 void store_log_seg_free(store_log *l, log_seg *g) {
     if (!g) return;
-    l->s->file_close(l->s, g->fd);
+    lock_take(&l->mu);
+    if (list_linked(&g->idle)) list_remove(&g->idle);
+    if (g->fd >= 0) l->n_open--;
+    lock_release(&l->mu);
+    close_fd(l, g->fd);
     mem_free(g->dead);
     mem_free(g);
 }
@@ -233,7 +320,17 @@ void store_log_seg_kill(log_seg *g, uint64_t off) {
 
 void store_log_kill(store_log *l, uint64_t loc) {
     log_seg *g = store_log_seg_find(l, log_loc_segment(loc));
-    if (g) store_log_seg_kill(g, log_loc_off(loc));
+    if (!g) return;
+    store_log_seg_kill(g, log_loc_off(loc));
+    store_log_seg_count(l, g);
+}
+
+void store_log_seg_count(store_log *l, log_seg *g) {
+    uint64_t live = store_log_seg_live_bytes(g);
+    l->live_bytes += live - g->counted_live; /* may go down: modulo 2^64 */
+    l->total_bytes += g->size - g->counted_size;
+    g->counted_live = live;
+    g->counted_size = g->size;
 }
 
 uint64_t store_log_seg_live_bytes(const log_seg *g) {

@@ -107,9 +107,11 @@ void store_ops_block_del(store_ops *o, slice user, slice jid);
 typedef struct store_log_cfg {
     const char *dir; /* made if missing */
     uint32_t partitions;
-    uint64_t segment_bytes;   /* 64 MiB; a segment is closed past this */
-    uint64_t batch_bytes_max; /* 4 MiB: one commit writes at most this */
-    bool compact;             /* on */
+    uint64_t segment_bytes;     /* 64 MiB; a segment is closed past this */
+    uint64_t batch_bytes_max;   /* 4 MiB: one commit writes at most this */
+    uint64_t queue_bytes_max;   /* of memory that waits to be written or is being written; more PUTs are answered OVERLOAD. 0: 64 MiB */
+    uint32_t segments_open_max; /* descriptors kept for segments; more while more are in use at once. 0: 64 */
+    bool compact;               /* on */
 } store_log_cfg;
 void store_log_cfg_default(store_log_cfg *c);
 extern const rt_class store_log_class; /* arg: const store_log_cfg *. Opens and recovers through the disk pool; serves when ready */

@@ -2,26 +2,33 @@
  * dispatched again in their order; an account without sessions, waiters, writes and queue is evicted after a while.
  *
  * Invariants: (1) an account is in part.idle exactly while it may be evicted. (2) SVC_ABSENT is remembered like an account, so that floods
- * to a wrong address cost one lookup a minute. (3) Keys never stay in memory: they are wiped when the record arrives. (4) A login asks the
- * store whether or not the account is in memory or exists: the same path and the same answer. The time is not the same yet: an account that
- * exists brings its roster along (docs/roadmap.md). */
+ * to a wrong address cost one lookup a minute; there are at most idle_accounts_max idle ones of both kinds on the node. (3) Keys never stay
+ * in memory: they are wiped when the record arrives. (4) A login asks the store for keys alone, whether or not the account is in memory or
+ * exists: the same path, work and answer. The bind that follows loads the account. */
 #include "svc/part.h"
+
+#define JID_LEN_MASK 0xfffu /* a bare JID is at most 2,047 bytes (RFC 7622 section 3.1) */
+#define STATE_MASK   0xfu
+#define IDLE_SEC     60u   /* an account that nothing holds stays in memory this long after its last use */
+#define EXPIRE_BATCH 1000u /* accounts looked at in one tick */
 
 svc_account *svc_account_find(svc_part *p, slice bare) {
     uint64_t h = hash_bytes(rt_node_hash_key(rt_ctx_node(p->cx)), bare);
     for (hmap_node *n = hmap_find(&p->accounts, h); n; n = hmap_find_next(n)) {
         svc_account *a = container_of(n, svc_account, node);
-        if (slice_eq(a->jid, bare)) return a;
+        if (slice_eq(svc_account_jid(a), bare)) return a;
     }
     return NULL;
 }
 
+static uint32_t now_sec(const svc_part *p) { return rt_now_msec(p->cx) / 1000; }
+
 static svc_account *account_new(svc_part *p, slice bare, svc_account_state state) {
     svc_account *a = mem_zalloc(sizeof *a);
-    a->jid = svc_own(bare);
-    a->part = p;
-    a->state = (uint8_t)state;
-    a->used = rt_now(p->cx);
+    a->name = rt_blob_new(bare);
+    a->jid_len = (uint16_t)bare.len & JID_LEN_MASK;
+    a->state = (unsigned)state & STATE_MASK;
+    a->used = now_sec(p);
     hmap_insert(&p->accounts, &a->node, hash_bytes(rt_node_hash_key(rt_ctx_node(p->cx)), bare));
     return a;
 }
@@ -56,9 +63,9 @@ static void account_settle(svc_part *p, svc_account *a, keyed_user *ku) {
 }
 
 void svc_account_resume(svc_part *p, svc_account *a) {
-    rt_msg *m = a->wait_head;
-    a->wait_head = a->wait_tail = NULL;
-    a->writes++; /* holds the account while its messages run */
+    svc_account_hold(a); /* while its messages run */
+    rt_msg *m = a->work->wait_head;
+    a->work->wait_head = a->work->wait_tail = NULL;
     while (m) {
         rt_msg *next = m->next;
         m->next = NULL;
@@ -67,36 +74,41 @@ void svc_account_resume(svc_part *p, svc_account *a) {
         arena_reset(&p->scratch);
         m = next;
     }
-    a->writes--;
+    svc_account_release(a);
     svc_account_touch(p, a);
+}
+
+/* The partition ends, or the store did not answer: the senders get no answer from this life of the partition. */
+static void drop_waiting(svc_part *p, svc_account *a) {
+    rt_msg *m = a->work ? a->work->wait_head : NULL;
+    if (m) a->work->wait_head = a->work->wait_tail = NULL;
+    while (m) {
+        rt_msg *next = m->next;
+        rt_msg_drop(rt_ctx_node(p->cx), &m);
+        m = next;
+    }
 }
 
 static void loaded(svc_part *p, void *arg, rt_msg *reply) {
     slice *bare = arg;
     svc_account *a = svc_account_find(p, *bare);
-    if (a && (a->state == SVC_LOADING || a->wait_head)) { /* deleted meanwhile: what waited is answered all the same */
-        if (reply)
+    if (a && (a->state == SVC_LOADING || svc_account_waited(a))) { /* deleted meanwhile: what waited is answered all the same */
+        if (reply) {
             account_settle(p, a, keyed_user_of(reply));
-        else
-            a->state = SVC_BROKEN; /* the partition ends, or the store refused: waiters are dropped or answered when they come again */
-        if (!reply && a->wait_head) {
-            rt_msg *m = a->wait_head;
-            a->wait_head = a->wait_tail = NULL;
-            while (m) {
-                rt_msg *next = m->next;
-                rt_msg_drop(rt_ctx_node(p->cx), &m);
-                m = next;
-            }
+        } else {
+            a->state = SVC_BROKEN;
+            drop_waiting(p, a);
         }
     }
     svc_disown(bare);
     mem_free(bare);
 }
 
-static void request_load(svc_part *p, slice bare, svc_then *then, void *arg) {
+static void request_load(svc_part *p, slice bare, bool keys_only, svc_then *then, void *arg) {
     rt_msg *m = rt_msg_new(p->cx, KEYED_LOAD, sizeof(keyed_load));
     keyed_load_of(m)->ref = svc_part_ref(p, then, arg);
     keyed_load_of(m)->user = rt_blob_new(bare);
+    keyed_load_of(m)->keys_only = keys_only;
     rt_send(p->cx, rt_name_whereis(rt_ctx_node(p->cx), STORE_KEYED_NAME), &m);
 }
 
@@ -107,7 +119,7 @@ svc_account *svc_account_stored(svc_part *p, slice bare) {
 
 svc_account *svc_account_get(svc_part *p, slice bare) {
     svc_account *a = svc_account_find(p, bare);
-    if (a && a->state != SVC_UNLOADED && (a->state != SVC_BROKEN || a->writes > 0))
+    if (a && a->state != SVC_UNLOADED && (a->state != SVC_BROKEN || (a->work && a->work->holds > 0)))
         return a; /* BROKEN and held: what waited is being answered with errors */
     xmpp_jid j;
     const svc_domain *d = xmpp_jid_split(bare, &j) ? svc_cfg_domain(p->cfg, j.domain) : NULL;
@@ -121,7 +133,7 @@ svc_account *svc_account_get(svc_part *p, slice bare) {
     svc_account_touch(p, a);
     slice *copy = mem_alloc(sizeof *copy);
     *copy = svc_own(bare);
-    request_load(p, bare, loaded, copy);
+    request_load(p, bare, false, loaded, copy);
     return a;
 }
 
@@ -129,41 +141,79 @@ void svc_account_wait(svc_account *a, rt_msg **m) {
     rt_msg *w = *m;
     *m = NULL;
     w->next = NULL;
-    if (a->wait_tail)
-        a->wait_tail->next = w;
+    svc_work *k = svc_account_work(a);
+    if (k->wait_tail)
+        k->wait_tail->next = w;
     else
-        a->wait_head = w;
-    a->wait_tail = w;
+        k->wait_head = w;
+    k->wait_tail = w;
 }
 
-static bool evictable(const svc_account *a) {
-    return !a->sessions && !a->wait_head && a->writes == 0 && !a->queue && !a->order_head && a->state != SVC_LOADING;
+svc_work *svc_account_work(svc_account *a) {
+    if (!a->work) a->work = mem_zalloc(sizeof *a->work);
+    return a->work;
+}
+
+void svc_account_hold(svc_account *a) { svc_account_work(a)->holds++; }
+
+void svc_account_release(svc_account *a) {
+    if (check(a->work && a->work->holds > 0)) a->work->holds--;
+}
+
+static void work_free(svc_account *a) {
+    const svc_work *w = a->work;
+    if (!w || w->wait_head || w->order_head || w->puts || w->holds) return;
+    mem_free(a->work);
+    a->work = NULL;
+}
+
+static bool evictable(const svc_account *a) { return !a->sessions && !a->work && !a->queue && a->state != SVC_LOADING; }
+
+static void leave_idle(svc_part *p, svc_account *a) {
+    if (!list_linked(&a->lru)) return;
+    list_remove(&a->lru);
+    p->n_idle--;
 }
 
 void svc_account_touch(svc_part *p, svc_account *a) {
-    a->used = rt_now(p->cx);
-    if (list_linked(&a->lru)) list_remove(&a->lru);
-    if (evictable(a)) list_push_back(&p->idle, &a->lru);
+    a->used = now_sec(p);
+    work_free(a);
+    leave_idle(p, a);
+    if (!evictable(a)) return;
+    list_push_back(&p->idle, &a->lru);
+    p->n_idle++;
 }
 
 void svc_account_evict(svc_part *p, svc_account *a) {
-    if (list_linked(&a->lru)) list_remove(&a->lru);
+    leave_idle(p, a);
     hmap_remove(&p->accounts, &a->node);
     svc_contacts_free(a);
-    svc_disown(&a->jid);
+    rt_blob_unref(a->name);
+    mem_free(a->work);
     mem_free(a);
+}
+
+static svc_account *longest_idle(const svc_part *p) {
+    list *l = list_first(&p->idle);
+    return l ? container_of(l, svc_account, lru) : NULL;
+}
+
+void svc_account_expire(svc_part *p) {
+    svc_account *a = longest_idle(p);
+    for (unsigned i = 0; i < EXPIRE_BATCH && a && now_sec(p) - a->used >= IDLE_SEC; i++, a = longest_idle(p)) svc_account_evict(p, a);
+}
+
+void svc_account_shed(svc_part *p) {
+    uint32_t max = p->cfg->idle_accounts_max / p->cfg->partitions;
+    while (p->n_idle > max && p->n_idle > 0) svc_account_evict(p, longest_idle(p));
 }
 
 void svc_account_free_all(svc_part *p) {
     for (hmap_node *n = hmap_first(&p->accounts); n;) {
         hmap_node *next = hmap_next(&p->accounts, n);
         svc_account *a = container_of(n, svc_account, node);
-        while (a->sessions) svc_session_free(a, a->sessions);
-        for (rt_msg *m = a->wait_head; m;) {
-            rt_msg *after = m->next;
-            rt_msg_drop(rt_ctx_node(p->cx), &m);
-            m = after;
-        }
+        while (a->sessions) svc_session_free(p, a, a->sessions);
+        drop_waiting(p, a);
         svc_account_evict(p, a);
         n = next;
     }
@@ -194,8 +244,8 @@ static void fake_keys(const svc_part *p, digest_alg alg, slice user, xmpp_scram_
 static void auth_loaded(svc_part *p, void *arg, rt_msg *reply) {
     auth_ctx *c = arg;
     keyed_user *ku = reply ? keyed_user_of(reply) : NULL;
-    store_user *u = ku && ku->status == ERR_OK ? user_take(ku) : NULL;
-    xmpp_scram_keys sha1, sha256; /* made for every request, so that known and unknown accounts cost the same */
+    store_user *u = ku ? user_take(ku) : NULL; /* of an unknown account, too, without keys; NULL when the store failed */
+    xmpp_scram_keys sha1, sha256;              /* made for every request, so that known and unknown accounts cost the same */
     fake_keys(p, DIGEST_SHA1, c->bare, &sha1);
     fake_keys(p, DIGEST_SHA256, c->bare, &sha256);
     xmpp_scram_keys real;
@@ -209,8 +259,8 @@ static void auth_loaded(svc_part *p, void *arg, rt_msg *reply) {
         rt_msg *m = rt_msg_new(p->cx, SVC_KEYS, sizeof(svc_keys));
         svc_keys *k = svc_keys_of(m);
         k->ref = c->ref;
-        k->status = u || (ku && ku->status == ERR_NOT_FOUND) ? ERR_OK : ERR_IO;
-        k->exists = u != NULL;
+        k->status = ku->status == ERR_OK || ku->status == ERR_NOT_FOUND ? ERR_OK : ERR_IO;
+        k->exists = ku->status == ERR_OK;
         k->keys = rt_blob_new(buf_slice(&b));
         rt_send(p->cx, c->to, &m);
     }
@@ -218,16 +268,8 @@ static void auth_loaded(svc_part *p, void *arg, rt_msg *reply) {
     buf_fini(&b);
     mem_wipe(&sha1, sizeof sha1);
     mem_wipe(&sha256, sizeof sha256);
-    if (u) {
-        wipe_keys(u);
-        svc_account *a = svc_account_find(p, c->bare);
-        if (!a) { /* the bind that follows finds it here */
-            a = account_new(p, c->bare, SVC_READY);
-            svc_contacts_load(a, u);
-            svc_account_touch(p, a);
-        }
-        user_free(u);
-    }
+    if (u) wipe_keys(u);
+    user_free(u);
     svc_disown(&c->bare);
     mem_free(c);
 }
@@ -238,6 +280,6 @@ err svc_account_on_auth(svc_part *p, rt_msg **m) {
     c->to = (*m)->sender;
     c->ref = q->ref;
     c->bare = svc_own(rt_blob_slice(q->user));
-    request_load(p, c->bare, auth_loaded, c);
+    request_load(p, c->bare, true, auth_loaded, c);
     return ERR_OK;
 }

@@ -1,7 +1,10 @@
 /* admin: what operators ask of a partition (SVC_ADMIN): accounts are made, changed and looked at by the actor that owns them, so that a
  * tool sees what the service sees. Passwords become keys on the crypto pool and are wiped; they are never logged, stored or echoed. */
 #include "base/utf8.h"
+#include "proto/xmpp/sasl.h"
 #include "svc/part.h"
+
+#include <stdio.h>
 
 #define RESULT_MAX   (64u << 20)
 #define PASSWORD_MAX 1024u
@@ -191,13 +194,23 @@ static void see_offline(svc_part *p, svc_account *a, rt_pid to, uint64_t ref) {
     reply(p, to, ref, ERR_OK, NULL, r);
 }
 
-static void add_session(arena *m, val *into, const svc_account *a, const svc_session *s) {
+/* "192.0.2.1:50000 TLSv1.3 SCRAM-SHA-256" */
+static val *about(arena *m, const svc_about *b) {
+    sys_addr addr = {.family = b->family, .port = b->port};
+    memcpy(addr.ip, b->ip, sizeof addr.ip);
+    char text[SYS_ADDR_TEXT], version[16] = "plain";
+    sys_addr_format(&addr, text);
+    if (b->tls) (void)snprintf(version, sizeof version, "TLSv1.%u", b->tls); /* fits */
+    return val_strf(m, "%s %s %s", text, version, xmpp_sasl_mech_name((xmpp_mech)b->mech));
+}
+
+static void add_session(arena *m, val *into, const svc_session *s) {
     val *o = val_map(m);
     char pid[RT_PID_TEXT];
     rt_pid_format(s->pid, pid);
-    val_set(m, o, "jid", val_strf(m, SLICE_FMT "/" SLICE_FMT, SLICE_ARG(a->jid), SLICE_ARG(s->resource)));
+    val_set(m, o, "jid", val_str(m, svc_session_jid(s)));
     val_set(m, o, "pid", val_str(m, slice_str(pid)));
-    val_set(m, o, "about", val_str(m, rt_blob_slice(s->about)));
+    val_set(m, o, "about", about(m, &s->about));
     val_set(m, o, "available", val_bool(m, s->available));
     val_set(m, o, "priority", val_int(m, s->priority));
     val_set(m, o, "carbons", val_bool(m, s->carbons));
@@ -211,11 +224,11 @@ static void see_sessions(svc_part *p, slice user, rt_pid to, uint64_t ref) {
     r->value = val_list(&r->arena);
     if (user.p) {
         const svc_account *a = svc_account_find(p, user);
-        for (const svc_session *s = a ? a->sessions : NULL; s; s = s->next) add_session(&r->arena, r->value, a, s);
+        for (const svc_session *s = a ? a->sessions : NULL; s; s = s->next) add_session(&r->arena, r->value, s);
     } else {
         for (hmap_node *n = hmap_first(&p->accounts); n; n = hmap_next(&p->accounts, n)) {
             const svc_account *a = container_of(n, svc_account, node);
-            for (const svc_session *s = a->sessions; s; s = s->next) add_session(&r->arena, r->value, a, s);
+            for (const svc_session *s = a->sessions; s; s = s->next) add_session(&r->arena, r->value, s);
         }
     }
     reply(p, to, ref, ERR_OK, NULL, r);
@@ -227,17 +240,17 @@ static void kick(svc_part *p, const svc_admin *q, rt_pid to) {
     char text[256];
     (void)utf8_escape(rt_blob_slice(q->arg), text, sizeof text);
     unsigned n = 0;
-    if (a) a->writes++; /* it stays while its sessions go */
+    if (a) svc_account_hold(a); /* it stays while its sessions go */
     for (svc_session *s = a ? a->sessions : NULL; s;) {
         svc_session *next = s->next;
-        if (!resource.p || slice_eq(s->resource, resource)) {
+        if (!resource.p || slice_eq(svc_session_resource(s), resource)) {
             svc_session_kick(p, s, STREAM_POLICY_VIOLATION, text[0] ? text : "ended by an operator");
             svc_session_end(p, a, s);
             n++;
         }
         s = next;
     }
-    if (a) a->writes--;
+    if (a) svc_account_release(a);
     if (a) svc_account_touch(p, a);
     svc_result *r = result_new();
     r->value = val_int(&r->arena, n);
@@ -261,6 +274,8 @@ static void status(svc_part *p, rt_pid to, uint64_t ref) {
     val_set(m, r->value, "messages", val_int(m, (int64_t)kept));
     val_set(m, r->value, "message_bytes", val_int(m, (int64_t)bytes));
     val_set(m, r->value, "origin_ids", val_int(m, (int64_t)svc_dedup_count(p->dedup)));
+    val_set(m, r->value, "origin_ids_early", val_int(m, (int64_t)svc_dedup_early(p->dedup)));
+    val_set(m, r->value, "queue_steps", val_int(m, (int64_t)p->queue_steps));
     reply(p, to, ref, ERR_OK, NULL, r);
 }
 

@@ -86,7 +86,7 @@ static xmpp_stanza_error read_items(svc_part *p, const svc_account *a, const xmp
         slice full, text = xmpp_xml_attr(n, "jid");
         if (!xmpp_xml_is(n, NS_BLOCKING, "item") || !text.p) return STANZA_BAD_REQUEST;
         if (xmpp_jid_parse(text, &p->scratch, &jid, &full) != ERR_OK) return STANZA_JID_MALFORMED;
-        if (slice_eq(full, a->jid)) return STANZA_NOT_ALLOWED;
+        if (slice_eq(full, svc_account_jid(a))) return STANZA_NOT_ALLOWED;
         if (c->n >= p->cfg->blocks_max) return STANZA_RESOURCE_CONSTRAINT;
         void *jids = c->jids;
         mem_grow(&jids, &cap, c->n + 1, sizeof *c->jids);
@@ -119,6 +119,10 @@ static void list_get(svc_part *p, svc_account *a, svc_session *s, const xmpp_env
 void svc_block_iq(svc_part *p, svc_account *a, svc_session *s, const xmpp_env *e, rt_pid origin, uint32_t ticket) {
     xmpp_node *iq;
     const xmpp_node *child = xmpp_env_tree(e, &p->scratch, &iq) == STREAM_OK ? xmpp_xml_first_element(iq) : NULL;
+    if (!child) { /* also: a tree that is larger than p->scratch */
+        svc_route_bounce(p, e, STANZA_BAD_REQUEST, NULL, origin, ticket);
+        return;
+    }
     bool get = e->type == XMPP_TYPE_GET, block = xmpp_xml_is(child, NS_BLOCKING, "block");
     if (get && xmpp_xml_is(child, NS_BLOCKING, "blocklist")) {
         list_get(p, a, s, e, origin, ticket);
@@ -130,19 +134,19 @@ void svc_block_iq(svc_part *p, svc_account *a, svc_session *s, const xmpp_env *e
     }
     block_ctx *c = mem_zalloc(sizeof *c);
     *c = (block_ctx){.origin = origin, .ticket = ticket, .block = block};
-    xmpp_stanza_error bad = read_items(p, a, child, c);
+    c->env = svc_part_pack(p, e);
+    xmpp_stanza_error bad = c->env ? read_items(p, a, child, c) : STANZA_POLICY_VIOLATION;
     if (bad != STANZA_OK) {
         svc_route_bounce(p, e, bad, NULL, origin, ticket);
         ctx_free(c);
         return;
     }
-    c->env = svc_part_pack(p, e);
     store_ops *ops = store_ops_new();
     for (size_t i = 0; i < c->n; i++) {
         if (block)
-            store_ops_block_add(ops, a->jid, c->jids[i]);
+            store_ops_block_add(ops, svc_account_jid(a), c->jids[i]);
         else
-            store_ops_block_del(ops, a->jid, c->jids[i]);
+            store_ops_block_del(ops, svc_account_jid(a), c->jids[i]);
     }
     svc_part_write(p, a, ops, written, c);
 }

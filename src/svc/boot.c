@@ -110,6 +110,7 @@ void svc_cfg_default(svc_cfg *c) {
         .window_bytes = 256 << 10,
         .directed_max = 100,
         .scram_iterations = 10000,
+        .idle_accounts_max = 100000,
         .dedup_max = UINT64_C(8) << 20,
         .version = "0",
     };

@@ -19,32 +19,26 @@ rt_blob *svc_carbon_wrap(svc_part *p, svc_session *s, svc_account *a, const xmpp
     buf_addf(&b, "<%s xmlns='" NS_CARBONS "'><forwarded xmlns='" NS_FORWARD "'>", dir);
     xmpp_env_write_ns(&b, e, e->to, extra);
     buf_addf(&b, "</forwarded></%s>", dir);
-    buf to;
-    buf_init(&to, XMPP_JID_MAX);
-    buf_add(&to, a->jid);
-    buf_add_byte(&to, '/');
-    buf_add(&to, s->resource);
     xmpp_env copy = {
         .kind = XMPP_MESSAGE,
         .type = e->type,
         .flags = XMPP_F_SERVER | XMPP_F_CARBON | XMPP_F_PAYLOAD,
-        .from = a->jid,
-        .to = buf_slice(&to),
+        .from = svc_account_jid(a),
+        .to = svc_session_jid(s),
         .inner = buf_slice(&b),
     };
     rt_blob *blob = buf_ok(&b) ? svc_part_pack(p, &copy) : NULL;
-    buf_fini(&to);
     buf_fini(&b);
     return blob;
 }
 
 void svc_carbon_sent(svc_part *p, svc_account *a, svc_session *s, const xmpp_env *e) {
     if (!svc_carbon_wanted(e) || a->n_sessions < 2) return;
-    slice to_resource = slice_eq(xmpp_jid_bare(e->to), a->jid) ? xmpp_jid_resource(e->to) : SLICE_NULL;
-    if (slice_eq(e->to, a->jid)) return; /* to oneself: everybody gets the message itself */
+    slice to_resource = slice_eq(xmpp_jid_bare(e->to), svc_account_jid(a)) ? xmpp_jid_resource(e->to) : SLICE_NULL;
+    if (slice_eq(e->to, svc_account_jid(a))) return; /* to oneself: everybody gets the message itself */
     for (svc_session *o = a->sessions; o; o = o->next) {
         if (o == s || !o->carbons || !o->available) continue;
-        if (to_resource.p && slice_eq(o->resource, to_resource)) continue;
+        if (to_resource.p && slice_eq(svc_session_resource(o), to_resource)) continue;
         rt_blob *copy = svc_carbon_wrap(p, o, a, e, true, SLICE_NULL);
         if (copy) svc_session_deliver_blob(p, o, copy);
         rt_blob_unref(copy);

@@ -23,12 +23,64 @@ static svc_contacts *contacts_of(svc_account *a) {
     return a->contacts;
 }
 
+static svc_history *history_of(svc_account *a) {
+    svc_contacts *c = contacts_of(a);
+    if (!c->history) c->history = mem_zalloc(sizeof *c->history);
+    return c->history;
+}
+
+static void history_del(svc_history *h, size_t i) {
+    svc_disown(&h->gone[i].jid);
+    h->gone[i] = h->gone[--h->n];
+}
+
+void svc_contacts_removed(svc_account *a, slice bare, uint64_t ver) {
+    svc_history *h = history_of(a);
+    slice jid = svc_own(bare);
+    svc_contacts_returned(a, bare);
+    void *gone = h->gone;
+    mem_grow(&gone, &h->cap, h->n + 1, sizeof *h->gone);
+    h->gone = gone;
+    h->gone[h->n++] = (svc_gone){jid, ver};
+}
+
+void svc_contacts_returned(svc_account *a, slice bare) {
+    svc_history *h = a->contacts ? a->contacts->history : NULL;
+    for (size_t i = 0; h && i < h->n; i++)
+        if (slice_eq(h->gone[i].jid, bare)) {
+            history_del(h, i);
+            return;
+        }
+}
+
+bool svc_contacts_forget(svc_account *a, size_t max, slice *out_bare, uint64_t *out_ver) {
+    svc_history *h = a->contacts ? a->contacts->history : NULL;
+    if (!h || h->n <= max) return false;
+    size_t oldest = 0;
+    for (size_t i = 1; i < h->n; i++)
+        if (h->gone[i].ver < h->gone[oldest].ver) oldest = i;
+    *out_bare = h->gone[oldest].jid;
+    *out_ver = h->floor = h->gone[oldest].ver;
+    h->gone[oldest] = h->gone[--h->n];
+    return true;
+}
+
+uint64_t svc_contacts_next_ver(svc_account *a) { return ++contacts_of(a)->roster_ver; }
+
 void svc_contacts_load(svc_account *a, const store_user *u) {
     svc_contacts_free(a);
-    a->roster_ver = u->roster_ver;
-    for (size_t i = 0; i < u->n_items; i++)
-        if (!u->items[i].gone) (void)svc_contacts_put(a, &u->items[i]);
+    if (u->roster_ver) contacts_of(a)->roster_ver = u->roster_ver;
+    for (size_t i = 0; i < u->n_items; i++) {
+        const store_item *item = &u->items[i];
+        if (!item->gone)
+            (void)svc_contacts_put(a, item);
+        else if (item->jid.len)
+            svc_contacts_removed(a, item->jid, item->ver);
+        else
+            history_of(a)->floor = item->ver;
+    }
     for (size_t i = 0; i < u->n_blocks; i++) svc_contacts_block(a, u->blocks[i]);
+    svc_subs_loaded(a);
 }
 
 void svc_contacts_free(svc_account *a) {
@@ -36,6 +88,9 @@ void svc_contacts_free(svc_account *a) {
     if (!c) return;
     for (size_t i = 0; i < c->n; i++) item_disown(&c->items[i]);
     for (size_t i = 0; i < c->n_blocks; i++) svc_disown(&c->blocks[i]);
+    for (svc_history *h = c->history; h && h->n > 0;) history_del(h, h->n - 1);
+    if (c->history) mem_free(c->history->gone);
+    mem_free(c->history);
     mem_free(c->items);
     mem_free(c->blocks);
     mem_free(c);

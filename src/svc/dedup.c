@@ -1,8 +1,12 @@
 /* dedup: the origin-ids of the last ten minutes (promises.md, sentence 4): two generations of an open-addressing table of 128-bit keyed
  * hashes. A generation lasts ten minutes, so that an entry is remembered for at least ten and at most twenty.
  *
+ * The hashes are stored in the log, so that a restart remembers; the log does not look into them. Their key is derived from the secret of
+ * the data directory: it outlives a restart, and nobody outside can tell which origin-ids share a slot, or a hash with somebody else's.
+ *
  * Invariants: (1) at most half of a table is used. (2) Past max entries in a generation it is turned early: the oldest are forgotten first,
- * and the ten minutes end early for them. (3) The all-zero hash means empty and is never stored. */
+ * and the ten minutes end early for them, with an event and a count. (3) The all-zero hash means empty and is never stored. */
+#include "base/digest.h"
 #include "svc/part.h"
 
 #define GENERATION_USEC STORE_DEDUP_WINDOW
@@ -16,28 +20,31 @@ typedef struct table {
     size_t cap, n; /* cap: a power of two, or 0 */
 } table;
 struct svc_dedup {
+    hash_key key;
     table now, before;
-    uint64_t max; /* entries in a generation */
-    usec turned;  /* when the present generation began */
+    uint64_t early; /* generations that were turned before their time */
+    uint64_t max;   /* entries in a generation */
+    usec turned;    /* when the present generation began */
     bool started;
 };
 
-/* The same on every node and after every restart, because it is stored in the log. */
-static const hash_key DEDUP_KEY = {UINT64_C(0x6d75727265206465), UINT64_C(0x6475702076312e30)};
-
-void svc_dedup_hash(slice from_bare, slice to_bare, slice origin_id, uint64_t out[2]) {
+void svc_dedup_hash(const svc_dedup *d, slice from_bare, slice to_bare, slice origin_id, uint64_t out[2]) {
     buf b;
     buf_init(&b, 3 * 4096 + XMPP_JID_MAX * 2);
     buf_add_lslice(&b, from_bare);
     buf_add_lslice(&b, to_bare);
     buf_add_lslice(&b, slice_sub(origin_id, 0, 4096));
-    hash_bytes128(&DEDUP_KEY, buf_slice(&b), out);
+    hash_bytes128(&d->key, buf_slice(&b), out);
     buf_fini(&b);
     if (!out[0] && !out[1]) out[0] = 1;
 }
 
-svc_dedup *svc_dedup_new(uint64_t max) {
+svc_dedup *svc_dedup_new(slice secret, uint64_t max) {
+    uint8_t raw[DIGEST_MAX];
+    digest_hmac(DIGEST_SHA256, secret, SLICE("murre origin-ids 1"), raw);
     svc_dedup *d = mem_zalloc(sizeof *d);
+    memcpy(&d->key, raw, sizeof d->key);
+    mem_wipe(raw, sizeof raw);
     d->max = max;
     return d;
 }
@@ -80,10 +87,16 @@ static void turn(svc_dedup *d, usec now) {
 
 bool svc_dedup_seen(svc_dedup *d, const uint64_t h[2]) { return holds(&d->now, h) || holds(&d->before, h); }
 
-void svc_dedup_add(svc_dedup *d, const uint64_t h[2], usec now) {
+void svc_dedup_add(svc_part *p, const uint64_t h[2]) {
+    svc_dedup *d = p->dedup;
+    usec now = rt_now(p->cx);
     if (!d->started) d->turned = now;
     d->started = true;
-    if (d->now.n >= d->max) turn(d, now);
+    if (d->now.n >= d->max) {
+        rt_event(p->cx, EV_ORIGIN_IDS_EARLY, p->index, d->now.n, (uint64_t)(now - d->turned) / USEC_PER_SEC);
+        d->early++;
+        turn(d, now);
+    }
     if ((d->now.n + 1) * 2 > d->now.cap) grow(&d->now);
     slot *s = place(&d->now, h);
     if (!s->h[0] && !s->h[1]) d->now.n++;
@@ -113,3 +126,4 @@ void svc_dedup_tick(svc_dedup *d, usec now) {
 }
 
 uint64_t svc_dedup_count(const svc_dedup *d) { return d->now.n + d->before.n; }
+uint64_t svc_dedup_early(const svc_dedup *d) { return d->early; }

@@ -20,8 +20,10 @@ void svc_iq_result(svc_part *p, const xmpp_env *request, slice inner, rt_pid ori
     xmpp_env r = {.kind = XMPP_IQ, .type = XMPP_TYPE_RESULT, .flags = XMPP_F_SERVER, .from = request->to, .to = request->from};
     r.id = request->id;
     r.inner = inner;
-    svc_route_answer(p, &r, origin);
-    svc_part_done(p, origin, ticket);
+    if (svc_route_answer(p, &r, origin))
+        svc_part_done(p, origin, ticket);
+    else
+        svc_route_bounce(p, request, STANZA_RESOURCE_CONSTRAINT, "the answer is too large", origin, ticket);
 }
 
 void svc_iq_push(svc_part *p, svc_account *a, svc_session *s, slice inner) {
@@ -30,16 +32,10 @@ void svc_iq_push(svc_part *p, svc_account *a, svc_session *s, slice inner) {
     char id[24];
     int n =
         snprintf(id, sizeof id, "push-%02x%02x%02x%02x%02x%02x%02x%02x", raw[0], raw[1], raw[2], raw[3], raw[4], raw[5], raw[6], raw[7]);
-    buf to;
-    buf_init(&to, XMPP_JID_MAX);
-    buf_add(&to, a->jid);
-    buf_add_byte(&to, '/');
-    buf_add(&to, s->resource);
-    xmpp_env e = {.kind = XMPP_IQ, .type = XMPP_TYPE_SET, .flags = XMPP_F_SERVER, .from = a->jid, .to = buf_slice(&to)};
+    xmpp_env e = {.kind = XMPP_IQ, .type = XMPP_TYPE_SET, .flags = XMPP_F_SERVER, .from = svc_account_jid(a), .to = svc_session_jid(s)};
     e.id = slice_of(id, (size_t)n);
     e.inner = inner;
     svc_session_deliver(p, s, &e, SLICE_NULL);
-    buf_fini(&to);
 }
 
 typedef struct request {
@@ -172,13 +168,13 @@ static bool is_request(const xmpp_env *e) { return e->kind == XMPP_IQ && (e->typ
 
 /* --- where requests come in */
 void svc_iq_out(svc_part *p, svc_account *a, svc_session *s, const xmpp_env *e, rt_pid origin, uint32_t ticket) {
-    if (e->to.p && !slice_eq(e->to, a->jid)) {
+    if (e->to.p && !slice_eq(e->to, svc_account_jid(a))) {
         svc_route_send(p, e, origin, ticket);
     } else if (!is_request(e)) {
         svc_part_done(p, origin, ticket); /* the answer to a push */
     } else {
         xmpp_env own = *e;
-        if (!own.to.p) own.to = a->jid;
+        if (!own.to.p) own.to = svc_account_jid(a);
         const request q = {p, a, s, &own, origin, ticket};
         answer(&q, FOR_OWN);
     }
@@ -200,7 +196,7 @@ static void iq_live(svc_part *p, svc_account *a, const xmpp_env *e, rt_blob *pac
         svc_route_bounce(p, e, STANZA_SERVICE_UNAVAILABLE, NULL, origin, ticket);
         return;
     }
-    svc_session_deliver_blob(p, s, packed);
+    svc_queue_live(p, a, s, e->from, packed);
     svc_part_done(p, origin, ticket);
 }
 

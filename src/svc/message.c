@@ -6,7 +6,7 @@
 
 void svc_message_out(svc_part *p, svc_account *a, svc_session *s, const xmpp_env *e, rt_pid origin, uint32_t ticket) {
     xmpp_env out = *e;
-    if (!out.to.p) out.to = a->jid; /* RFC 6120 10.3.1: to the sender's own bare JID */
+    if (!out.to.p) out.to = svc_account_jid(a); /* RFC 6120 10.3.1: to the sender's own bare JID */
     svc_carbon_sent(p, a, s, &out);
     svc_route_send(p, &out, origin, ticket);
 }
@@ -19,13 +19,13 @@ static unsigned deliver_live(svc_part *p, svc_account *a, const xmpp_env *e, rt_
     svc_session *exact = resource.p ? svc_session_find(a, resource) : NULL;
     unsigned n = 0;
     if (exact) {
-        svc_session_deliver_blob(p, exact, packed);
+        svc_queue_live(p, a, exact, e->from, packed);
         n++;
-        if (!svc_carbon_wanted(e) || slice_eq(xmpp_jid_bare(e->from), a->jid)) return n; /* its own: they have what was sent */
+        if (!svc_carbon_wanted(e) || slice_eq(xmpp_jid_bare(e->from), svc_account_jid(a))) return n; /* its own: they have what was sent */
         for (svc_session *s = a->sessions; s; s = s->next) {
             if (s == exact || !s->carbons || !drains(s)) continue;
             rt_blob *copy = svc_carbon_wrap(p, s, a, e, false, SLICE_NULL);
-            if (copy) svc_session_deliver_blob(p, s, copy);
+            if (copy) svc_queue_live(p, a, s, e->from, copy);
             rt_blob_unref(copy);
         }
         return n;
@@ -33,7 +33,7 @@ static unsigned deliver_live(svc_part *p, svc_account *a, const xmpp_env *e, rt_
     if (resource.p && (e->type == XMPP_TYPE_ERROR || e->type == XMPP_TYPE_HEADLINE || e->type == XMPP_TYPE_GROUPCHAT)) return 0;
     for (svc_session *s = a->sessions; s; s = s->next) {
         if (!drains(s)) continue;
-        svc_session_deliver_blob(p, s, packed);
+        svc_queue_live(p, a, s, e->from, packed);
         n++;
     }
     return n;

@@ -6,11 +6,11 @@
 #include "base/codec.h"
 #include "svc/queue.h"
 
-#define TICK_USEC         USEC_PER_SEC
-#define IDLE_ACCOUNT_USEC (60 * USEC_PER_SEC) /* an account without sessions stays in memory this long after its last use */
-#define SCRATCH_MAX       (4u << 20)          /* one stanza's tree: bytes retained / received is at most 16 for 256 KiB */
-#define OUT_MAX           (16u << 20)         /* one composed stanza or result (a full roster) */
-#define EVICT_BATCH       1000u               /* accounts looked at in one tick */
+#define MAILBOX_BYTES_MAX                                                                                                                  \
+    (64u << 20) /* stanzas that wait for a partition; past it sessions are not read, other partitions not run, for a while */
+#define TICK_USEC   USEC_PER_SEC
+#define SCRATCH_MAX (4u << 20)  /* one stanza's tree: bytes retained / received is at most 16 for 256 KiB */
+#define OUT_MAX     (16u << 20) /* one composed stanza or result (a full roster) */
 
 typedef struct ref_node {
     hmap_node node;
@@ -58,13 +58,14 @@ typedef struct write_ctx {
 static void write_done(svc_part *p, void *arg, rt_msg *reply) {
     write_ctx *w = arg;
     svc_account *a = svc_account_find(p, w->user);
-    if (a && a->writes > 0) a->writes--;
-    if (a) a->write_done = w->number;
+    if (a) a->work->write_done = w->number; /* it is held for this write */
     w->then(p, w->arg, reply);
-    a = svc_account_find(p, w->user); /* the continuation may have removed it */
     if (a && reply) {
         svc_queue_order_run(p, a);
-        if (a->write_done == a->last_write && a->state != SVC_LOADING && a->wait_head) svc_account_resume(p, a);
+        if (!svc_account_writing(a) && a->state != SVC_LOADING && svc_account_waited(a)) svc_account_resume(p, a);
+    }
+    if (a) {
+        svc_account_release(a);
         svc_account_touch(p, a);
     }
     svc_disown(&w->user);
@@ -73,11 +74,11 @@ static void write_done(svc_part *p, void *arg, rt_msg *reply) {
 
 void svc_part_write(svc_part *p, svc_account *a, store_ops *ops, svc_then *then, void *arg) {
     write_ctx *w = mem_zalloc(sizeof *w);
-    w->user = svc_own(a->jid);
+    w->user = svc_own(svc_account_jid(a));
     w->then = then;
     w->arg = arg;
-    w->number = ++a->last_write;
-    a->writes++;
+    svc_account_hold(a);
+    w->number = ++a->work->last_write;
     svc_account_touch(p, a);
     rt_msg *m = rt_msg_new(p->cx, KEYED_WRITE, sizeof(keyed_write));
     keyed_write_of(m)->ref = svc_part_ref(p, write_done, w);
@@ -142,7 +143,7 @@ static err on_index(svc_part *p, rt_msg *m) {
     svc_queue_attach(p, ix);
     for (size_t i = 0; i < ix->n_recent; i++) {
         const uint64_t h[2] = {ix->recent[i].h0, ix->recent[i].h1};
-        svc_dedup_add(p->dedup, h, rt_now(p->cx));
+        svc_dedup_add(p, h);
     }
     ix->box.free(&ix->box);
     p->ready = true;
@@ -203,6 +204,9 @@ static err refused_read(svc_part *p, const store_read *q) {
     return answer_for(p, q->ref, a);
 }
 
+/* What a session must have did not reach it: acks of what came later would cover it. It ends without a word that could be refused too. */
+static void lost(svc_part *p, rt_pid session) { rt_exit(p->cx, session, ERR_OVERLOAD); }
+
 /* A message that came back: the receiver's mailbox was full. */
 static err on_refused(svc_part *p, rt_msg *m) {
     switch (RT_TAG(m)) {
@@ -210,6 +214,10 @@ static err on_refused(svc_part *p, rt_msg *m) {
     case KEYED_WRITE: return refused_write(p, keyed_write_of(m)->ref);
     case STORE_READ: return refused_read(p, store_read_of(m));
     case STORE_PUT: return ERR_OVERLOAD; /* its fate is unknown to senders: they will send again */
+    case SVC_DONE: lost(p, m->sender); return ERR_OK;
+    case SVC_DELIVER:
+        if (svc_deliver_of(m)->keep) lost(p, m->sender);
+        return ERR_OK; /* what is not kept is best effort */
     default: return ERR_OK;
     }
 }
@@ -231,7 +239,6 @@ err svc_part_dispatch(svc_part *p, rt_msg **m) {
     case KEYED_USER: return on_answer(p, keyed_user_of(*m)->ref, *m);
     case KEYED_WRITTEN: return on_answer(p, keyed_written_of(*m)->ref, *m);
     case RT_JOB_DONE: return svc_admin_on_job(p, *m);
-    case RT_DOWN: return svc_session_on_down(p, rt_down_of(*m));
     default: return ERR_OK; /* anybody may send us anything */
     }
 }
@@ -247,6 +254,7 @@ static err part_handle(rt_ctx *cx, void *st, rt_msg **m) {
         return ERR_OK;
     }
     err e = svc_part_dispatch(p, m);
+    svc_account_shed(p);
     arena_reset(&p->scratch);
     buf_reset(&p->out);
     return e;
@@ -258,13 +266,7 @@ static err part_timer(rt_ctx *cx, void *st, rt_timer *t) {
     usec now = rt_now(cx);
     rt_timer_set(cx, t, now + TICK_USEC);
     svc_dedup_tick(p->dedup, now);
-    for (unsigned i = 0; i < EVICT_BATCH; i++) {
-        list *l = list_first(&p->idle);
-        if (!l) break;
-        svc_account *a = container_of(l, svc_account, lru);
-        if (a->used + IDLE_ACCOUNT_USEC > now) break;
-        svc_account_evict(p, a);
-    }
+    svc_account_expire(p);
     if (!p->ready) attach(p); /* the log may have restarted before it answered */
     return ERR_OK;
 }
@@ -278,11 +280,11 @@ static err part_init(rt_ctx *cx, void *st, const void *arg) {
     p->arg = pa;
     hmap_init(&p->accounts);
     hmap_init(&p->refs);
-    hmap_init(&p->monitors);
     list_init(&p->idle);
     arena_init(&p->scratch, SCRATCH_MAX);
     buf_init(&p->out, OUT_MAX);
-    p->dedup = svc_dedup_new(p->cfg->dedup_max / p->cfg->partitions + 1);
+    slice secret = slice_of(p->cfg->fake_salt_secret, sizeof p->cfg->fake_salt_secret);
+    p->dedup = svc_dedup_new(secret, p->cfg->dedup_max / p->cfg->partitions + 1);
     err e = rt_name_register(cx, pa->name);
     if (e != ERR_OK) {
         svc_dedup_free(p->dedup);
@@ -322,7 +324,6 @@ static void part_fini(rt_ctx *cx, void *st, err reason) {
     svc_queue_fini(p);
     svc_account_free_all(p);
     hmap_fini(&p->refs);
-    hmap_fini(&p->monitors);
     hmap_fini(&p->accounts);
     svc_dedup_free(p->dedup);
     arena_fini(&p->scratch);
@@ -336,5 +337,6 @@ const rt_class svc_part_class = {
     .handle = part_handle,
     .timer = part_timer,
     .fini = part_fini,
+    .mailbox_bytes_max = MAILBOX_BYTES_MAX,
     .bound = RT_BOUND_MUTE,
 };

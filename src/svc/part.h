@@ -35,17 +35,18 @@ struct svc_part {
     rt_msg *defer_head, *defer_tail; /* before ready */
     hmap accounts;
     list idle;
-    hmap monitors; /* sessions by monitor */
-    hmap refs;     /* requests under way (ref -> what to do then); part.c */
+    hmap refs; /* requests under way (ref -> what to do then); part.c */
     uint64_t next_ref;
     uint64_t epoch;                      /* of this start of the log: ids begin with it */
     uint64_t log_monitor, keyed_monitor; /* 0: not found yet */
     svc_put *put_head, *put_tail;        /* puts that are not reported yet, in id order */
     svc_dedup *dedup;
     uint32_t n_sessions;
-    rt_timer tick; /* once a second: eviction, dedup generations */
-    arena scratch; /* reset after every message */
-    buf out;       /* scratch for building envs */
+    uint64_t queue_steps; /* entries of queues that were looked at since the start: work that has to stay in proportion, for tools */
+    uint32_t n_idle;      /* accounts in idle */
+    rt_timer tick;        /* once a second: eviction, dedup generations */
+    arena scratch;        /* reset after every message */
+    buf out;              /* scratch for building envs */
 };
 
 /* Owned copies of slices. */
@@ -81,7 +82,12 @@ svc_account *svc_account_get(svc_part *p, slice bare);    /* in memory, perhaps 
 void svc_account_wait(svc_account *a, rt_msg **m);        /* dispatch m again when loaded */
 void svc_account_resume(svc_part *p, svc_account *a);     /* dispatches what waits */
 void svc_account_touch(svc_part *p, svc_account *a);      /* after use: on or off the idle list */
+svc_work *svc_account_work(svc_account *a);               /* made if there is none; svc_account_touch frees it when nothing is under way */
+void svc_account_hold(svc_account *a);                    /* it stays in memory ... */
+void svc_account_release(svc_account *a);                 /* ... until then; svc_account_touch has to follow */
 void svc_account_evict(svc_part *p, svc_account *a);      /* frees it; it must be idle */
+void svc_account_expire(svc_part *p);                     /* now and then: evicts those that are idle for long */
+void svc_account_shed(svc_part *p);                       /* after each message, when nobody holds one: evicts what is too many */
 void svc_account_free_all(svc_part *p);                   /* at the end of the partition */
 void svc_account_forget(svc_part *p, svc_account *a);     /* after USER_DEL: kicks sessions, drops the queue */
 err svc_account_on_auth(svc_part *p, rt_msg **m);
@@ -96,13 +102,14 @@ svc_session *svc_session_of(svc_account *a, rt_pid pid);
 void svc_session_deliver(svc_part *p, svc_session *s, const xmpp_env *e, slice extra); /* not kept */
 void svc_session_deliver_blob(svc_part *p, svc_session *s, rt_blob *env);              /* not kept; takes its own reference */
 void svc_session_kick(svc_part *p, svc_session *s, xmpp_stream_error e, const char *text);
-void svc_session_free(svc_account *a, svc_session *s);             /* memory only: the partition ends */
-void svc_session_end(svc_part *p, svc_account *a, svc_session *s); /* unavailable goes out, unacked is delivered again, memory goes */
+void svc_session_free(svc_part *p, svc_account *a, svc_session *s); /* memory only: the partition ends */
+svc_more *svc_session_more(svc_session *s);                         /* made if there is none */
+void svc_session_less(svc_session *s);                              /* frees it if nothing is in it */
+void svc_session_end(svc_part *p, svc_account *a, svc_session *s);  /* unavailable goes out, unacked is delivered again, memory goes */
 err svc_session_on_bind(svc_part *p, rt_msg **m);
 err svc_session_on_unbind(svc_part *p, rt_msg **m);
 err svc_session_on_sm(svc_part *p, rt_msg **m);
 err svc_session_on_resume(svc_part *p, rt_msg **m);
-err svc_session_on_down(svc_part *p, rt_down *d);
 
 /* --- route.c: a stanza from a session (outbound), a stanza for an account of ours (inbound) */
 err svc_route_on_stanza(svc_part *p, rt_msg **m);
@@ -110,10 +117,12 @@ err svc_route_on_route(svc_part *p, rt_msg **m);
 /* Sends e towards its 'to' from this partition: to another account's partition (SVC_ROUTE), to the server's own handlers, or
  * remote-server-not-found. origin NONE: nobody waits. */
 void svc_route_send(svc_part *p, const xmpp_env *e, rt_pid origin, uint32_t ticket);
+/* Sends a packed env that has no address in it, so that many can share it, to a bare JID; nobody waits. False: it is not one of ours. */
+bool svc_route_share(svc_part *p, rt_blob *env, slice to);
 /* Answers e with an error, if it may be answered, straight to origin if given, else by routing; then SVC_DONE to origin. */
 void svc_route_bounce(svc_part *p, const xmpp_env *e, xmpp_stanza_error cond, const char *text, rt_pid origin, uint32_t ticket);
-
-void svc_route_answer(svc_part *p, const xmpp_env *reply, rt_pid origin);
+/* An answer made by the server, to origin, or by its address where that is NONE. False: it is too large, nothing was sent. */
+bool svc_route_answer(svc_part *p, const xmpp_env *reply, rt_pid origin);
 
 /* --- message.c, carbon.c, queue.c, dedup.c */
 void svc_message_out(svc_part *p, svc_account *a, svc_session *s, const xmpp_env *e, rt_pid origin, uint32_t ticket);
@@ -130,25 +139,32 @@ void svc_queue_behind(svc_part *p, svc_account *a, rt_blob *packed, rt_pid origi
 void svc_queue_pump(svc_part *p, svc_account *a, svc_session *s);          /* sends what the window allows */
 void svc_queue_session_bind(svc_account *a, svc_session *s);               /* new session: only what is addressed to it, from now on */
 void svc_queue_session_start(svc_part *p, svc_account *a, svc_session *s); /* it became available with priority >= 0: drain from the head */
+void svc_queue_session_stop(svc_part *p, svc_account *a);                  /* it no longer drains */
 void svc_queue_session_end(svc_part *p, svc_account *a, svc_session *s);   /* its in-flight entries go to others, or stay */
-void svc_queue_attach(svc_part *p, store_index *ix);                       /* at start */
-void svc_queue_drop(svc_part *p, svc_account *a);                          /* account deleted */
+/* Delivers a stanza that is not kept, behind what from (a full JID) sent before it and the session has not had yet. Takes a reference. */
+void svc_queue_live(svc_part *p, svc_account *a, svc_session *s, slice from, rt_blob *env);
+/* Sends a subscription request, which counts in the window and is acked like a kept message. False: no room now. */
+bool svc_queue_request(svc_part *p, svc_session *s, slice request);
+void svc_queue_attach(svc_part *p, store_index *ix); /* at start */
+void svc_queue_drop(svc_part *p, svc_account *a);    /* account deleted */
 void svc_queue_counts(const svc_account *a, uint64_t *out_messages, uint64_t *out_bytes, int64_t *out_oldest_wall);
 err svc_queue_on_committed(svc_part *p, store_committed *c);
 err svc_queue_on_moved(svc_part *p, rt_msg **m);
 err svc_queue_on_acked(svc_part *p, rt_msg **m);
 void svc_queue_fini(svc_part *p);
 
-svc_dedup *svc_dedup_new(uint64_t max);
+svc_dedup *svc_dedup_new(slice secret, uint64_t max); /* secret: of the data directory; max: entries in ten minutes */
 void svc_dedup_free(svc_dedup *d);
-void svc_dedup_hash(slice from_bare, slice to_bare, slice origin_id, uint64_t out[2]);
+void svc_dedup_hash(const svc_dedup *d, slice from_bare, slice to_bare, slice origin_id, uint64_t out[2]);
 bool svc_dedup_seen(svc_dedup *d, const uint64_t h[2]);
-void svc_dedup_add(svc_dedup *d, const uint64_t h[2], usec now);
+void svc_dedup_add(svc_part *p, const uint64_t h[2]);
 void svc_dedup_forget(svc_dedup *d, const uint64_t h[2]); /* the put failed */
 void svc_dedup_tick(svc_dedup *d, usec now);
 uint64_t svc_dedup_count(const svc_dedup *d);
+uint64_t svc_dedup_early(const svc_dedup *d); /* how often entries were forgotten before ten minutes, because there were too many */
 
 /* --- presence.c, subs.c, roster.c, block.c */
+#define SVC_PRESENCE_MAX 16384u /* bytes of a presence: children, id and language; a larger one is refused */
 void svc_presence_out(svc_part *p, svc_account *a, svc_session *s, const xmpp_env *e, rt_pid origin, uint32_t ticket);
 void svc_presence_in(svc_part *p, svc_account *a, const xmpp_env *e, rt_blob *packed, rt_pid origin, uint32_t ticket);
 void svc_presence_end(svc_part *p, svc_account *a, svc_session *s); /* the session is gone: unavailable to all who saw it */
@@ -156,15 +172,6 @@ void svc_presence_block(svc_part *p, svc_account *a, slice block);  /* ends dire
 bool svc_presence_trusted(const svc_account *a, slice bare);        /* may that contact see our presence (from or both, or ourselves)? */
 /* Roster iq of the account's own user. */
 void svc_roster_iq(svc_part *p, svc_account *a, svc_session *s, const xmpp_env *e, rt_pid origin, uint32_t ticket);
-/* contacts.c: the account's roster and blocklist in memory. */
-void svc_contacts_load(svc_account *a, const store_user *u);
-void svc_contacts_free(svc_account *a);
-store_item *svc_contacts_find(const svc_account *a, slice bare);      /* NULL: unknown */
-store_item *svc_contacts_put(svc_account *a, const store_item *item); /* copies; returns the one in memory */
-void svc_contacts_del(svc_account *a, slice bare);
-size_t svc_contacts_count(const svc_account *a); /* items that are in the roster */
-void svc_contacts_block(svc_account *a, slice jid);
-void svc_contacts_unblock(svc_account *a, slice jid);
 /* Puts (or, if item->gone, removes) an item: new version, memory, store; when durable: push to interested resources if it is or was in
  * the roster, then(OK). On failure memory is loaded again and then(status). */
 typedef void svc_roster_then(svc_part *p, svc_account *a, void *arg, err status);
@@ -172,7 +179,9 @@ void svc_roster_change(svc_part *p, svc_account *a, store_item *item, svc_roster
 /* Presence of the subscription types, out of and into the account (RFC 6121 section 3 and appendix A). */
 void svc_subs_out(svc_part *p, svc_account *a, const xmpp_env *e, rt_pid origin, uint32_t ticket);
 void svc_subs_in(svc_part *p, svc_account *a, const xmpp_env *e, rt_blob *packed, rt_pid origin, uint32_t ticket);
-void svc_subs_pending(svc_part *p, svc_account *a, svc_session *s);          /* requests that wait, to a resource that became available */
+void svc_subs_more(svc_part *p, svc_account *a, svc_session *s);    /* as many of them as there is room for now */
+void svc_subs_loaded(svc_account *a);                               /* the contacts are others now: those that are being sent begin anew */
+void svc_subs_pending(svc_part *p, svc_account *a, svc_session *s); /* requests that wait, to a resource that became available */
 void svc_presence_to(svc_part *p, svc_account *a, slice to, bool available); /* every available resource's presence, or unavailable */
 void svc_block_iq(svc_part *p, svc_account *a, svc_session *s, const xmpp_env *e, rt_pid origin, uint32_t ticket);
 bool svc_block_matches(const svc_account *a, slice jid);

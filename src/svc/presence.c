@@ -9,15 +9,6 @@
 static bool may_see(const store_item *i) { return i && (i->sub == STORE_SUB_FROM || i->sub == STORE_SUB_BOTH); }
 static bool we_see(const store_item *i) { return i->sub == STORE_SUB_TO || i->sub == STORE_SUB_BOTH; }
 
-static slice full_of(svc_part *p, const svc_account *a, const svc_session *s) {
-    uint8_t *q = arena_alloc(&p->scratch, a->jid.len + 1 + s->resource.len);
-    if (!q) return SLICE_NULL;
-    memcpy(q, a->jid.p, a->jid.len);
-    q[a->jid.len] = '/';
-    memcpy(q + a->jid.len + 1, s->resource.p, s->resource.len);
-    return slice_of(q, a->jid.len + 1 + s->resource.len);
-}
-
 /* e to one address, unless it is blocked. */
 static void send_to(svc_part *p, svc_account *a, const xmpp_env *e, slice to) {
     if (svc_block_matches(a, to)) return;
@@ -26,18 +17,24 @@ static void send_to(svc_part *p, svc_account *a, const xmpp_env *e, slice to) {
     svc_route_send(p, &out, RT_PID_NONE, 0);
 }
 
-static void to_subscribers(svc_part *p, svc_account *a, const xmpp_env *e) {
-    for (size_t i = 0; a->contacts && i < a->contacts->n; i++)
-        if (may_see(&a->contacts->items[i])) send_to(p, a, e, a->contacts->items[i].jid);
+/* A presence packed once for everybody who gets it: the address is the only difference, and travels beside it. */
+static rt_blob *pack_shared(svc_part *p, const xmpp_env *e) {
+    xmpp_env out = *e;
+    out.to = SLICE_NULL;
+    return svc_part_pack(p, &out);
 }
 
-static void to_own(svc_part *p, svc_account *a, const xmpp_env *e) { /* 4.2.2: the user's own available resources, the sender too */
-    xmpp_env out = *e;
-    out.to = a->jid;
-    rt_blob *b = svc_part_pack(p, &out);
-    for (svc_session *s = a->sessions; s && b; s = s->next)
-        if (s->available) svc_session_deliver_blob(p, s, b);
-    rt_blob_unref(b);
+/* To subscribers, and (4.2.2) to the user's own available resources, the sender too. */
+static void broadcast(svc_part *p, svc_account *a, rt_blob *env) {
+    xmpp_env e;
+    if (!env || xmpp_env_unpack(rt_blob_slice(env), &e) != ERR_OK) return;
+    for (size_t i = 0; a->contacts && i < a->contacts->n; i++) {
+        const store_item *item = &a->contacts->items[i];
+        if (!may_see(item) || svc_block_matches(a, item->jid)) continue;
+        if (!svc_route_share(p, env, item->jid)) send_to(p, a, &e, item->jid); /* which answers for an address that is not ours */
+    }
+    for (svc_session *s = a->sessions; s; s = s->next)
+        if (s->available) svc_session_deliver_blob(p, s, env);
 }
 
 static xmpp_env unavailable_of(slice from) {
@@ -45,8 +42,10 @@ static xmpp_env unavailable_of(slice from) {
 }
 
 /* --- directed presence */
+static svc_directed *directed_of(const svc_session *s) { return s->more ? s->more->directed : NULL; }
+
 static svc_directed **directed_find(svc_session *s, slice to) {
-    for (svc_directed **d = &s->directed; *d; d = &(*d)->next)
+    for (svc_directed **d = s->more ? &s->more->directed : NULL; d && *d; d = &(*d)->next)
         if (slice_eq((*d)->to, to)) return d;
     return NULL;
 }
@@ -56,7 +55,7 @@ static void directed_forget(svc_session *s, slice to) {
     if (!d) return;
     svc_directed *gone = *d;
     *d = gone->next;
-    s->n_directed--;
+    s->more->n_directed--;
     svc_disown(&gone->to);
     mem_free(gone);
 }
@@ -66,15 +65,16 @@ static void directed_out(svc_part *p, svc_account *a, svc_session *s, const xmpp
     if (e->type == XMPP_TYPE_UNAVAILABLE) {
         directed_forget(s, e->to);
     } else if (!(subscriber && s->available) && !directed_find(s, e->to)) {
-        if (s->n_directed >= p->cfg->directed_max) {
+        svc_more *more = svc_session_more(s);
+        if (more->n_directed >= p->cfg->directed_max) {
             svc_route_bounce(p, e, STANZA_RESOURCE_CONSTRAINT, "too many directed presences", origin, ticket);
             return;
         }
         svc_directed *d = mem_zalloc(sizeof *d);
         d->to = svc_own(e->to);
-        d->next = s->directed;
-        s->directed = d;
-        s->n_directed++;
+        d->next = more->directed;
+        more->directed = d;
+        more->n_directed++;
     }
     svc_route_send(p, e, origin, ticket);
 }
@@ -82,10 +82,10 @@ static void directed_out(svc_part *p, svc_account *a, svc_session *s, const xmpp
 /* Who is about to be blocked is told that those whom he only saw by directed presence have gone. */
 void svc_presence_block(svc_part *p, svc_account *a, slice block) {
     for (svc_session *s = a->sessions; s; s = s->next) {
-        slice from = full_of(p, a, s);
+        slice from = svc_session_jid(s);
         if (!from.p) return;
         const xmpp_env gone = unavailable_of(from);
-        for (svc_directed *d = s->directed, *next; d; d = next) {
+        for (svc_directed *d = directed_of(s), *next; d; d = next) {
             next = d->next;
             if (!xmpp_jid_block_match(block, d->to)) continue;
             if (!(s->available && svc_presence_trusted(a, xmpp_jid_bare(d->to)))) send_to(p, a, &gone, d->to);
@@ -112,31 +112,47 @@ static void available(svc_part *p, svc_account *a, svc_session *s, const xmpp_en
     bool first = !s->available;
     bool drained = s->available && s->priority >= 0;
     rt_blob_unref(s->presence);
-    s->presence = svc_part_pack(p, e);
+    s->presence = pack_shared(p, e);
     s->available = true;
     s->priority = e->priority;
-    to_subscribers(p, a, e);
-    to_own(p, a, e);
+    broadcast(p, a, s->presence);
     if (first) first_available(p, a, s, e->from);
     if (!drained && s->priority >= 0) svc_queue_session_start(p, a, s);
+    if (drained && s->priority < 0) svc_queue_session_stop(p, a);
 }
 
 static void leave(svc_part *p, svc_account *a, svc_session *s, const xmpp_env *e) { /* 4.5.2, 4.6.3 */
-    if (s->available) {
-        to_subscribers(p, a, e);
-        to_own(p, a, e);
-    }
-    while (s->directed) {
-        slice to = s->directed->to;
+    rt_blob *shared = pack_shared(p, e);
+    if (s->available) broadcast(p, a, shared);
+    rt_blob_unref(shared);
+    while (directed_of(s)) {
+        slice to = directed_of(s)->to;
         if (!(s->available && svc_presence_trusted(a, xmpp_jid_bare(to)))) send_to(p, a, e, to);
         directed_forget(s, to);
     }
     rt_blob_unref(s->presence);
     s->presence = NULL;
     s->available = false;
+    if (s->more) s->more->asking = 0;
+    svc_session_less(s);
+    svc_queue_session_stop(p, a);
 }
 
+/* A presence that everybody who may see the user gets is bounded by more than the size of a stanza; so is a directed one, which may be sent
+ * to as many, and a request, which is kept. Leaving is never refused: it goes without what is too large. */
+static bool too_large(const xmpp_env *e) { return e->inner.len + e->id.len + e->lang.len > SVC_PRESENCE_MAX; }
+
 void svc_presence_out(svc_part *p, svc_account *a, svc_session *s, const xmpp_env *e, rt_pid origin, uint32_t ticket) {
+    xmpp_env small = *e;
+    if (too_large(e) && e->type != XMPP_TYPE_UNAVAILABLE) {
+        svc_route_bounce(p, e, STANZA_POLICY_VIOLATION, "a presence may have 16 KiB", origin, ticket);
+        return;
+    }
+    if (too_large(e)) {
+        small.inner = SLICE("");
+        small.id = small.lang = SLICE_NULL;
+        e = &small;
+    }
     switch ((int)e->type) {
     case XMPP_TYPE_SUBSCRIBE:
     case XMPP_TYPE_SUBSCRIBED:
@@ -144,14 +160,14 @@ void svc_presence_out(svc_part *p, svc_account *a, svc_session *s, const xmpp_en
     case XMPP_TYPE_UNSUBSCRIBED:
         if (a->state == SVC_ANONYMOUS)
             svc_route_bounce(p, e, STANZA_NOT_ALLOWED, NULL, origin, ticket);
-        else if (!e->to.p || slice_eq(xmpp_jid_bare(e->to), a->jid))
+        else if (!e->to.p || slice_eq(xmpp_jid_bare(e->to), svc_account_jid(a)))
             svc_part_done(p, origin, ticket); /* to oneself: nothing to do */
         else
             svc_subs_out(p, a, e, origin, ticket);
         return;
     case XMPP_TYPE_NONE:
     case XMPP_TYPE_UNAVAILABLE:
-        if (e->to.p && !slice_eq(e->to, a->jid)) {
+        if (e->to.p && !slice_eq(e->to, svc_account_jid(a))) {
             directed_out(p, a, s, e, origin, ticket);
             return;
         }
@@ -172,7 +188,7 @@ void svc_presence_out(svc_part *p, svc_account *a, svc_session *s, const xmpp_en
 }
 
 void svc_presence_end(svc_part *p, svc_account *a, svc_session *s) {
-    slice from = full_of(p, a, s);
+    slice from = svc_session_jid(s);
     if (!from.p) return;
     xmpp_env e = unavailable_of(from);
     s->interested = false;
@@ -181,12 +197,13 @@ void svc_presence_end(svc_part *p, svc_account *a, svc_session *s) {
         rt_blob *own = s->presence;
         s->presence = NULL;
         s->available = false;
-        to_own(p, a, &e);
-        to_subscribers(p, a, &e);
+        rt_blob *shared = pack_shared(p, &e);
+        broadcast(p, a, shared);
+        rt_blob_unref(shared);
         rt_blob_unref(own);
     }
-    while (s->directed) {
-        slice to = s->directed->to;
+    while (directed_of(s)) {
+        slice to = directed_of(s)->to;
         if (!(was && svc_presence_trusted(a, xmpp_jid_bare(to)))) send_to(p, a, &e, to);
         directed_forget(s, to);
     }
@@ -201,7 +218,9 @@ void svc_presence_to(svc_part *p, svc_account *a, slice to, bool is_available) {
     }
 }
 
-bool svc_presence_trusted(const svc_account *a, slice bare) { return slice_eq(a->jid, bare) || may_see(svc_contacts_find(a, bare)); }
+bool svc_presence_trusted(const svc_account *a, slice bare) {
+    return slice_eq(svc_account_jid(a), bare) || may_see(svc_contacts_find(a, bare));
+}
 
 /* --- inbound */
 static void probed(svc_part *p, svc_account *a,
@@ -212,7 +231,7 @@ static void probed(svc_part *p, svc_account *a,
 static void presence_live(svc_part *p, svc_account *a, const xmpp_env *e, rt_blob *packed, rt_pid origin, uint32_t ticket) {
     slice resource = xmpp_jid_resource(e->to);
     for (svc_session *s = a->sessions; s; s = s->next)
-        if (resource.p ? slice_eq(s->resource, resource) : s->available) svc_session_deliver_blob(p, s, packed);
+        if (resource.p ? slice_eq(svc_session_resource(s), resource) : s->available) svc_queue_live(p, a, s, e->from, packed);
     svc_part_done(p, origin, ticket);
 }
 

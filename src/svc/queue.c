@@ -17,8 +17,9 @@
 #define INFLIGHT_FIRST 8u
 
 /* --- positions */
-static inline uint64_t tail(const svc_queue *q) { return q->base + (q->n - q->head); }
-static inline svc_entry *at(svc_queue *q, uint64_t pos) { return &q->e[q->head + (size_t)(pos - q->base)]; }
+static inline uint64_t tail(const svc_queue *q) { return svc_queue_tail(q); }
+static inline svc_entry *at(svc_queue *q, uint64_t pos) { return svc_queue_at(q, pos); }
+static inline bool drains(const svc_session *s) { return svc_queue_drains(s); }
 
 static svc_queue *queue_of(svc_account *a) {
     if (!a->queue) {
@@ -67,31 +68,76 @@ static void unlive(svc_queue *q, svc_entry *e, uint16_t flag) {
     e->flags = (uint16_t)(e->flags | flag);
 }
 
-static bool drains(const svc_session *s) { return s->available && s->priority >= 0; }
-
 static bool window_full(const svc_part *p, const svc_session *s) {
-    return s->keep_sent - s->keep_acked >= p->cfg->window_messages || s->inflight_bytes >= p->cfg->window_bytes;
+    uint64_t bytes_max = p->cfg->window_bytes;
+    if (s->more && s->more->asking && bytes_max > SVC_REQUEST_WINDOW)
+        bytes_max = SVC_REQUEST_WINDOW; /* or requests would never have room */
+    return s->keep_sent - s->keep_acked >= p->cfg->window_messages || (s->more && s->more->inflight_bytes >= bytes_max);
+}
+
+/* Where pos is in a sorted list, or would be. */
+static size_t ids_find(const svc_ids *l, uint64_t pos) {
+    size_t lo = 0, hi = l->n;
+    while (lo < hi) {
+        size_t mid = lo + (hi - lo) / 2;
+        if (l->v[mid] < pos)
+            lo = mid + 1;
+        else
+            hi = mid;
+    }
+    return lo;
+}
+
+static void ids_add(svc_ids *l, size_t i, uint64_t v) {
+    void *to = l->v;
+    mem_grow(&to, &l->cap, l->n + 1, sizeof *l->v);
+    l->v = to;
+    memmove(l->v + i + 1, l->v + i, (l->n - i) * sizeof *l->v);
+    l->v[i] = v;
+    l->n++;
+}
+
+static void ids_free(svc_ids *l) {
+    mem_free(l->v);
+    *l = (svc_ids){0};
+}
+
+uint64_t svc_queue_next(const svc_queue *q, const svc_session *s) {
+    uint64_t next = s->cursor < q->base ? q->base : s->cursor;
+    if (!s->more || s->more->redo >= next) return next;
+    size_t i = ids_find(&q->again, s->more->redo > q->base ? s->more->redo : q->base);
+    return i < q->again.n && q->again.v[i] < next ? q->again.v[i] : next;
+}
+
+void svc_queue_free(svc_queue *q) {
+    svc_queue_wait_free(q);
+    svc_queue_live_free(q);
+    for (size_t i = q->head; i < q->n; i++) rt_blob_unref(q->e[i].env);
+    ids_free(&q->loaded);
+    ids_free(&q->again);
+    mem_free(q->e);
+    mem_free(q);
 }
 
 static void del(svc_part *p, uint64_t id, uint64_t loc);
 
-void svc_queue_trim(svc_account *a) {
+void svc_queue_trim(svc_part *p, svc_account *a) {
     svc_queue *q = a->queue;
     if (!q) return;
     uint64_t limit = tail(q);
     for (svc_session *s = a->sessions; s; s = s->next)
-        if (drains(s)) limit = s->redo < s->cursor && s->redo < limit ? s->redo : s->cursor < limit ? s->cursor : limit;
+        if (drains(s) && svc_queue_next(q, s) < limit) limit = svc_queue_next(q, s);
     while (q->base < limit && (at(q, q->base)->flags & (SVC_ENTRY_ACKED | SVC_ENTRY_DEAD))) {
         const svc_entry *e = at(q, q->base);
-        if (e->flags & SVC_ENTRY_OWED) del(a->part, e->id, e->loc);
+        if (e->flags & SVC_ENTRY_OWED) del(p, e->id, e->loc);
         rt_blob_unref(e->env);
         q->head++;
         q->base++;
     }
     if (q->head == q->n) {
+        for (svc_session *s = a->sessions; s; s = s->next) svc_queue_live_run(p, a, s); /* nothing is left to wait for */
         a->positions = q->base;
-        mem_free(q->e);
-        mem_free(q);
+        svc_queue_free(q);
         a->queue = NULL;
     }
 }
@@ -103,12 +149,37 @@ static bool takes_soon(const svc_part *p, const svc_session *s, uint64_t pos) {
     return s->reading || !window_full(p, s);
 }
 
-static void drop_bytes(svc_account *a, svc_entry *e, uint64_t pos) { /* invariant 3 */
-    if (e->flags & SVC_ENTRY_HOLD) return;
+static void drop_bytes(svc_part *p, svc_account *a, svc_entry *e, uint64_t pos) { /* invariant 3 */
+    if (!e->env || e->flags & SVC_ENTRY_HOLD) return;
     for (svc_session *s = a->sessions; s; s = s->next)
-        if (takes_soon(a->part, s, pos)) return;
+        if (takes_soon(p, s, pos)) return;
     rt_blob_unref(e->env);
     e->env = NULL;
+}
+
+/* Forgets those of the loaded that are no longer in memory; with drop set, first drops what no session will take any more. */
+static void sweep(svc_part *p, svc_account *a, bool drop) {
+    svc_queue *q = a->queue;
+    size_t n = 0;
+    for (size_t i = 0; i < q->loaded.n; i++) {
+        uint64_t pos;
+        svc_entry *e = entry_by_id(q, q->loaded.v[i], &pos);
+        p->queue_steps++;
+        if (e && drop) drop_bytes(p, a, e, pos);
+        if (e && e->env) q->loaded.v[n++] = q->loaded.v[i];
+    }
+    q->loaded.n = n;
+    if (n == 0) ids_free(&q->loaded);
+}
+
+void svc_queue_release(svc_part *p, svc_account *a) {
+    if (a->queue) sweep(p, a, true);
+}
+
+static void loaded(svc_part *p, svc_account *a, const svc_entry *e) { /* its bytes stay in memory for now */
+    svc_ids *l = &a->queue->loaded;
+    if (l->n > 0 && l->n == l->cap) sweep(p, a, false); /* before it grows */
+    ids_add(l, l->n, e->id);
 }
 
 /* --- acks */
@@ -147,27 +218,33 @@ err svc_queue_on_acked(svc_part *p, rt_msg **m) {
     if (k->upto - s->keep_acked > s->keep_sent - s->keep_acked) return ERR_OK; /* not a number that we sent: an old ack */
     uint32_t n = k->upto - s->keep_acked;
     if (n == 0) return ERR_OK;
-    for (uint32_t i = 0; i < n; i++) acked(p, a, s->inflight[i]);
-    memmove(s->inflight, s->inflight + n, (s->keep_sent - k->upto) * sizeof *s->inflight);
+    svc_more *f = s->more; /* it is there: something was in flight */
+    for (uint32_t i = 0; i < n; i++) {
+        f->inflight_bytes -= f->inflight[i].bytes;
+        if (f->inflight[i].id != SVC_SENT_REQUEST) acked(p, a, f->inflight[i].id);
+    }
+    memmove(f->inflight, f->inflight + n, (s->keep_sent - k->upto) * sizeof *f->inflight);
     s->keep_acked = k->upto;
     if (s->keep_acked == s->keep_sent) {
-        mem_free(s->inflight);
-        s->inflight = NULL;
-        s->inflight_cap = 0;
-        s->inflight_bytes = 0;
-    } else {
-        s->inflight_bytes = (uint32_t)((uint64_t)s->inflight_bytes * (s->keep_sent - s->keep_acked) / (s->keep_sent - s->keep_acked + n));
+        mem_free(f->inflight);
+        f->inflight = NULL;
+        f->inflight_cap = 0;
+        svc_session_less(s);
     }
+    svc_subs_more(p, a, s);
     svc_queue_pump(p, a, s);
-    svc_queue_trim(a);
+    svc_queue_trim(p, a);
     svc_account_touch(p, a);
     return ERR_OK;
 }
 
 /* --- sending to sessions */
-static bool inflight_has(const svc_session *s, uint64_t id) {
-    for (uint32_t i = 0; i < s->keep_sent - s->keep_acked; i++)
-        if (s->inflight[i] == id) return true;
+static bool inflight_has(svc_part *p, const svc_session *s, const svc_entry *e) {
+    if (!(e->flags & SVC_ENTRY_FLIGHT)) return false;
+    for (uint32_t i = 0; i < s->keep_sent - s->keep_acked; i++) {
+        p->queue_steps++;
+        if (s->more->inflight[i].id == e->id) return true;
+    }
     return false;
 }
 
@@ -178,45 +255,44 @@ typedef enum how { SKIP, DIRECT, CARBON } how;
 static how wants(svc_account *a, const svc_session *s, const xmpp_env *e) {
     slice resource = xmpp_jid_resource(e->to);
     if (!resource.p) return drains(s) ? DIRECT : SKIP;
-    if (slice_eq(resource, s->resource)) return DIRECT;
+    if (slice_eq(resource, svc_session_resource(s))) return DIRECT;
     if (!svc_session_find(a, resource)) return drains(s) ? DIRECT : SKIP;
-    if (slice_eq(xmpp_jid_bare(e->from), a->jid)) return SKIP; /* it has, or is, what was sent: XEP-0280 section 8 */
+    if (slice_eq(xmpp_jid_bare(e->from), svc_account_jid(a))) return SKIP; /* it has, or is, what was sent: XEP-0280 section 8 */
     return s->carbons && drains(s) && svc_carbon_wanted(e) ? CARBON : SKIP;
-}
-
-static uint16_t from_of(const xmpp_env *e) {
-    static const hash_key k = {UINT64_C(0x66726f6d),
-                               UINT64_C(0x6a6964)}; /* a chain of equal values costs order nothing: they wait together */
-    return (uint16_t)(hash_bytes(&k, e->from) | 1);
-}
-
-/* A session that does not drain (not available, or of negative priority) takes what is addressed to it at once, but never before an older
- * message of the same sender that still waits in the queue: sentence 5. It gets both when it becomes available. */
-static bool older_waits(svc_account *a, uint64_t pos, uint16_t from) {
-    for (uint64_t i = a->queue->base; i < pos; i++) {
-        const svc_entry *e = at(a->queue, i);
-        if (e->flags & (SVC_ENTRY_ACKED | SVC_ENTRY_DEAD) || (e->from && e->from != from)) continue;
-        bool taken = false;
-        for (const svc_session *s = a->sessions; s && !taken; s = s->next) taken = inflight_has(s, e->id);
-        if (!taken) return true;
-    }
-    return false;
 }
 
 static slice extra_of(svc_part *p, svc_account *a, const svc_entry *e, bool delayed) {
     size_t from = p->out.len;
     buf_addf(&p->out, "<stanza-id xmlns='" NS_SID "' id='%016llx' by='", (unsigned long long)e->id);
-    xmpp_xml_escape(&p->out, a->jid);
+    xmpp_xml_escape(&p->out, svc_account_jid(a));
     buf_add_str(&p->out, "'/>");
     if (delayed) {
         char stamp[32];
         (void)time_format(e->wall, true, stamp);
         xmpp_jid j;
         buf_addf(&p->out, "<delay xmlns='" NS_DELAY "' stamp='%s'", stamp);
-        if (xmpp_jid_split(a->jid, &j)) xmpp_xml_write_attr(&p->out, "from", j.domain);
+        if (xmpp_jid_split(svc_account_jid(a), &j)) xmpp_xml_write_attr(&p->out, "from", j.domain);
         buf_add_str(&p->out, "/>");
     }
     return slice_from(buf_slice(&p->out), from);
+}
+
+/* Sends with the session's next keep number. Takes env and extra over. */
+static void send_kept(svc_part *p, svc_session *s, rt_blob *env, rt_blob *extra, svc_sent what) {
+    rt_msg *m = rt_msg_new(p->cx, SVC_DELIVER, sizeof(svc_deliver));
+    svc_deliver *d = svc_deliver_of(m);
+    d->env = env;
+    d->extra = extra;
+    d->keep = ++s->keep_sent;
+    uint32_t n = s->keep_sent - s->keep_acked;
+    svc_more *f = svc_session_more(s);
+    if (n > f->inflight_cap) {
+        f->inflight_cap = f->inflight_cap ? f->inflight_cap * 2 : INFLIGHT_FIRST;
+        f->inflight = mem_realloc(f->inflight, f->inflight_cap * sizeof *f->inflight);
+    }
+    f->inflight[n - 1] = what;
+    f->inflight_bytes += what.bytes;
+    rt_send(p->cx, s->pid, &m);
 }
 
 static void send_entry(svc_part *p, svc_account *a, svc_session *s, svc_entry *e, const xmpp_env *env, how h, bool delayed) {
@@ -225,19 +301,15 @@ static void send_entry(svc_part *p, svc_account *a, svc_session *s, svc_entry *e
     if (!buf_ok(&p->out)) return;
     rt_blob *what = h == DIRECT ? rt_blob_ref(e->env) : svc_carbon_wrap(p, s, a, env, false, extra);
     if (!what) return; /* too large to be wrapped: a carbon is a courtesy */
-    rt_msg *m = rt_msg_new(p->cx, SVC_DELIVER, sizeof(svc_deliver));
-    svc_deliver *d = svc_deliver_of(m);
-    d->env = what;
-    if (h == DIRECT) d->extra = rt_blob_new(extra);
-    d->keep = ++s->keep_sent;
-    uint32_t n = s->keep_sent - s->keep_acked;
-    if (n > s->inflight_cap) {
-        s->inflight_cap = s->inflight_cap ? s->inflight_cap * 2 : INFLIGHT_FIRST;
-        s->inflight = mem_realloc(s->inflight, s->inflight_cap * sizeof *s->inflight);
-    }
-    s->inflight[n - 1] = e->id;
-    s->inflight_bytes += e->bytes;
-    rt_send(p->cx, s->pid, &m);
+    e->flags |= SVC_ENTRY_FLIGHT;
+    send_kept(p, s, what, h == DIRECT ? rt_blob_new(extra) : NULL, (svc_sent){e->id, e->bytes});
+}
+
+bool svc_queue_request(svc_part *p, svc_session *s, slice request) {
+    uint64_t bytes_max = p->cfg->window_bytes < SVC_REQUEST_WINDOW ? p->cfg->window_bytes : SVC_REQUEST_WINDOW;
+    if (s->keep_sent - s->keep_acked >= p->cfg->window_messages || (s->more && s->more->inflight_bytes >= bytes_max)) return false;
+    send_kept(p, s, rt_blob_new(request), NULL, (svc_sent){SVC_SENT_REQUEST, (uint32_t)request.len});
+    return true;
 }
 
 typedef struct read_ctx {
@@ -247,13 +319,16 @@ typedef struct read_ctx {
 
 static void read_done(svc_part *p, void *arg, rt_msg *reply);
 
-static void request_read(svc_part *p, svc_account *a, svc_session *s, uint64_t from) {
+/* Asks for the records from a position on, of those that are looked at again only the one there. */
+static void request_read(svc_part *p, svc_account *a, svc_session *s, uint64_t from, bool redo) {
     svc_queue *q = a->queue;
+    uint64_t end = redo ? from + 1 : tail(q);
     buf ids;
     buf_init(&ids, READ_BATCH * 16);
     uint64_t bytes = 0;
-    for (uint64_t pos = from; pos < tail(q) && ids.len < READ_BATCH * 16 && bytes < p->cfg->window_bytes; pos++) {
+    for (uint64_t pos = from; pos < end && ids.len < READ_BATCH * 16 && bytes < p->cfg->window_bytes; pos++) {
         svc_entry *e = at(q, pos);
+        p->queue_steps++;
         if (!(e->flags & SVC_ENTRY_COMMITTED)) break;
         if (e->env || (e->flags & SVC_ENTRY_DEAD) || (e->flags & (SVC_ENTRY_ACKED | SVC_ENTRY_OWED)) == SVC_ENTRY_ACKED) continue;
         buf_add_u64le(&ids, e->id);
@@ -261,7 +336,7 @@ static void request_read(svc_part *p, svc_account *a, svc_session *s, uint64_t f
         bytes += e->bytes;
     }
     read_ctx *c = mem_zalloc(sizeof *c);
-    c->bare = svc_own(a->jid);
+    c->bare = svc_own(svc_account_jid(a));
     c->session = s->pid;
     s->reading = true;
     rt_msg *m = rt_msg_new(p->cx, STORE_READ, sizeof(store_read));
@@ -271,42 +346,65 @@ static void request_read(svc_part *p, svc_account *a, svc_session *s, uint64_t f
     rt_send(p->cx, rt_name_whereis(rt_ctx_node(p->cx), STORE_LOG_NAME), &m);
 }
 
-/* What the pump does with one entry: moves on (true) or stops (false). */
+/* The entry will be looked at again by sessions that have passed it. */
+static void again(svc_queue *q, uint64_t pos) {
+    at(q, pos)->flags |= SVC_ENTRY_REDO;
+    if (q->again.n > 0 && q->again.n == q->again.cap) { /* before it grows: those at its head may have left the queue */
+        size_t gone = ids_find(&q->again, q->base);
+        memmove(q->again.v, q->again.v + gone, (q->again.n - gone) * sizeof *q->again.v);
+        q->again.n -= gone;
+    }
+    size_t i = ids_find(&q->again, pos);
+    if (i == q->again.n || q->again.v[i] != pos) ids_add(&q->again, i, pos);
+}
+
+/* What the pump does with one entry: moves on (true) or stops (false).
+ *
+ * A session that does not drain (not available, or of negative priority) takes what is addressed to it at once, but never before an older
+ * message of the same sender that still waits. */
 static bool pump_one(svc_part *p, svc_account *a, svc_session *s, uint64_t pos, bool redo) {
     svc_entry *e = at(a->queue, pos);
+    p->queue_steps++;
     if (!(e->flags & SVC_ENTRY_COMMITTED) && !(e->flags & SVC_ENTRY_DEAD)) return false;
-    if (a->order_head && e->id > a->order_head->after_put && e->id <= a->last_put) return false; /* what came before it still waits */
+    const svc_order *waits = a->work ? a->work->order_head : NULL;
+    if (waits && e->id > waits->after_put && e->id <= a->work->last_put) return false; /* what came before it still waits */
     bool old = pos < s->start || redo;
     if ((e->flags & SVC_ENTRY_DEAD) || ((e->flags & SVC_ENTRY_ACKED) && old)) return true;
-    if (redo && !(e->flags & SVC_ENTRY_REDO)) return true;
-    if (old && inflight_has(s, e->id)) return true;
+    if (old && inflight_has(p, s, e)) return true;
     if (!e->env) {
         if ((e->flags & (SVC_ENTRY_ACKED | SVC_ENTRY_OWED)) == SVC_ENTRY_ACKED) return true; /* its record may be gone */
-        if (!s->reading) request_read(p, a, s, pos);
+        if (!s->reading) request_read(p, a, s, pos, redo);
         return false;
     }
     xmpp_env env;
     if (xmpp_env_unpack(rt_blob_slice(e->env), &env) != ERR_OK) return true; /* verified by its checksum: written by a newer version */
     how h = wants(a, s, &env);
-    if (h == DIRECT && !drains(s) && older_waits(a, pos, from_of(&env))) h = SKIP;
+    if (h == DIRECT && !drains(s) && svc_queue_wait_older(p, a->queue, pos, svc_queue_wait_from(p, env.from))) {
+        h = SKIP; /* it gets both when it becomes available; sentence 5 */
+        again(a->queue, pos);
+        if (!a->queue->left || pos + 1 < a->queue->left) a->queue->left = pos + 1;
+    }
     if (h != SKIP) send_entry(p, a, s, e, &env, h, old || (e->flags & SVC_ENTRY_REDO));
-    drop_bytes(a, e, pos);
+    drop_bytes(p, a, e, pos);
     return true;
 }
 
 void svc_queue_pump(svc_part *p, svc_account *a, svc_session *s) {
     while (a->queue && !s->reading) {
-        if (window_full(p, s)) return;
         svc_queue *q = a->queue;
-        if (s->redo < q->base) s->redo = q->base;
+        uint64_t pos = svc_queue_next(q, s);
         if (s->cursor < q->base) s->cursor = q->base;
-        bool redo = s->redo < s->cursor;
-        uint64_t pos = redo ? s->redo : s->cursor;
-        if (pos >= tail(q) || !pump_one(p, a, s, pos, redo)) return;
+        bool redo = pos < s->cursor;
+        if (!redo && s->more && s->more->redo != UINT64_MAX) { /* that is over */
+            s->more->redo = UINT64_MAX;
+            svc_session_less(s);
+        }
+        if (q->late_head) svc_queue_live_run(p, a, s);
+        if (window_full(p, s) || pos >= tail(q) || !pump_one(p, a, s, pos, redo)) return;
         if (redo)
-            s->redo++;
+            s->more->redo = pos + 1;
         else
-            s->redo = ++s->cursor;
+            s->cursor = pos + 1;
     }
 }
 
@@ -317,8 +415,9 @@ static bool keep_bytes(svc_part *p, svc_account *a, uint64_t id, uint8_t status,
     if ((e->flags & (SVC_ENTRY_ACKED | SVC_ENTRY_OWED)) == SVC_ENTRY_ACKED) return true; /* acked meanwhile: its record may be gone */
     if (status == ERR_OK) {
         e->env = rt_blob_new(env);
+        loaded(p, a, e);
     } else if (status == ERR_CORRUPT || status == ERR_NOT_FOUND) { /* named by the log's own event too; the rest is served */
-        rt_event_text(p->cx, EV_LOG_DAMAGE, e->loc >> 32, e->loc & 0xffffffffu, a->jid);
+        rt_event_text(p->cx, EV_LOG_DAMAGE, e->loc >> 32, e->loc & 0xffffffffu, svc_account_jid(a));
         unlive(a->queue, e, SVC_ENTRY_DEAD);
         e->flags = (uint16_t)(e->flags & ~SVC_ENTRY_OWED);
         del(p, e->id, e->loc);
@@ -350,57 +449,90 @@ static void read_done(svc_part *p, void *arg, rt_msg *reply) {
             svc_queue_pump(p, a, s);
     }
     if (a && reply) {
-        if (!s) svc_queue_release(a);
-        svc_queue_trim(a);
+        if (!s) svc_queue_release(p, a);
+        svc_queue_trim(p, a);
         svc_account_touch(p, a);
     }
     svc_disown(&c->bare);
     mem_free(c);
 }
 
-/* Bytes read for a session that is gone are not kept. */
-void svc_queue_release(svc_account *a) {
-    svc_queue *q = a->queue;
-    for (uint64_t pos = q ? q->base : 0; q && pos < tail(q); pos++)
-        if (at(q, pos)->flags & SVC_ENTRY_COMMITTED) drop_bytes(a, at(q, pos), pos);
-}
-
 /* --- sessions come and go */
-void svc_queue_session_bind(svc_account *a, svc_session *s) { s->cursor = s->redo = s->start = a->queue ? tail(a->queue) : a->positions; }
+void svc_queue_session_bind(svc_account *a, svc_session *s) { s->cursor = s->start = a->queue ? tail(a->queue) : a->positions; }
 
 void svc_queue_session_start(svc_part *p, svc_account *a, svc_session *s) {
     s->start = a->queue ? tail(a->queue) : a->positions;
-    s->cursor = s->redo = a->queue ? a->queue->base : a->positions;
+    s->cursor = a->queue ? a->queue->base : a->positions;
+    if (s->more) s->more->redo = UINT64_MAX;
     svc_queue_pump(p, a, s);
-    svc_queue_trim(a);
+    svc_queue_trim(p, a);
+}
+
+void svc_queue_session_stop(svc_part *p, svc_account *a) {
+    svc_queue_release(p, a);
+    svc_queue_trim(p, a);
+}
+
+/* What it was sent and did not ack waits again, unless another session was sent it too. Returns the lowest position, or UINT64_MAX. */
+static uint64_t unsend(svc_part *p, svc_account *a, const svc_session *s) {
+    svc_queue *q = a->queue;
+    uint64_t first = UINT64_MAX, pos;
+    uint32_t n = s->keep_sent - s->keep_acked;
+    for (uint32_t i = 0; i < n; i++) {
+        svc_entry *e = entry_by_id(q, s->more->inflight[i].id, NULL);
+        if (e) e->flags &= (uint16_t)~SVC_ENTRY_FLIGHT;
+    }
+    for (const svc_session *o = a->sessions; o && n > 0; o = o->next)
+        for (uint32_t i = 0; o != s && i < o->keep_sent - o->keep_acked; i++) {
+            svc_entry *e = entry_by_id(q, o->more->inflight[i].id, NULL);
+            p->queue_steps++;
+            if (e) e->flags |= SVC_ENTRY_FLIGHT;
+        }
+    for (uint32_t i = 0; i < n; i++) {
+        svc_entry *e = entry_by_id(q, s->more->inflight[i].id, &pos);
+        p->queue_steps++;
+        if (!e || e->flags & SVC_ENTRY_ACKED) continue;
+        again(q, pos);
+        svc_queue_wait_add(q, pos);
+        if (pos < first) first = pos;
+    }
+    return first;
+}
+
+/* What it had yet to take and others have passed, because they left it to this one. */
+static uint64_t leave(svc_part *p, svc_account *a, const svc_session *s) {
+    svc_queue *q = a->queue;
+    uint64_t first = q->left > q->base ? q->left - 1 : UINT64_MAX, passed = 0;
+    for (const svc_session *o = a->sessions; o; o = o->next)
+        if (o != s && drains(o) && o->cursor > passed) passed = o->cursor;
+    for (uint64_t pos = s->cursor > q->base ? s->cursor : q->base; pos < passed; pos++) {
+        p->queue_steps++;
+        if (at(q, pos)->flags & SVC_ENTRY_ACKED) continue;
+        again(q, pos);
+        if (pos < first) first = pos;
+    }
+    return first;
 }
 
 void svc_queue_session_end(svc_part *p, svc_account *a, svc_session *s) {
     svc_queue *q = a->queue;
     if (!q) return;
-    uint64_t first = UINT64_MAX, pos;
-    for (uint32_t i = 0; i < s->keep_sent - s->keep_acked; i++) {
-        svc_entry *e = entry_by_id(q, s->inflight[i], &pos);
-        if (!e || (e->flags & SVC_ENTRY_ACKED)) continue;
-        e->flags |= SVC_ENTRY_REDO;
-        if (pos < first) first = pos;
-    }
-    for (pos = s->cursor > q->base ? s->cursor : q->base; pos < tail(q); pos++) { /* what it had yet to take, others may have left to it */
-        if (at(q, pos)->flags & SVC_ENTRY_ACKED) continue;
-        at(q, pos)->flags |= SVC_ENTRY_REDO;
-        if (pos < first) first = pos;
-    }
+    svc_queue_live_end(p, a, s);
     s->available = false; /* it no longer holds entries back, nor takes any */
-    slice resource = s->resource;
-    s->resource = SLICE_NULL; /* messages to it are anybody's now */
-    for (svc_session *o = a->sessions; o; o = o->next) {
+    s->ending = true;     /* messages to it are anybody's now */
+    uint64_t first = unsend(p, a, s), other = leave(p, a, s);
+    if (other < first) first = other;
+    for (svc_session *o = a->sessions; o && a->queue; o = o->next) {
         if (o == s || !drains(o)) continue;
-        if (first < o->redo) o->redo = first;
+        if (first < o->cursor && first < svc_session_more(o)->redo) o->more->redo = first;
         svc_queue_pump(p, a, o);
     }
-    s->resource = resource;
-    svc_queue_release(a);
-    svc_queue_trim(a);
+    if (a->sessions == s && !s->next) { /* the next one begins at the head */
+        ids_free(&q->again);
+        svc_queue_wait_free(q);
+    }
+    svc_queue_release(p, a);
+    svc_queue_trim(p, a);
 }
 
 /* --- puts */
@@ -440,14 +572,15 @@ static void put_finish(svc_part *p, svc_put *t, err status, uint64_t loc) {
         e = a->queue ? entry_by_id(a->queue, t->id, &pos) : NULL;
         if (e) {
             e->flags = (uint16_t)(e->flags & ~SVC_ENTRY_HOLD);
-            drop_bytes(a, e, pos);
+            drop_bytes(p, a, e, pos);
+            if (e->env) loaded(p, a, e);
         }
     }
-    a->writes--;
-    a->puts--;
-    a->put_done = t->id;
+    a->work->puts--;
+    a->work->put_done = t->id;
+    svc_account_release(a);
     svc_queue_order_run(p, a);
-    svc_queue_trim(a);
+    svc_queue_trim(p, a);
     svc_account_touch(p, a);
 }
 
@@ -477,7 +610,7 @@ static bool on_its_way(const svc_part *p, const uint64_t h[2]) {
 /* The fate of the first one is known: stored, so this one is done; or it found no space, and then this one is the message. */
 static void duplicate_done(svc_part *p, svc_account *a, const xmpp_env *e, rt_blob *packed, rt_pid origin, uint32_t ticket) {
     uint64_t h[2];
-    svc_dedup_hash(xmpp_jid_bare(e->from), a->jid, e->origin_id, h);
+    svc_dedup_hash(p->dedup, xmpp_jid_bare(e->from), svc_account_jid(a), e->origin_id, h);
     if (a->state == SVC_ABSENT)
         svc_route_bounce(p, e, STANZA_SERVICE_UNAVAILABLE, NULL, origin, ticket);
     else if (svc_dedup_seen(p->dedup, h) && !on_its_way(p, h))
@@ -489,7 +622,7 @@ static void duplicate_done(svc_part *p, svc_account *a, const xmpp_env *e, rt_bl
 void svc_queue_put(svc_part *p, svc_account *a, const xmpp_env *e, rt_blob *packed, rt_pid origin, uint32_t ticket) {
     uint64_t h[2] = {0, 0};
     if (e->origin_id.p) {
-        svc_dedup_hash(xmpp_jid_bare(e->from), a->jid, e->origin_id, h);
+        svc_dedup_hash(p->dedup, xmpp_jid_bare(e->from), svc_account_jid(a), e->origin_id, h);
         if (svc_dedup_seen(p->dedup, h)) {
             rt_event(p->cx, EV_MSG_DUPLICATE, h[0], 0, 0);
             svc_queue_behind(p, a, packed, origin, ticket, duplicate_done); /* the first one may not be durable yet */
@@ -507,12 +640,13 @@ void svc_queue_put(svc_part *p, svc_account *a, const xmpp_env *e, rt_blob *pack
         svc_route_bounce(p, e, STANZA_RESOURCE_CONSTRAINT, "the server must be restarted to go on numbering messages", origin, ticket);
         return;
     }
-    if (h[0] || h[1]) svc_dedup_add(p->dedup, h, rt_now(p->cx));
+    if (h[0] || h[1]) svc_dedup_add(p, h);
     uint64_t id = p->epoch << STORE_ID_EPOCH_SHIFT | (uint64_t)p->index << STORE_ID_PARTITION_SHIFT | ++p->arg->ids->counter;
     int64_t wall = rt_wall(p->cx);
     svc_entry *entry = push(a, id, packed->len, wall);
     entry->env = rt_blob_ref(packed);
-    entry->from = from_of(e);
+    entry->from = svc_queue_wait_from(p, e->from);
+    svc_queue_wait_add(a->queue, tail(a->queue) - 1);
     svc_put *t = mem_zalloc(sizeof *t);
     *t = (svc_put){.id = id, .account = a, .origin = origin, .ticket = ticket, .h = {h[0], h[1]}};
     if (p->put_tail)
@@ -520,14 +654,14 @@ void svc_queue_put(svc_part *p, svc_account *a, const xmpp_env *e, rt_blob *pack
     else
         p->put_head = t;
     p->put_tail = t;
-    a->writes++;
-    a->puts++;
-    a->last_put = id;
+    svc_account_hold(a);
+    a->work->puts++;
+    a->work->last_put = id;
     svc_account_touch(p, a);
     rt_msg *m = rt_msg_new(p->cx, STORE_PUT, sizeof(store_put));
     store_put *sp = store_put_of(m);
     sp->id = id;
-    sp->user = rt_blob_new(a->jid);
+    sp->user = rt_blob_new(svc_account_jid(a));
     sp->env = rt_blob_ref(packed);
     sp->wall = wall;
     sp->dedup0 = h[0];

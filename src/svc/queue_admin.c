@@ -2,23 +2,25 @@
 #include "svc/queue.h"
 
 void svc_queue_behind(svc_part *p, svc_account *a, rt_blob *packed, rt_pid origin, uint32_t ticket, svc_later *fn) {
-    if (!a->order_head && a->puts == 0 && a->write_done == a->last_write) {
+    svc_work *w = a->work;
+    if (!w || (!w->order_head && w->puts == 0 && !svc_account_writing(a))) {
         xmpp_env e;
         if (xmpp_env_unpack(rt_blob_slice(packed), &e) == ERR_OK) fn(p, a, &e, packed, origin, ticket);
         return;
     }
     svc_order *o = mem_zalloc(sizeof *o);
-    *o = (svc_order){.after_put = a->last_put,
-                     .after_write = a->last_write,
+    *o = (svc_order){.after_put = w->last_put,
+                     .after_write = w->last_write,
+                     .tail = a->queue ? svc_queue_tail(a->queue) : a->positions,
                      .fn = fn,
                      .packed = rt_blob_ref(packed),
                      .origin = origin,
                      .ticket = ticket};
-    if (a->order_tail)
-        a->order_tail->next = o;
+    if (w->order_tail)
+        w->order_tail->next = o;
     else
-        a->order_head = o;
-    a->order_tail = o;
+        w->order_head = o;
+    w->order_tail = o;
     svc_account_touch(p, a);
 }
 
@@ -28,20 +30,23 @@ static void pump_all(svc_part *p, svc_account *a) {
 
 void svc_queue_order_run(svc_part *p, svc_account *a) {
     bool ran = false;
-    while (a->order_head && a->order_head->after_put <= a->put_done && a->order_head->after_write <= a->write_done) {
-        svc_order *o = a->order_head;
-        a->order_head = o->next;
-        if (!a->order_head) a->order_tail = NULL;
+    svc_work *w = a->work; /* stays while something waits in it, and while it is held */
+    while (w && w->order_head && w->order_head->after_put <= w->put_done && w->order_head->after_write <= w->write_done) {
+        svc_order *o = w->order_head;
+        w->order_head = o->next;
+        if (!w->order_head) w->order_tail = NULL;
         ran = true;
         xmpp_env e;
-        a->writes++; /* fn may end sessions; the account stays until we are done */
+        svc_account_hold(a); /* fn may end sessions; the account stays until we are done */
+        if (a->queue) a->queue->late_limit = o->tail + 1;
         if (xmpp_env_unpack(rt_blob_slice(o->packed), &e) == ERR_OK) o->fn(p, a, &e, o->packed, o->origin, o->ticket);
-        a->writes--;
+        if (a->queue) a->queue->late_limit = 0;
         rt_blob_unref(o->packed);
         mem_free(o);
         pump_all(p, a); /* kept messages that came behind this one and before the next */
+        svc_account_release(a);
     }
-    if (ran) svc_queue_trim(a);
+    if (ran) svc_queue_trim(p, a);
 }
 
 void svc_queue_attach(svc_part *p, store_index *ix) {
@@ -113,11 +118,9 @@ void svc_queue_drop(svc_part *p, svc_account *a) {
             store_del_of(m)->loc = e->loc;
             rt_send(p->cx, rt_name_whereis(rt_ctx_node(p->cx), STORE_LOG_NAME), &m);
         }
-        rt_blob_unref(e->env);
     }
     a->positions = q->base + (q->n - q->head); /* puts that are not reported yet find no entry and are deleted then */
-    mem_free(q->e);
-    mem_free(q);
+    svc_queue_free(q);
     a->queue = NULL;
 }
 
@@ -130,14 +133,11 @@ void svc_queue_fini(svc_part *p) {
     p->put_tail = NULL;
     for (hmap_node *n = hmap_first(&p->accounts); n; n = hmap_next(&p->accounts, n)) {
         svc_account *a = container_of(n, svc_account, node);
-        svc_queue *q = a->queue;
-        for (size_t i = q ? q->head : 0; q && i < q->n; i++) rt_blob_unref(q->e[i].env);
-        if (q) mem_free(q->e);
-        mem_free(q);
+        if (a->queue) svc_queue_free(a->queue);
         a->queue = NULL;
-        while (a->order_head) {
-            svc_order *o = a->order_head;
-            a->order_head = o->next;
+        while (a->work && a->work->order_head) {
+            svc_order *o = a->work->order_head;
+            a->work->order_head = o->next;
             rt_blob_unref(o->packed);
             mem_free(o);
         }

@@ -1,5 +1,9 @@
 /* roster: the account's own roster requests and every change of an item (RFC 6121 section 2), with versioning (2.6): the version is a
- * counter per account; a client that names the present one is told that nothing changed, any other gets the whole roster.
+ * counter per account; a client that names the present one is told that nothing changed, one that names an older one is pushed what changed
+ * since, one after the other in the order of versions; any other, or one for whom that would be much, gets the whole roster.
+ *
+ * A removed item stays in the store as a tombstone with its version. There are at most GONE_MAX; the oldest gives way, and a tombstone
+ * without an address says from which version on removals are known.
  *
  * Invariant: a result or a push is sent only after the change is on stable storage; memory runs ahead of it and is loaded again when the
  * write fails, so that two changes in flight never work on the same old item. */
@@ -11,6 +15,9 @@
 #define NAME_MAX_BYTES  1023u
 #define GROUP_MAX_BYTES 1023u
 #define GROUPS_MAX      64u
+#define GONE_MAX        64u    /* removed items remembered per account */
+#define CHANGES_MAX     64u    /* changes sent one by one; for more of them, or ... */
+#define CHANGES_BYTES   32768u /* ... for larger ones, the whole roster is sent: half of the least xmpp.out_max, so that none is dropped */
 
 static const char *sub_name(uint8_t sub) {
     static const char *const names[] = {"none", "to", "from", "both"};
@@ -39,16 +46,15 @@ static void write_item(buf *out, const store_item *i) {
     buf_add_str(out, "</item>");
 }
 
-static void push(svc_part *p, svc_account *a, const store_item *i) {
+/* To one session, or to every interested one. */
+static void push_to(svc_part *p, svc_account *a, svc_session *only, const store_item *i) {
     buf b;
     buf_init(&b, 1u << 20);
     buf_addf(&b, "<query xmlns='" NS_ROSTER "' ver='%llu'>", (unsigned long long)i->ver);
     write_item(&b, i);
     buf_add_str(&b, "</query>");
-    for (svc_session *s = a->sessions; s && buf_ok(&b); s = s->next) {
-        if (!s->interested) continue;
-        svc_iq_push(p, a, s, buf_slice(&b));
-    }
+    for (svc_session *s = a->sessions; s && buf_ok(&b); s = s->next)
+        if (only ? s == only : s->interested) svc_iq_push(p, a, s, buf_slice(&b));
     buf_fini(&b);
 }
 
@@ -65,11 +71,11 @@ static void changed(svc_part *p, void *arg, rt_msg *reply) {
     svc_account *a = svc_account_find(p, c->user);
     err status = reply ? keyed_written_of(reply)->status : ERR_CANCELLED;
     if (a && reply && status != ERR_OK) {
-        rt_event_text(p->cx, EV_SQL_FAIL, (uint64_t)status, 0, a->jid);
+        rt_event_text(p->cx, EV_SQL_FAIL, (uint64_t)status, 0, svc_account_jid(a));
         if (a->state != SVC_ABSENT) a->state = SVC_UNLOADED;
     }
     if (c->then) c->then(p, reply ? a : NULL, c->arg, status);
-    if (a && reply && status == ERR_OK && c->show) push(p, a, &c->item); /* after the stanza that tells of it (RFC 6121 3.1.6) */
+    if (a && reply && status == ERR_OK && c->show) push_to(p, a, NULL, &c->item); /* after the stanza that tells of it (RFC 6121 3.1.6) */
     svc_disown(&c->user);
     svc_disown(&c->item.jid);
     svc_disown(&c->item.name);
@@ -77,13 +83,33 @@ static void changed(svc_part *p, void *arg, rt_msg *reply) {
     mem_free(c);
 }
 
+static void remove_item(svc_account *a, store_ops *ops, slice jid, uint64_t ver) {
+    const store_item tombstone = {.jid = jid, .ver = ver, .gone = true};
+    store_item floor = {.jid = SLICE(""), .gone = true};
+    slice oldest;
+    svc_contacts_del(a, jid);
+    svc_contacts_removed(a, jid, ver);
+    while (svc_contacts_forget(a, GONE_MAX, &oldest, &floor.ver)) {
+        store_ops_roster_purge(ops, svc_account_jid(a), oldest);
+        store_ops_roster_put(ops, svc_account_jid(a), &floor);
+        svc_disown(&oldest);
+    }
+    store_ops_roster_put(ops, svc_account_jid(a), &tombstone); /* last: its version becomes the roster's */
+}
+
+static void put_item(svc_account *a, store_ops *ops, store_item *item) {
+    store_ops_roster_put(ops, svc_account_jid(a), item);
+    svc_contacts_returned(a, item->jid);
+    (void)svc_contacts_put(a, item);
+}
+
 void svc_roster_change(svc_part *p, svc_account *a, store_item *item, svc_roster_then *then, void *arg) {
     const store_item *old = svc_contacts_find(a, item->jid);
     change *c = mem_zalloc(sizeof *c);
-    item->ver = ++a->roster_ver;
+    item->ver = svc_contacts_next_ver(a);
     c->then = then;
     c->arg = arg;
-    c->user = svc_own(a->jid);
+    c->user = svc_own(svc_account_jid(a));
     c->item = *item;
     c->item.jid = svc_own(item->jid);
     c->item.name = svc_own(item->name);
@@ -92,29 +118,61 @@ void svc_roster_change(svc_part *p, svc_account *a, store_item *item, svc_roster
     c->show = item->in_roster || (old && old->in_roster);
     if (!item->in_roster) c->item.gone = true; /* nothing shown is left of it */
     store_ops *ops = store_ops_new();
-    store_ops_roster_put(ops, a->jid, item);
-    if (item->gone) {
-        store_ops_roster_purge(ops, a->jid, item->jid);
-        svc_contacts_del(a, c->item.jid);
-    } else {
-        (void)svc_contacts_put(a, item);
-    }
+    if (item->gone)
+        remove_item(a, ops, c->item.jid, item->ver);
+    else
+        put_item(a, ops, item);
     svc_part_write(p, a, ops, changed, c);
+}
+
+/* --- what changed since a version */
+typedef struct changes {
+    store_item item[CHANGES_MAX]; /* ascending by version; what is not shown is gone; slices borrowed */
+    size_t n;
+} changes;
+
+static bool changes_add(changes *c, const store_item *item) {
+    if (c->n == CHANGES_MAX) return false;
+    size_t i = c->n++;
+    for (; i > 0 && c->item[i - 1].ver > item->ver; i--) c->item[i] = c->item[i - 1];
+    c->item[i] = *item;
+    c->item[i].gone = !item->in_roster;
+    return true;
+}
+
+/* False: it is not known, or larger than the roster itself or than what may be sent bit by bit. */
+static bool changes_since(const svc_account *a, uint64_t have, changes *out) {
+    const svc_contacts *c = a->contacts;
+    const svc_history *h = c ? c->history : NULL;
+    if (!c || have >= c->roster_ver || (h && have < h->floor)) return false;
+    for (size_t i = 0; i < c->n; i++)
+        if (c->items[i].ver > have && !changes_add(out, &c->items[i])) return false;
+    for (size_t i = 0; h && i < h->n; i++)
+        if (h->gone[i].ver > have && !changes_add(out, &(store_item){.jid = h->gone[i].jid, .ver = h->gone[i].ver})) return false;
+    buf b;
+    buf_init(&b, CHANGES_BYTES);
+    for (size_t i = 0; i < out->n; i++) write_item(&b, &out->item[i]);
+    bool fits = buf_ok(&b);
+    buf_fini(&b);
+    return fits && out->n <= svc_contacts_count(a) + 1; /* one change is always less than a roster */
 }
 
 /* --- requests */
 static void get(svc_part *p, svc_account *a, svc_session *s, const xmpp_env *e, const xmpp_node *query, rt_pid origin, uint32_t ticket) {
     slice ver = xmpp_xml_attr(query, "ver");
     uint64_t have = 0;
+    changes since = {.n = 0};
     s->interested = true;
-    if (ver.p && dec_parse_u64(ver, UINT64_MAX, &have) == ERR_OK && have == a->roster_ver) {
+    bool known = ver.p && dec_parse_u64(ver, UINT64_MAX, &have) == ERR_OK;
+    if (known && (have == svc_account_roster_ver(a) || changes_since(a, have, &since))) {
         svc_iq_result(p, e, SLICE(""), origin, ticket);
+        for (size_t i = 0; i < since.n; i++) push_to(p, a, s, &since.item[i]);
         return;
     }
     buf b;
     buf_init(&b, 16u << 20);
     buf_add_str(&b, "<query xmlns='" NS_ROSTER "'");
-    if (ver.p) buf_addf(&b, " ver='%llu'", (unsigned long long)a->roster_ver);
+    if (ver.p) buf_addf(&b, " ver='%llu'", (unsigned long long)svc_account_roster_ver(a));
     buf_add_byte(&b, '>');
     for (size_t i = 0; a->contacts && i < a->contacts->n; i++)
         if (a->contacts->items[i].in_roster) write_item(&b, &a->contacts->items[i]);
@@ -135,7 +193,7 @@ typedef struct set_ctx {
 
 /* RFC 6121 2.5.2: a removal cancels subscriptions in both directions. */
 static void cancel(svc_part *p, svc_account *a, const store_item *was) {
-    xmpp_env e = {.kind = XMPP_PRESENCE, .flags = XMPP_F_SERVER, .from = a->jid, .to = was->jid};
+    xmpp_env e = {.kind = XMPP_PRESENCE, .flags = XMPP_F_SERVER, .from = svc_account_jid(a), .to = was->jid};
     if (was->sub == STORE_SUB_TO || was->sub == STORE_SUB_BOTH || was->ask) {
         e.type = XMPP_TYPE_UNSUBSCRIBE;
         svc_route_send(p, &e, RT_PID_NONE, 0);
@@ -187,7 +245,7 @@ static xmpp_stanza_error set(svc_part *p, svc_account *a, const xmpp_node *query
     slice text = xmpp_xml_attr(item, "jid");
     if (!text.p || xmpp_jid_parse(text, &p->scratch, &jid, &full) != ERR_OK) return STANZA_JID_MALFORMED;
     slice bare = xmpp_jid_bare(full);
-    if (slice_eq(bare, a->jid)) return STANZA_NOT_ALLOWED;
+    if (slice_eq(bare, svc_account_jid(a))) return STANZA_NOT_ALLOWED;
     const store_item *old = svc_contacts_find(a, bare);
     if (slice_is(xmpp_xml_attr(item, "subscription"), "remove")) {
         if (!old || !old->in_roster) return STANZA_ITEM_NOT_FOUND;
@@ -219,9 +277,12 @@ static void get_later(svc_part *p, svc_account *a, const xmpp_env *e, rt_blob *p
 }
 
 void svc_roster_iq(svc_part *p, svc_account *a, svc_session *s, const xmpp_env *e, rt_pid origin, uint32_t ticket) {
-    if (e->type == XMPP_TYPE_GET && a->write_done != a->last_write) {
+    if (e->type == XMPP_TYPE_GET && svc_account_writing(a)) {
         rt_blob *packed = svc_part_pack(p, e);
-        svc_queue_behind(p, a, packed, origin, ticket, get_later);
+        if (packed)
+            svc_queue_behind(p, a, packed, origin, ticket, get_later);
+        else
+            svc_route_bounce(p, e, STANZA_POLICY_VIOLATION, "the request is too large", origin, ticket);
         rt_blob_unref(packed);
         return;
     }
@@ -238,12 +299,13 @@ void svc_roster_iq(svc_part *p, svc_account *a, svc_session *s, const xmpp_env *
     store_item item;
     buf groups;
     buf_init(&groups, GROUPS_MAX * (GROUP_MAX_BYTES + 4));
-    xmpp_stanza_error bad = set(p, a, query, &item, &groups);
+    rt_blob *packed = svc_part_pack(p, e);
+    xmpp_stanza_error bad = packed ? set(p, a, query, &item, &groups) : STANZA_POLICY_VIOLATION;
     if (bad != STANZA_OK) {
         svc_route_bounce(p, e, bad, NULL, origin, ticket);
     } else {
         set_ctx *c = mem_zalloc(sizeof *c);
-        c->env = svc_part_pack(p, e);
+        c->env = rt_blob_ref(packed);
         c->origin = origin;
         c->ticket = ticket;
         if (item.gone) {
@@ -253,5 +315,6 @@ void svc_roster_iq(svc_part *p, svc_account *a, svc_session *s, const xmpp_env *
         }
         svc_roster_change(p, a, &item, set_done, c);
     }
+    rt_blob_unref(packed);
     buf_fini(&groups);
 }

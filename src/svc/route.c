@@ -25,18 +25,35 @@ void svc_route_send(svc_part *p, const xmpp_env *e, rt_pid origin, uint32_t tick
         svc_iq_server(p, e, origin, ticket);
         return;
     }
+    rt_blob *env = svc_part_pack(p, e);
+    if (!env) {
+        svc_route_bounce(p, e, STANZA_POLICY_VIOLATION, "the stanza is too large", origin, ticket);
+        return;
+    }
+    rt_pid part = svc_partition(rt_ctx_node(p->cx), p->cfg, xmpp_jid_bare(e->to));
+    if (!rt_pid_ok(part)) { /* it restarts: a moment */
+        rt_blob_unref(env);
+        svc_route_bounce(p, e, STANZA_RESOURCE_CONSTRAINT, "try again in a moment", origin, ticket);
+        return;
+    }
     rt_msg *m = rt_msg_new(p->cx, SVC_ROUTE, sizeof(svc_route));
     svc_route *r = svc_route_of(m);
     r->origin = origin;
     r->ticket = ticket;
-    r->env = svc_part_pack(p, e);
-    rt_pid part = svc_partition(rt_ctx_node(p->cx), p->cfg, xmpp_jid_bare(e->to));
-    if (rt_pid_ok(part)) {
-        rt_send(p->cx, part, &m);
-        return;
-    }
-    rt_msg_drop(rt_ctx_node(p->cx), &m); /* it restarts: a moment */
-    svc_route_bounce(p, e, STANZA_RESOURCE_CONSTRAINT, "try again in a moment", origin, ticket);
+    r->env = env;
+    rt_send(p->cx, part, &m);
+}
+
+bool svc_route_share(svc_part *p, rt_blob *env, slice to) {
+    xmpp_jid j;
+    if (!xmpp_jid_split(to, &j) || !j.local.p || !svc_cfg_domain(p->cfg, j.domain)) return false;
+    rt_pid part = svc_partition(rt_ctx_node(p->cx), p->cfg, to);
+    if (!rt_pid_ok(part)) return true; /* it restarts: its sessions end, and learn who is there when they come again */
+    rt_msg *m = rt_msg_new(p->cx, SVC_ROUTE, sizeof(svc_route));
+    svc_route_of(m)->env = rt_blob_ref(env);
+    svc_route_of(m)->to = rt_blob_new(to);
+    rt_send(p->cx, part, &m);
+    return true;
 }
 
 void svc_route_bounce(svc_part *p, const xmpp_env *e, xmpp_stanza_error cond, const char *text, rt_pid origin, uint32_t ticket) {
@@ -45,21 +62,24 @@ void svc_route_bounce(svc_part *p, const xmpp_env *e, xmpp_stanza_error cond, co
         buf_init(&inner, 4096);
         xmpp_env reply;
         xmpp_env_error(e, cond, text, &inner, &reply);
-        svc_route_answer(p, &reply, origin);
+        (void)svc_route_answer(p, &reply, origin); /* too large only if the id alone is; nothing can answer that */
         buf_fini(&inner);
     }
     svc_part_done(p, origin, ticket);
 }
 
 /* An answer made by the server: straight to the session that asked, which keeps it in front of its SVC_DONE; else by its address. */
-void svc_route_answer(svc_part *p, const xmpp_env *reply, rt_pid origin) {
+bool svc_route_answer(svc_part *p, const xmpp_env *reply, rt_pid origin) {
     if (rt_pid_ok(origin)) {
+        rt_blob *env = svc_part_pack(p, reply);
+        if (!env) return false;
         rt_msg *m = rt_msg_new(p->cx, SVC_DELIVER, sizeof(svc_deliver));
-        svc_deliver_of(m)->env = svc_part_pack(p, reply);
+        svc_deliver_of(m)->env = env;
         rt_send(p->cx, origin, &m);
     } else if (svc_cfg_domain(p->cfg, domain_of(reply->to))) {
         svc_route_send(p, reply, RT_PID_NONE, 0);
     }
+    return true;
 }
 
 /* --- outbound */
@@ -76,7 +96,7 @@ static void blocked_out(svc_part *p, const xmpp_env *e, rt_pid origin, uint32_t 
         buf_add_str(&blocked, "<blocked xmlns='" NS_BLOCKING_ERRORS "'/>");
         buf_add_str(&blocked, end);
         reply.inner = buf_slice(&blocked);
-        svc_route_answer(p, &reply, origin);
+        (void)svc_route_answer(p, &reply, origin); /* as in svc_route_bounce */
         buf_fini(&blocked);
         buf_fini(&inner);
     }
@@ -91,8 +111,8 @@ err svc_route_on_stanza(svc_part *p, rt_msg **m) {
     svc_account *a = svc_account_find(p, xmpp_jid_bare(e.from));
     svc_session *s = a ? svc_session_of(a, origin) : NULL;
     if (!s) return ERR_OK; /* kicked meanwhile; its stream is closing */
-    a = svc_account_get(p, a->jid);
-    if (a->state == SVC_LOADING || a->write_done != a->last_write || a->wait_head) { /* behind a change that is not durable yet */
+    a = svc_account_get(p, svc_account_jid(a));
+    if (a->state == SVC_LOADING || svc_account_writing(a) || svc_account_waited(a)) { /* behind a change that is not durable yet */
         svc_account_wait(a, m);
         return ERR_OK;
     }
@@ -100,7 +120,7 @@ err svc_route_on_stanza(svc_part *p, rt_msg **m) {
         svc_route_bounce(p, &e, STANZA_RESOURCE_CONSTRAINT, "the account cannot be read now, try again later", origin, q->ticket);
         return ERR_OK;
     }
-    bool to_self = !e.to.p || slice_eq(xmpp_jid_bare(e.to), a->jid);
+    bool to_self = !e.to.p || slice_eq(xmpp_jid_bare(e.to), svc_account_jid(a));
     if (!to_self && svc_block_matches(a, e.to) && !(e.kind == XMPP_PRESENCE && e.type == XMPP_TYPE_UNAVAILABLE)) {
         blocked_out(p, &e, origin, q->ticket);
         return ERR_OK;
@@ -125,6 +145,7 @@ err svc_route_on_route(svc_part *p, rt_msg **m) {
     svc_route *r = svc_route_of(*m);
     xmpp_env e;
     if (!check(xmpp_env_unpack(rt_blob_slice(r->env), &e) == ERR_OK)) return ERR_BUG;
+    if (r->to) e.to = rt_blob_slice(r->to);
     svc_account *a = svc_account_get(p, xmpp_jid_bare(e.to));
     svc_account_state state = (svc_account_state)a->state;
     if (state == SVC_LOADING) {
@@ -135,7 +156,7 @@ err svc_route_on_route(svc_part *p, rt_msg **m) {
         no_account(p, &e, r->origin, r->ticket);
     } else if (state == SVC_BROKEN) {
         svc_route_bounce(p, &e, STANZA_RESOURCE_CONSTRAINT, "the account cannot be read now, try again later", r->origin, r->ticket);
-    } else if (!slice_eq(xmpp_jid_bare(e.from), a->jid) && svc_block_matches(a, e.from)) { /* XEP-0191 section 3.3 */
+    } else if (!slice_eq(xmpp_jid_bare(e.from), svc_account_jid(a)) && svc_block_matches(a, e.from)) { /* XEP-0191 section 3.3 */
         no_account(p, &e, r->origin, r->ticket);
     } else {
         switch ((xmpp_kind)e.kind) {

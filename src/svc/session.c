@@ -1,15 +1,15 @@
 /* session: the resources of an account: bind, stream management, resumption look-up, end.
  *
  * Invariants: (1) at most one session has a resource; a newer one replaces the older, which is told (RFC 6120 7.7.2.2). (2) A session is
- * monitored from bind to end; svc_session_end runs exactly once for it, by SVC_UNBIND, its DOWN, a conflict, or the account's end.
- * (3) A resumption id is looked up within one account only, in constant time. */
+ * there from bind to end; svc_session_end runs exactly once for it, by SVC_UNBIND, which an edge actor sends however it ends, by a
+ * conflict, or by the account's end. (3) A resumption id is looked up within one account only, in constant time. */
 #include "svc/part.h"
 
 #define RESOURCE_RANDOM 12 /* bytes of entropy in a resource that the server makes */
 
 svc_session *svc_session_find(svc_account *a, slice resource) {
     for (svc_session *s = a->sessions; s; s = s->next)
-        if (slice_eq(s->resource, resource)) return s;
+        if (!s->ending && slice_eq(svc_session_resource(s), resource)) return s;
     return NULL;
 }
 
@@ -26,9 +26,11 @@ void svc_session_deliver_blob(svc_part *p, svc_session *s, rt_blob *env) {
 }
 
 void svc_session_deliver(svc_part *p, svc_session *s, const xmpp_env *e, slice extra) {
+    rt_blob *env = svc_part_pack(p, e);
+    if (!env) return; /* too large; it is not kept, and nobody waits for it */
     rt_msg *m = rt_msg_new(p->cx, SVC_DELIVER, sizeof(svc_deliver));
     svc_deliver *d = svc_deliver_of(m);
-    d->env = svc_part_pack(p, e);
+    d->env = env;
     if (extra.len) d->extra = rt_blob_new(extra);
     rt_send(p->cx, s->pid, &m);
 }
@@ -40,34 +42,52 @@ void svc_session_kick(svc_part *p, svc_session *s, xmpp_stream_error e, const ch
     rt_send(p->cx, s->pid, &m);
 }
 
-void svc_session_free(svc_account *a, svc_session *s) {
+svc_more *svc_session_more(svc_session *s) {
+    if (!s->more) {
+        s->more = mem_zalloc(sizeof *s->more);
+        s->more->redo = UINT64_MAX;
+    }
+    return s->more;
+}
+
+void svc_session_less(svc_session *s) {
+    const svc_more *m = s->more;
+    if (!m || m->smid || m->directed || m->inflight || m->asking || m->redo < s->cursor) return;
+    mem_free(s->more);
+    s->more = NULL;
+}
+
+static void more_free(svc_more *m) {
+    if (!m) return;
+    while (m->directed) {
+        svc_directed *d = m->directed;
+        m->directed = d->next;
+        svc_disown(&d->to);
+        mem_free(d);
+    }
+    rt_blob_unref(m->smid);
+    mem_free(m->inflight);
+    mem_free(m);
+}
+
+void svc_session_free(svc_part *p, svc_account *a, svc_session *s) {
     for (svc_session **at = &a->sessions; *at; at = &(*at)->next)
         if (*at == s) {
             *at = s->next;
             a->n_sessions--;
-            a->part->n_sessions--;
+            p->n_sessions--;
             break;
         }
-    hmap_remove(&a->part->monitors, &s->by_monitor);
-    while (s->directed) {
-        svc_directed *d = s->directed;
-        s->directed = d->next;
-        svc_disown(&d->to);
-        mem_free(d);
-    }
-    svc_disown(&s->resource);
-    rt_blob_unref(s->smid);
+    more_free(s->more);
+    rt_blob_unref(s->jid);
     rt_blob_unref(s->presence);
-    rt_blob_unref(s->about);
-    mem_free(s->inflight);
     mem_free(s);
 }
 
 void svc_session_end(svc_part *p, svc_account *a, svc_session *s) {
-    rt_demonitor(p->cx, s->monitor);
     svc_presence_end(p, a, s);
     svc_queue_session_end(p, a, s);
-    svc_session_free(a, s);
+    svc_session_free(p, a, s);
     if (a->state == SVC_ANONYMOUS && !a->sessions) a->state = SVC_ABSENT;
     svc_account_touch(p, a);
 }
@@ -82,20 +102,19 @@ static void bound(svc_part *p, rt_pid to, uint64_t ref, xmpp_stanza_error e, rt_
     rt_send(p->cx, to, &m);
 }
 
-static slice make_resource(svc_part *p) {
+static slice make_resource(svc_part *p, uint8_t text[RESOURCE_RANDOM]) {
     uint8_t raw[RESOURCE_RANDOM];
     rt_entropy(p->cx, raw, sizeof raw);
     static const char digits[] = "abcdefghijklmnopqrstuvwxyz234567";
-    uint8_t text[RESOURCE_RANDOM];
     for (size_t i = 0; i < sizeof raw; i++) text[i] = (uint8_t)digits[raw[i] & 31];
-    return svc_own(slice_of(text, sizeof text));
+    return slice_of(text, sizeof raw);
 }
 
 static rt_blob *full_jid(svc_account *a, slice resource) {
-    rt_blob *b = rt_blob_alloc(a->jid.len + 1 + resource.len);
-    memcpy(b->data, a->jid.p, a->jid.len);
-    b->data[a->jid.len] = '/';
-    if (resource.len) memcpy(b->data + a->jid.len + 1, resource.p, resource.len);
+    rt_blob *b = rt_blob_alloc(svc_account_jid(a).len + 1 + resource.len);
+    memcpy(b->data, svc_account_jid(a).p, svc_account_jid(a).len);
+    b->data[svc_account_jid(a).len] = '/';
+    if (resource.len) memcpy(b->data + svc_account_jid(a).len + 1, resource.p, resource.len);
     return b;
 }
 
@@ -125,20 +144,21 @@ err svc_session_on_bind(svc_part *p, rt_msg **m) {
         svc_session_end(p, a, old);
         if (a->state == SVC_ABSENT) a->state = SVC_ANONYMOUS; /* the last session of an anonymous account was the one replaced */
     }
+    uint8_t made[RESOURCE_RANDOM];
     svc_session *s = mem_zalloc(sizeof *s);
     s->account = a;
     s->pid = pid;
-    s->resource = q->resource ? svc_own(rt_blob_slice(q->resource)) : make_resource(p);
-    s->about = rt_blob_ref(q->about);
-    s->monitor = rt_monitor(p->cx, pid);
-    hmap_insert(&p->monitors, &s->by_monitor, hash_u64(s->monitor));
+    s->jid = full_jid(a, q->resource ? rt_blob_slice(q->resource) : make_resource(p, made));
+    if (q->about && q->about->len == sizeof s->about) memcpy(&s->about, q->about->data, sizeof s->about);
+    rt_blob_unref(a->name); /* one blob holds the address of both */
+    a->name = rt_blob_ref(s->jid);
     s->next = a->sessions;
     a->sessions = s;
     a->n_sessions++;
     p->n_sessions++;
     svc_queue_session_bind(a, s);
     svc_account_touch(p, a);
-    bound(p, pid, q->ref, STANZA_OK, full_jid(a, s->resource));
+    bound(p, pid, q->ref, STANZA_OK, rt_blob_ref(s->jid));
     return ERR_OK;
 }
 
@@ -152,17 +172,10 @@ static svc_session *session_by_jid(svc_part *p, const rt_blob *jid, rt_pid pid, 
 err svc_session_on_unbind(svc_part *p, rt_msg **m) {
     svc_account *a;
     svc_session *s = session_by_jid(p, svc_unbind_of(*m)->jid, (*m)->sender, &a);
-    if (s) svc_session_end(p, a, s);
-    return ERR_OK;
-}
-
-err svc_session_on_down(svc_part *p, rt_down *d) {
-    for (hmap_node *n = hmap_find(&p->monitors, hash_u64(d->ref)); n; n = hmap_find_next(n)) {
-        svc_session *s = container_of(n, svc_session, by_monitor);
-        if (s->monitor != d->ref) continue;
-        svc_session_end(p, s->account, s);
-        break;
-    }
+    if (s)
+        svc_session_end(p, a, s);
+    else if (a && (a->state == SVC_LOADING || svc_account_waited(a)))
+        svc_account_wait(a, m); /* its SVC_BIND may wait there */
     return ERR_OK;
 }
 
@@ -173,8 +186,9 @@ err svc_session_on_sm(svc_part *p, rt_msg **m) {
     svc_session *s = session_by_jid(p, q->jid, (*m)->sender, &a);
     if (!s) return ERR_OK;
     s->sm = true;
-    rt_blob_unref(s->smid);
-    s->smid = rt_blob_ref(q->smid);
+    rt_blob_unref(svc_session_more(s)->smid);
+    s->more->smid = rt_blob_ref(q->smid);
+    svc_session_less(s);
     return ERR_OK;
 }
 
@@ -183,7 +197,7 @@ err svc_session_on_resume(svc_part *p, rt_msg **m) {
     rt_pid found = RT_PID_NONE;
     svc_account *a = svc_account_find(p, rt_blob_slice(q->user));
     for (svc_session *s = a ? a->sessions : NULL; s; s = s->next)
-        if (s->smid && slice_eq_ct(rt_blob_slice(s->smid), rt_blob_slice(q->smid))) found = s->pid;
+        if (s->more && s->more->smid && slice_eq_ct(rt_blob_slice(s->more->smid), rt_blob_slice(q->smid))) found = s->pid;
     rt_msg *r = rt_msg_new(p->cx, SVC_RESUMABLE, sizeof(svc_resumable));
     svc_resumable_of(r)->ref = q->ref;
     svc_resumable_of(r)->session = found;

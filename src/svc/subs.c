@@ -41,8 +41,12 @@ static void act(svc_part *p, svc_account *a, const xmpp_env *e, rt_blob *packed,
     if (what & THEN_DELIVER) deliver(p, a, packed, true);
     if (what & THEN_ASK) deliver(p, a, packed, false);
     if (what & THEN_APPROVE) {
-        xmpp_env yes = {
-            .kind = XMPP_PRESENCE, .type = XMPP_TYPE_SUBSCRIBED, .flags = XMPP_F_SERVER, .from = a->jid, .to = contact, .id = e->id};
+        xmpp_env yes = {.kind = XMPP_PRESENCE,
+                        .type = XMPP_TYPE_SUBSCRIBED,
+                        .flags = XMPP_F_SERVER,
+                        .from = svc_account_jid(a),
+                        .to = contact,
+                        .id = e->id};
         svc_route_send(p, &yes, RT_PID_NONE, 0);
     }
     if (what & THEN_PRESENCE) svc_presence_to(p, a, contact, true);
@@ -73,7 +77,7 @@ static void commit(svc_part *p, svc_account *a, store_item *i, rt_blob *packed, 
 /* --- out of the account: appendix A.2 */
 void svc_subs_out(svc_part *p, svc_account *a, const xmpp_env *e, rt_pid origin, uint32_t ticket) {
     xmpp_env bare = *e;
-    bare.from = a->jid;
+    bare.from = svc_account_jid(a);
     bare.to = xmpp_jid_bare(e->to);
     const store_item *old = svc_contacts_find(a, bare.to);
     store_item i = old ? *old : (store_item){.jid = bare.to};
@@ -123,7 +127,9 @@ void svc_subs_out(svc_part *p, svc_account *a, const xmpp_env *e, rt_pid origin,
         return;
     }
     rt_blob *packed = svc_part_pack(p, &bare);
-    if (change) {
+    if (!packed) {
+        svc_route_bounce(p, e, STANZA_POLICY_VIOLATION, "the stanza is too large", origin, ticket);
+    } else if (change) {
         commit(p, a, &i, packed, what, true, origin, ticket);
     } else {
         act(p, a, &bare, packed, what, true);
@@ -132,22 +138,12 @@ void svc_subs_out(svc_part *p, svc_account *a, const xmpp_env *e, rt_pid origin,
     rt_blob_unref(packed);
 }
 
-/* --- into the account: appendix A.3 */
-#define REQUEST_MAX 16384u /* bytes of a request that are stored whole; of a larger one only the header is */
-
-/* What is kept of a request until it is answered, so that strangers cannot fill an account's memory with stanzas of the largest size. */
-static rt_blob *request_of(svc_part *p, const xmpp_env *e, rt_blob *packed) {
-    if (packed->len <= REQUEST_MAX) return rt_blob_ref(packed);
-    xmpp_env small = *e;
-    small.inner = SLICE("");
-    return svc_part_pack(p, &small);
-}
-
+/* --- into the account: appendix A.3. A request is stored whole until it is answered; SVC_PRESENCE_MAX bounds what strangers can fill an
+ * account's memory with. */
 void svc_subs_in(svc_part *p, svc_account *a, const xmpp_env *e, rt_blob *packed, rt_pid origin, uint32_t ticket) {
     slice contact = xmpp_jid_bare(e->from);
     const store_item *old = svc_contacts_find(a, contact);
     store_item i = old ? *old : (store_item){.jid = contact};
-    rt_blob *request = NULL;
     unsigned what = 0;
     bool change = false;
     switch ((int)e->type) {
@@ -162,8 +158,7 @@ void svc_subs_in(svc_part *p, svc_account *a, const xmpp_env *e, rt_blob *packed
         } else if (!i.request.len && (old || !a->contacts || a->contacts->n < 2 * (size_t)p->cfg->roster_max)) {
             what = THEN_ASK;
             change = true;
-            request = request_of(p, e, packed);
-            i.request = rt_blob_slice(request);
+            i.request = rt_blob_slice(packed);
         }
         break;
     case XMPP_TYPE_UNSUBSCRIBE: /* A.3.2 */
@@ -196,14 +191,31 @@ void svc_subs_in(svc_part *p, svc_account *a, const xmpp_env *e, rt_blob *packed
         act(p, a, e, packed, what, false);
         svc_part_done(p, origin, ticket);
     }
-    rt_blob_unref(request);
+}
+
+/* --- requests that wait: each reaches every resource that becomes available (3.1.3). They are sent like kept messages, numbered, within a
+ * window, acked, because what is sent as best effort is dropped at a client that reads slowly. From the last contact to the first: when a
+ * contact is removed, the last one takes its place, so one may be sent twice, but none is passed over. A request that comes meanwhile is
+ * delivered as it comes. */
+void svc_subs_more(svc_part *p, svc_account *a, svc_session *s) {
+    svc_more *m = s->more;
+    const svc_contacts *c = a->contacts;
+    if (!m || !m->asking) return;
+    if (m->asking > (c ? c->n : 0)) m->asking = (uint32_t)(c ? c->n : 0);
+    for (; m->asking > 0; m->asking--) {
+        slice request = c->items[m->asking - 1].request;
+        if (request.len && !svc_queue_request(p, s, request)) return;
+    }
+    svc_session_less(s);
 }
 
 void svc_subs_pending(svc_part *p, svc_account *a, svc_session *s) {
-    for (size_t i = 0; a->contacts && i < a->contacts->n; i++) {
-        if (!a->contacts->items[i].request.len) continue;
-        rt_blob *b = rt_blob_new(a->contacts->items[i].request);
-        svc_session_deliver_blob(p, s, b);
-        rt_blob_unref(b);
-    }
+    if (!a->contacts || a->contacts->n == 0) return;
+    svc_session_more(s)->asking = (uint32_t)a->contacts->n;
+    svc_subs_more(p, a, s);
+}
+
+void svc_subs_loaded(svc_account *a) {
+    for (svc_session *s = a->sessions; s; s = s->next)
+        if (s->more && s->more->asking) s->more->asking = (uint32_t)(a->contacts ? a->contacts->n : 0);
 }

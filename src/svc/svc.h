@@ -46,6 +46,15 @@ typedef enum svc_admin_op {
     SVC_ADMIN_STATUS,    /* of the partition: sessions, cached accounts, queue, dedup entries */
 } svc_admin_op;
 
+/* Where a session comes from, for tools; what SVC_BIND carries as `about`. */
+typedef struct svc_about {
+    uint8_t ip[16]; /* as in sys_addr */
+    uint16_t port;
+    uint8_t family; /* sys_family */
+    uint8_t tls;    /* 0: none; else the minor version of TLS 1.x */
+    uint8_t mech;   /* xmpp_mech */
+} svc_about;
+
 typedef struct svc_result { /* what SVC_ADMIN_REPLY carries */
     rt_box box;
     arena arena;
@@ -72,6 +81,7 @@ typedef struct svc_cfg { /* immutable after boot; outlives the node */
     uint64_t window_bytes;         /* (256 KiB) */
     uint32_t directed_max;         /* directed presences remembered per session (100) */
     uint32_t scram_iterations;     /* for new keys (10,000) */
+    uint32_t idle_accounts_max;    /* accounts per node kept in memory for a minute after their last use, unknown addresses too (100,000) */
     uint64_t dedup_max;            /* remembered origin-ids per node (8 M, 32 B each); the oldest go first */
     uint8_t fake_salt_secret[32];  /* random, persisted in the data directory: the same fake salt after a restart */
     const char *version;           /* XEP-0092 */

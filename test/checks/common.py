@@ -1,7 +1,8 @@
 """common: what the checks share: a server that ends with its check, failure injection, a chat under faults, arguments, the last line.
 
-A check is a Python file whose functions check_* are its cases; main() runs them: `r1_kill.py [--seed N] [--soak] [CASE ...]`, SOAK=1 does as
---soak does. Each prints a line with its figures and the file ends with "N passed, N failed"."""
+A check is a Python file whose functions check_* are its cases; main() runs them: `r1_kill.py [--seed N] [--soak [PART]] [CASE ...]`; SOAK=1
+does as --soak does. --soak N is the Nth part of the soak, but never less than the CI size. Each prints a line with its figures and the file ends
+with "N passed, N failed"."""
 import argparse, asyncio, ctypes, mmap, os, random, shutil, struct, subprocess, sys, tempfile, time, traceback
 
 HERE = os.path.dirname(os.path.abspath(__file__))
@@ -12,11 +13,19 @@ from clients import Recipient, Sender, World
 from history import judge
 
 BUILD, ROOT, LIMIT = rig.BUILD, rig.ROOT, 60  # LIMIT: seconds in which any single event must have come, on a busy machine
-SEED, SOAK = 1, False
+SEED, SOAK = 1, 0  # SOAK: 0 CI size, N the Nth part of the soak
 libc = ctypes.CDLL(None, use_errno=True)
 
 
 def soak(ci, long):
+    """A number of things to do, or a sequence of them."""
+    if SOAK < 2:
+        return long if SOAK else ci
+    return max(ci, long // SOAK) if isinstance(long, int) else long[: max(len(ci), len(long) // SOAK)]
+
+
+def patience(ci, long):
+    """Seconds: a part of the soak is given the time of the whole."""
     return long if SOAK else ci
 
 
@@ -142,13 +151,13 @@ def main(module):
     global SEED, SOAK
     p = argparse.ArgumentParser(description=module.__doc__)
     p.add_argument("--seed", type=int, default=1)
-    p.add_argument("--soak", action="store_true", default=os.environ.get("SOAK", "") not in ("", "0"))
+    p.add_argument("--soak", type=int, nargs="?", const=1, default=int(os.environ.get("SOAK") or 0), metavar="PART")
     p.add_argument("case", nargs="*")
     a = p.parse_args()
     SEED, SOAK = a.seed, a.soak
     cases = [f for n, f in vars(module).items() if n.startswith("check_") and (not a.case or n in a.case)]
     passed = failed = 0
-    print(f"seed {SEED}, {'soak' if SOAK else 'CI'} size", flush=True)
+    print(f"seed {SEED}, {f'soak / {SOAK}' if SOAK else 'CI'} size", flush=True)
     for case in cases:
         start = time.monotonic()
         try:

@@ -8,7 +8,8 @@
     {"e":"recv","c":JID/RES,"from":..,"id":..,"sid":STANZA-ID,"sum":..}          {"e":"kill"}   the server was ended or cut off
 
 Rules (docs/promises.md): lost - acked, not refused, received by nobody of the account; doubled - one message under two stanza-ids;
-shared - one stanza-id for two messages; invented, altered, forged, misdirected; refused - received although answered with an error;
+shared - one stanza-id for two messages; invented, altered, forged, misdirected; refused - received although answered with an error, if it was
+sent once (of one sent again the last answer counts, and an error then says nothing about the sendings before it);
 reordered - first receipts of a (sender's resource, account) descend, or receipts within a connection do; again - a wire duplicate within
 a connection or a resumed session; window - more wire duplicates after a reconnect without a kill than may be unacked.
 
@@ -20,6 +21,7 @@ class History:
     def __init__(self, window=256):
         self.window = window
         self.sent, self.acked, self.refused = {}, set(), set()  # by (sender, number)
+        self.again = set()  # of them: sent more than once
         self.by_origin = {}  # (bare sender, origin-id, to) -> (sender, number)
         self.had = set()
         self.received, self.owner = {}, {}  # message -> stanza-id; stanza-id -> message
@@ -41,6 +43,9 @@ class History:
             self.sent[key] = r
             self.by_origin[(r["s"].split("/")[0], r["id"], r["to"])] = key
             self.stat["sent"] += 1
+        else:
+            self.again.add(key)
+            self.refused.discard(key)
 
     def on_ack(self, r):
         self.acked.add((r["s"], r["n"]))
@@ -112,7 +117,7 @@ class History:
         for key in sorted(self.acked - self.refused):
             if key not in self.received and key not in self.had:
                 self.wrong("lost", f"{key} to {self.sent[key]['to']} was acked and never arrived")
-        for key in sorted(self.refused & set(self.received)):
+        for key in sorted((self.refused - self.again) & set(self.received)):
             self.wrong("refused", f"{key} was answered with an error and arrived")
         self.stat["acked"], self.stat["refused"] = len(self.acked - self.refused), len(self.refused)
         return self.breaches

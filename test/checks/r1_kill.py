@@ -6,7 +6,7 @@ TLS) talk through one node, which is ended by kill -9 at random moments of the t
 import sys
 
 import common
-from common import Node, Recipient, Sender, World, chat, soak, verdict
+from common import Node, Recipient, Sender, World, chat, patience, soak, verdict
 
 
 def people(w, n_senders, n_recipients, count, flap, resume=0.7, plain=True, away=True):
@@ -39,7 +39,7 @@ async def check_kill():
             for at in moments:
                 await w.until(lambda: w.acks >= at or all(x.done for x in senders))
                 await w.down(s.restart)
-        await chat(w, senders, recipients, kill, limit=soak(120, 86400))
+        await chat(w, senders, recipients, kill, limit=patience(120, 86400))
         verdict(w, expect_kills=kills)
 
 
@@ -49,7 +49,7 @@ async def check_clean_resumes():
         w = World(s, common.SEED)
         senders, recipients = people(w, 6, 6, soak(400, 170000), 0.02, resume=1.0, plain=False, away=False)
         s.users(names(senders, recipients))
-        await chat(w, senders, recipients, limit=soak(120, 86400))
+        await chat(w, senders, recipients, limit=patience(120, 86400))
         stat = verdict(w)
         assert stat["wire_duplicates"] == 0 and stat["resumed"] > 10 and stat["kills"] == 0, stat
         assert stat["connections"] == stat["resumed"] + len(recipients), "a resumption failed"

@@ -5,7 +5,7 @@ time, too, no stanza-id is given twice. The monotonic clock is left alone."""
 import sys
 
 import common
-from common import Inject, Node, Recipient, Sender, World, chat, soak, verdict
+from common import Inject, Node, Recipient, Sender, World, chat, patience, soak, verdict
 
 HOUR, YEAR = 3600, 365 * 86400
 JUMPS = [HOUR, -HOUR, 10 * YEAR, -10 * YEAR, 0, -HOUR, 5 * YEAR, 0]
@@ -39,7 +39,7 @@ async def run(restart, flap):
                     await more(2)
             for x in senders:
                 x.count = x.n
-        await chat(w, senders, recipients, disturb, limit=soak(120, 3600))
+        await chat(w, senders, recipients, disturb, limit=patience(120, 3600))
         assert not restart or "\n2036-" in s.stderr() or s.stderr().startswith("2036-"), "the clock was not moved: " + s.stderr()[:300]
         return w, recipients, verdict(w, jumps=len(jumps))
     finally:

@@ -5,11 +5,11 @@ lost. The cap of a session: xmpp.out_max for its buffers, as much for what waits
 import asyncio, sys
 
 import common
-from common import LIMIT, Node, Recipient, Sender, World, soak, verdict
+from common import LIMIT, Node, Recipient, Sender, World, patience, soak, verdict
 from clients import C, Stream
 
 OUT, WINDOW_BYTES, SLACK = 128 << 10, 32 << 10, 8 << 20  # slack: the senders' own buffers, the index of what is stored, the allocator
-SETTINGS = {"xmpp.out_max": str(OUT), "delivery.window_bytes": str(WINDOW_BYTES), "xmpp.write_timeout": "1s", "xmpp.resume_timeout": "10m",
+SETTINGS = {"xmpp.out_max": str(OUT), "xmpp.stanza_max": "64k", "delivery.window_bytes": str(WINDOW_BYTES), "xmpp.write_timeout": "1s", "xmpp.resume_timeout": "10m",
             "log.segment_bytes": "4M"}
 
 
@@ -54,11 +54,11 @@ async def check_stored_messages_spill():
                 goal = w.acks + 50
                 await w.until(lambda: w.acks >= goal or all(x.done for x in senders))
                 peak[0] = max(peak[0], s.rss())
-        await common.gathered(*(x.run() for x in senders), watch(), limit=soak(120, 3600))
+        await common.gathered(*(x.run() for x in senders), watch(), limit=patience(120, 3600))
         grown, cap = peak[0] - before, n * (2 * OUT + WINDOW_BYTES) + SLACK
         for r in slow:
             r.awake.set()
-        await common.gathered(*tasks, limit=soak(120, 3600))
+        await common.gathered(*tasks, limit=patience(120, 3600))
         verdict(w, flood_mib=n * each * 4 >> 10, grown_mib=f"{grown / 2**20:.1f}", cap_mib=f"{cap / 2**20:.1f}")
         assert n * each * 4096 > 1.2 * cap, "the flood is too small to show anything"
         assert grown <= cap, (grown, cap)

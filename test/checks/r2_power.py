@@ -7,7 +7,7 @@ instants; on each copy, mounted, a node is started, everything is drained, and t
 import asyncio, json, os, subprocess, sys
 
 import common
-from common import LIMIT, Node, Recipient, ROOT, Sender, World, chat, judge, soak
+from common import LIMIT, Node, Recipient, ROOT, Sender, World, chat, judge, patience, soak
 
 ONLINE, OFFLINE, SENDERS = ["r0", "r1"], ["r2", "r3"], ["s0", "s1", "s2"]
 
@@ -51,7 +51,7 @@ def check_cuts():
     "Power cuts at random instants under load: 0 acked messages lost, order kept, and the node always starts again."
     me = ["/usr/bin/python3", os.path.abspath(__file__)]
     r = subprocess.run([ROOT + "/tools/powercut", "-n", str(soak(8, 500)), "-s", str(common.SEED), "--", *me, "load", "--", *me, "verify"],
-                       capture_output=True, text=True, timeout=soak(150, 36000))
+                       capture_output=True, text=True, timeout=patience(150, 36000))
     print("      " + r.stdout.strip().replace("\n", "\n      "))
     assert r.returncode != 2, "could not be tried: " + r.stderr
     assert r.returncode == 0, r.stdout + r.stderr

@@ -7,7 +7,7 @@ short write is completed. A failed sync also loses what it should have synced, s
 import asyncio, errno, statistics, sys, time
 
 import common
-from common import Inject, LIMIT, Node, Recipient, Sender, World, chat, judge, soak, verdict
+from common import Inject, LIMIT, Node, Recipient, Sender, World, chat, judge, patience, soak, verdict
 
 SYNC = ("fsync", "fdatasync")
 
@@ -69,7 +69,7 @@ async def check_message_log():
                 n += 1
             for x in senders:
                 x.count = x.n
-        await chat(w, senders, recipients, disturb, limit=soak(120, 3600))
+        await chat(w, senders, recipients, disturb, limit=patience(120, 3600))
         stat = verdict(w, cases=n, exits=len(took), exit_median=f"{statistics.median(took):.3f} s", exit_worst=f"{max(took):.3f} s")
         assert stat["refused"] > 0, "ENOSPC was never answered with an error"
         assert statistics.median(took) <= 1.0, took  # the median: a busy machine may hold one of them up

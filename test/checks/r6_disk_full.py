@@ -5,7 +5,7 @@ by itself within 5 s after space is freed. Needs the right to mount (root, or a 
 import asyncio, contextlib, json, os, shutil, statistics, subprocess, sys, tempfile, time
 
 import common
-from common import LIMIT, Node, Recipient, Sender, World, chat, soak, verdict
+from common import LIMIT, Node, Recipient, Sender, World, chat, patience, soak, verdict
 
 
 @contextlib.contextmanager
@@ -68,7 +68,7 @@ async def full(options, fill, size, must_refuse):
                 await w.until(lambda: w.good > good)
                 times.append(time.monotonic() - start)
             sender.count = sender.n
-        await chat(w, [sender], [Recipient(w, "r1", ["s0"], flap=0.01)], disturb, limit=soak(120, 3600))
+        await chat(w, [sender], [Recipient(w, "r1", ["s0"], flap=0.01)], disturb, limit=patience(120, 3600))
         last = Sender(w, "s1", ["r0@localhost"], 1)
         await chat(w, [last], [Recipient(w, "r0", ["s0", "s1"])])
         stat = verdict(w, resumed_after=f"median {statistics.median(times):.2f} s, worst {max(times):.2f} s")
@@ -116,7 +116,7 @@ async def chatter(stderr):
         recipients = [Recipient(w, f"r{i}", ["s0", "s1"], flap=0.05) for i in range(2)]
         senders = [Sender(w, f"s{i}", [r.account for r in recipients], soak(300, 100000), 0.02) for i in range(2)]
         s.users([x.user for x in senders + recipients])
-        await chat(w, senders, recipients, limit=soak(120, 3600))
+        await chat(w, senders, recipients, limit=patience(120, 3600))
         verdict(w)
         s.ctl("status")
 

@@ -113,6 +113,187 @@ static void failures_are_counted_and_end_the_connection(void **st) {
     rig_free(r);
 }
 
+static void guess(rig *r, const char *user, unsigned times) {
+    for (unsigned i = 0; i < times; i++) {
+        client *c = client_open(r);
+        client_plain(c, user, "wrong");
+        client_expect(c, "<not-authorized");
+        client_free(c);
+    }
+}
+
+/* guard.h: while limited no attempt succeeds, with either mechanism, and what is said is what is said of a wrong password. */
+static void after_ten_guesses_the_right_password_is_refused_too(void **st) {
+    (void)st;
+    rig *r = rig_new();
+    rig_start(r);
+    client *c = client_open(r), *d = client_open(r);
+    size_t from = c->in.len;
+    client_plain(c, "alice", "wrong");
+    client_expect(c, "</failure>");
+    slice wrong = slice_from(buf_slice(&c->in), from);
+    guess(r, "alice", 9);
+    assert_int_equal(rt_event_count(r->node, EV_AUTH_LIMITED), 0);
+    from = d->in.len;
+    r->hold_pool = true; /* no PBKDF2 is spent on it */
+    client_plain(d, "alice", "secret");
+    client_expect(d, "</failure>");
+    r->hold_pool = false;
+    assert_true(slice_eq(slice_from(buf_slice(&d->in), from), wrong));
+    assert_int_equal(rt_event_count(r->node, EV_AUTH_LIMITED), 1);
+    client *plus = open_tls(r);
+    assert_false(scram_plus(plus, "alice", "secret", "exporter-data"));
+    assert_int_equal(rt_event_count(r->node, EV_AUTH_LIMITED), 2);
+    rig_advance(r, 29 * USEC_PER_SEC);
+    client *e = client_open(r);
+    client_plain(e, "alice", "secret");
+    client_expect(e, "</failure>");
+    rig_advance(r, USEC_PER_SEC); /* what was refused took no token */
+    client *f = client_login(r, "alice", "desk");
+    client *g = client_login(r, "bob", "desk");
+    client_free(c);
+    client_free(d);
+    client_free(e);
+    client_free(f);
+    client_free(g);
+    client_free(plus);
+    rig_free(r);
+}
+
+/* Many verdicts that are on their way at once are judged one after the other. */
+static void guesses_at_the_same_time_get_no_more_than_others(void **st) {
+    (void)st;
+    rig *r = rig_new();
+    r->edge.account_failures = 3;
+    rig_start(r);
+    client *c[12];
+    for (size_t i = 0; i < ARRAY_LEN(c); i++) c[i] = client_open(r);
+    r->hold_pool = true;
+    for (size_t i = 0; i < ARRAY_LEN(c); i++) client_plain(c[i], "alice", i < 11 ? "wrong" : "secret");
+    rig_settle(r);
+    r->hold_pool = false;
+    for (size_t i = 0; i < ARRAY_LEN(c); i++) client_expect(c[i], "<not-authorized");
+    for (size_t i = 0; i < ARRAY_LEN(c); i++) client_free(c[i]);
+    rig_free(r);
+}
+
+/* The same attempts at an account that does not exist have the same answers and the same events. */
+static void unknown_accounts_are_limited_as_known_ones(void **st) {
+    (void)st;
+    uint64_t limited[2];
+    char text[2][64];
+    for (int i = 0; i < 2; i++) {
+        rig *r = rig_new();
+        rig_start(r);
+        const char *user = i == 0 ? "alice" : "nobody";
+        guess(r, user, 14);
+        client *c = client_open(r);
+        size_t from = c->in.len;
+        client_plain(c, user, "wrong");
+        client_expect(c, "</failure>");
+        (void)snprintf(text[i], sizeof text[i], SLICE_FMT, SLICE_ARG(slice_from(buf_slice(&c->in), from)));
+        limited[i] = rt_event_count(r->node, EV_AUTH_LIMITED);
+        client_free(c);
+        rig_free(r);
+    }
+    assert_int_equal(limited[0], 5);
+    assert_int_equal(limited[1], limited[0]);
+    assert_string_equal(text[0], text[1]);
+}
+
+static void an_account_that_many_guess_at_lets_its_owner_wait_not_more(void **st) {
+    (void)st;
+    rig *r = rig_new();
+    r->edge.slow_failures = 3;
+    rig_start(r);
+    guess(r, "alice", 3);
+    client *c = client_open(r);
+    client_plain(c, "alice", "secret");
+    assert_true(client_quiet(c, "<"));
+    assert_int_equal(rt_event_count(r->node, EV_AUTH_LIMITED), 1);
+    rig_advance(r, 4 * USEC_PER_SEC);
+    assert_true(client_quiet(c, "<"));
+    rig_advance(r, USEC_PER_SEC + USEC_PER_MSEC);
+    client_expect(c, "<success");
+    client *gone = client_open(r); /* nobody waits for the answer */
+    client_plain(gone, "alice", "secret");
+    rig_settle(r);
+    client_abort(gone);
+    rig_advance(r, 6 * USEC_PER_SEC);
+    client *late = client_open(r); /* and a node that ends meanwhile leaks nothing */
+    rig_advance(r, 10 * USEC_PER_SEC);
+    guess(r, "alice", 2); /* what has come back by now */
+    client_plain(late, "alice", "secret");
+    rig_settle(r);
+    client_free(c);
+    client_free(gone);
+    client_free(late);
+    rig_free(r);
+}
+
+/* However short the time for logging in is set, the delay leaves some of it. */
+static void a_delay_leaves_time_to_log_in(void **st) {
+    (void)st;
+    rig *r = rig_new();
+    r->edge.slow_failures = 1;
+    r->edge.auth_deadline = 2 * USEC_PER_SEC;
+    rig_start(r);
+    guess(r, "alice", 1);
+    client *c = client_open(r);
+    client_plain(c, "alice", "secret");
+    assert_true(client_quiet(c, "<"));
+    rig_advance(r, USEC_PER_SEC + USEC_PER_MSEC);
+    client_expect(c, "<success");
+    client_free(c);
+    rig_free(r);
+}
+
+/* The limits are the node's, not a shard's. */
+static void a_guess_on_one_shard_counts_on_all(void **st) {
+    (void)st;
+    rig *r = rig_new();
+    r->shards = 2;
+    rig_start(r);
+    guess(r, "alice", 10); /* wherever the kernel puts them */
+    for (int i = 0; i < 8; i++) {
+        client *c = client_open(r);
+        client_plain(c, "alice", "secret");
+        client_expect(c, "<not-authorized");
+        client_free(c);
+    }
+    assert_int_equal(rt_event_count(r->node, EV_AUTH_LIMITED), 8);
+    rig_free(r);
+}
+
+/* XEP-0474: the hash of what the features said. */
+static void the_challenge_says_what_was_offered(void **st) {
+    (void)st;
+    rig *r = rig_new();
+    rig_start(r);
+    client *c = open_tls(r);
+    buf msg, in, want;
+    uint8_t hash[DIGEST_MAX];
+    buf_init(&msg, 8192);
+    buf_init(&in, 8192);
+    buf_init(&want, 8192);
+    digest_sum(
+        DIGEST_SHA256,
+        SLICE("PLAIN\x1eSCRAM-SHA-1\x1eSCRAM-SHA-1-PLUS\x1eSCRAM-SHA-256\x1eSCRAM-SHA-256-PLUS\x1ftls-exporter\x1etls-server-end-point"),
+        hash);
+    buf_add_str(&want, ",h=");
+    base64_encode(&want, slice_of(hash, 32));
+    buf_add_str(&msg, "p=tls-exporter,,n=alice,r=clientnonceclientnonce12");
+    answer(c, "auth", &msg);
+    client_expect(c, "<challenge");
+    data_of(c, &in);
+    assert_true(in.len > want.len && slice_eq(slice_from(buf_slice(&in), in.len - want.len), buf_slice(&want)));
+    buf_fini(&msg);
+    buf_fini(&in);
+    buf_fini(&want);
+    client_free(c);
+    rig_free(r);
+}
+
 static void success_after_a_failure_is_possible(void **st) {
     (void)st;
     rig *r = rig_new();
@@ -239,6 +420,13 @@ int main(void) {
         cmocka_unit_test(scram_plus_binds_to_the_channel),
         cmocka_unit_test(wrong_password_and_unknown_user_get_the_same_bytes),
         cmocka_unit_test(failures_are_counted_and_end_the_connection),
+        cmocka_unit_test(after_ten_guesses_the_right_password_is_refused_too),
+        cmocka_unit_test(guesses_at_the_same_time_get_no_more_than_others),
+        cmocka_unit_test(unknown_accounts_are_limited_as_known_ones),
+        cmocka_unit_test(an_account_that_many_guess_at_lets_its_owner_wait_not_more),
+        cmocka_unit_test(a_delay_leaves_time_to_log_in),
+        cmocka_unit_test(a_guess_on_one_shard_counts_on_all),
+        cmocka_unit_test(the_challenge_says_what_was_offered),
         cmocka_unit_test(success_after_a_failure_is_possible),
         cmocka_unit_test(a_database_that_does_not_answer_is_temporary_and_not_counted),
         cmocka_unit_test(plain_and_plus_are_offered_only_where_they_may),

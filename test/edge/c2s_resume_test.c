@@ -264,7 +264,7 @@ static void resumption_works_across_shards(void **st) {
     (void)st;
     rig *r = rig_new();
     r->shards = 2;
-    r->edge.per_ip_max = 0;
+    r->edge.per_ip_max = r->edge.accept_rate_ip = 0;
     rig_start(r);
     char smid[64];
     client *a = login_sm(r, "desk", smid);

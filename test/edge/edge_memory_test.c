@@ -27,7 +27,7 @@ static void an_idle_session_is_small(void **st) {
     (void)st;
     if (used() == 0) skip(); /* a sanitizer's heap does not say */
     rig *r = rig_new();
-    r->edge.per_ip_max = 0;
+    r->edge.per_ip_max = r->edge.accept_rate_ip = 0;
     rig_start(r);
     client *c[SESSIONS], *first = client_login(r, "alice", "first"); /* what is shared is there already */
     size_t cost = cost_of(r, c, true);
@@ -42,7 +42,7 @@ static void a_connection_before_authentication_is_bounded(void **st) {
     (void)st;
     if (used() == 0) skip(); /* a sanitizer's heap does not say */
     rig *r = rig_new();
-    r->edge.per_ip_max = 0;
+    r->edge.per_ip_max = r->edge.accept_rate_ip = 0;
     rig_start(r);
     client *c[SESSIONS], *first = client_open(r);
     size_t cost = cost_of(r, c, false);
@@ -78,15 +78,15 @@ static void an_idle_session_keeps_no_negotiation_and_no_buffer(void **st) {
     client_send(c, "<message to='bob@x.test'><body>x</body></message><mess"); /* busy: a partial unit, stanzas that are not acked */
     rig_until(r, r->n_st == 1);
     const edge_c2s *s = state_of(r, r->session);
-    assert_non_null(s->in);
+    assert_non_null(edge_c2s_in(s));
     assert_int_equal(s->ack->count, 40);
     client_send(c, "age to='bob@x.test'/><a " NSSM " h='40'/><r " NSSM "/>");
     client_expect(c, "<a ");
     rig_until(r, r->acked == 40);
     assert_null(s->nego);
-    assert_null(s->in);
+    assert_null(edge_c2s_in(s));
     assert_null(s->out);
-    assert_null(s->head);
+    assert_null(s->more);
     assert_null(s->ack->ring);
     assert_null(s->sm.done);
     client_free(c);

@@ -39,6 +39,7 @@ typedef struct rig {
     svc_domain domain[2];
     slice domain_name[2];
     edge_cfg edge;
+    edge_services *edges;
     sys_addr bound, bound_tls;
     usec now;
     /* what the partition has seen */
@@ -56,6 +57,7 @@ typedef struct rig {
     bool auto_done;       /* answer each stanza with SVC_DONE at once */
     bool auth_io;         /* answer SVC_AUTH with IO */
     bool part_small;      /* the partition has a mailbox of 8 messages */
+    bool hold_pool;       /* jobs wait */
     bool silent;          /* do not answer SVC_BIND */
     bool accept_full;     /* the system is out of descriptors */
     unsigned accepts;     /* calls of accept */
@@ -276,14 +278,14 @@ static inline rig *rig_new(void) {
     xmpp_scram_derive(DIGEST_SHA256, SLICE("secret"), SLICE("saltsaltsaltsalt"), 4096, &r->keys);
     return r;
 }
-static inline void rig_listen(rig *r, edge_transport t, tls_server *server, sys_addr *out) {
-    edge_listen_cfg c = {.edge = &r->edge, .transport = t, .server = server};
+static inline void rig_listen(rig *r, edge_transport t, sys_addr *out) {
+    edge_listen_cfg c = {.transport = t};
     c.addr = (sys_addr){.family = SYS_INET4, .ip = {127, 0, 0, 1}};
-    assert_int_equal(edge_listen(r->node, &c, out), ERR_OK);
+    assert_int_equal(edge_listen(r->edges, &c, out), ERR_OK);
 }
 static inline void rig_step(rig *r) {
     for (unsigned i = 0; i < r->shards; i++) (void)rt_node_step(r->node, i, false);
-    for (unsigned k = 0; k < RT_POOL_KINDS; k++)
+    for (unsigned k = 0; k < RT_POOL_KINDS && !r->hold_pool; k++)
         while (rt_pool_run_one(r->node, (rt_pool_kind)k)) {
         }
 }
@@ -326,9 +328,10 @@ static inline void rig_start(rig *r) {
     rt_node_add_msgs(r->node, edge_msgs, edge_msgs_count);
     rt_node_boot(r->node, 0, rig_boot_part, NULL);
     tls_server *server = rig_server_new("one");
-    rig_listen(r, EDGE_STARTTLS, server, &r->bound);
-    rig_listen(r, EDGE_DIRECT_TLS, server, &r->bound_tls);
+    assert_int_equal(edge_boot(r->node, &r->edge, server, &r->edges), ERR_OK);
     rig_server_unref(server);
+    rig_listen(r, EDGE_STARTTLS, &r->bound);
+    rig_listen(r, EDGE_DIRECT_TLS, &r->bound_tls);
     rig_settle(r);
 }
 static inline void rig_forget_stanzas(rig *r) {
@@ -337,6 +340,7 @@ static inline void rig_forget_stanzas(rig *r) {
 }
 static inline void rig_free(rig *r) {
     rt_node_free(r->node);
+    edge_services_free(r->edges);
     sys_linux_free(r->sys);
     rig_forget_stanzas(r);
     rt_blob_unref(r->smid);

@@ -1,6 +1,8 @@
 /* listener: who comes in, running out of descriptors, new certificates, drain. */
 #include "edge/edge_rig.h"
 
+#include <malloc.h>
+
 static void connections_of_one_address_are_limited(void **st) {
     (void)st;
     rig *r = rig_new();
@@ -156,14 +158,86 @@ static void a_port_in_use_is_said_at_once(void **st) {
     assert_int_equal(bind(fd, (struct sockaddr *)&sa, sizeof sa), 0);
     assert_int_equal(listen(fd, 1), 0);
     assert_int_equal(getsockname(fd, (struct sockaddr *)&sa, &n), 0);
-    edge_listen_cfg c = {.edge = &r->edge, .transport = EDGE_STARTTLS};
+    edge_listen_cfg c = {.transport = EDGE_STARTTLS};
     c.addr = (sys_addr){.family = SYS_INET4, .ip = {127, 0, 0, 1}, .port = ntohs(sa.sin_port)};
     sys_addr bound;
-    assert_int_equal(edge_listen(r->node, &c, &bound), ERR_ADDR_IN_USE);
+    assert_int_equal(edge_listen(r->edges, &c, &bound), ERR_ADDR_IN_USE);
     close(fd);
     rig_free(r);
 }
 
+/* Who comes too fast waits in the kernel; nobody is turned away, and nothing spins. */
+static void more_connections_than_the_rate_wait(void **st) {
+    (void)st;
+    rig *r = rig_new();
+    r->edge.accept_rate = 10;
+    rig_start(r);
+    client *c[15];
+    for (size_t i = 0; i < ARRAY_LEN(c); i++) c[i] = client_new(r, &r->bound);
+    rig_until(r, rt_event_count(r->node, EV_ACCEPT) == 10);
+    unsigned before = r->accepts;
+    for (int i = 0; i < 5000; i++) rig_step(r);
+    assert_int_equal(r->accepts, before); /* the clock stands still */
+    assert_int_equal(rt_event_count(r->node, EV_ACCEPT_LIMITED), 1);
+    for (unsigned i = 1; i <= 5; i++) {
+        rig_advance(r, 101 * USEC_PER_MSEC);
+        rig_until(r, rt_event_count(r->node, EV_ACCEPT) == 10 + i);
+    }
+    for (size_t i = 0; i < ARRAY_LEN(c); i++) {
+        client_send(c[i], HEADER);
+        client_expect(c[i], "</stream:features>");
+    }
+    rig_advance(r, 2 * USEC_PER_SEC);
+    client *late = client_open(r); /* and after the pause it accepts as ever */
+    client_free(late);
+    for (size_t i = 0; i < ARRAY_LEN(c); i++) client_free(c[i]);
+    rig_free(r);
+}
+
+/* Connecting and leaving again is no way around it, although nobody is counted as present. */
+static void an_address_that_comes_and_goes_too_fast_is_closed(void **st) {
+    (void)st;
+    rig *r = rig_new();
+    r->edge.per_ip_max = r->edge.accept_rate_ip = 5;
+    rig_start(r);
+    for (int i = 0; i < 5; i++) {
+        client *c = client_open(r);
+        client_abort(c);
+        client_free(c);
+    }
+    client *more = client_new(r, &r->bound);
+    assert_true(client_closed(more));
+    assert_int_equal(rt_event_count(r->node, EV_ACCEPT_LIMITED), 1);
+    assert_int_equal(edge_session_count(r->node), 0);
+    rig_advance(r, 200 * USEC_PER_MSEC);
+    client *again = client_open(r);
+    client_free(more);
+    client_free(again);
+    rig_free(r);
+}
+
+/* A session's timer is due in half a minute; its memory must not wait for that. */
+static void who_connects_and_drops_leaves_no_memory_behind(void **st) {
+    (void)st;
+    if (mallinfo2().uordblks == 0) skip(); /* a sanitizer's heap does not say */
+    rig *r = rig_new();
+    r->edge.accept_rate_ip = 0;
+    rig_start(r);
+    size_t used = 0;
+    for (int round = 0; round < 3; round++) {
+        for (uint64_t i = 0, ended = rt_event_count(r->node, EV_SESSION_END); i < 300; i++) {
+            client *c = client_new(r, &r->bound);
+            client_free(c);
+            for (int k = 0; k < RIG_STEPS && rt_event_count(r->node, EV_SESSION_END) <= ended + i; k++) rig_step(r);
+        }
+        rig_settle(r);
+        if (round > 0) assert_true(mallinfo2().uordblks < used + 300 * sizeof(edge_c2s) / 2);
+        used = mallinfo2().uordblks;
+    }
+    rig_free(r);
+}
+
+/* --- the edge actor of a shard crashes */
 static void kill_listener(rt_ctx *cx, void *arg) {
     (void)arg;
     rt_actor_info info[64];
@@ -171,6 +245,144 @@ static void kill_listener(rt_ctx *cx, void *arg) {
     for (size_t n; (n = rt_stat_actors(cx, &from, info, 64)) > 0;)
         for (size_t i = 0; i < n; i++)
             if (strcmp(info[i].cls, "listener") == 0) rt_exit(cx, info[i].pid, ERR_KILLED);
+}
+
+static void kill_pid(rt_ctx *cx, void *arg) { rt_exit(cx, *(rt_pid *)arg, ERR_KILLED); }
+
+static void crash_edge(rig *r) {
+    rt_pid was = edge_shard(r->node, 0);
+    rt_node_boot(r->node, 0, kill_pid, &was);
+    rig_until(r, rt_pid_ok(edge_shard(r->node, 0)) && !rt_pid_eq(edge_shard(r->node, 0), was));
+}
+
+static void a_crash_of_the_edge_closes_nothing(void **st) {
+    (void)st;
+    rig *r = rig_new();
+    rig_start(r);
+    client *a = client_login(r, "alice", "desk"), *early = client_new(r, &r->bound);
+    uint64_t listens = rt_event_count(r->node, EV_LISTEN);
+    crash_edge(r);
+    assert_int_equal(rt_event_count(r->node, EV_LISTEN), listens); /* the listeners ran on */
+    client_send(early, HEADER);
+    client_expect(early, "</stream:features>");
+    client *b = client_login(r, "bob", "desk");
+    client_send(a, "<message to='bob@x.test'/>");
+    rig_until(r, r->n_st == 1);
+    client_free(a);
+    client_free(b);
+    client_free(early);
+    rig_free(r);
+}
+
+static void after_a_crash_of_the_edge_its_successor_looks_after_listeners(void **st) {
+    (void)st;
+    rig *r = rig_new();
+    rig_start(r);
+    crash_edge(r);
+    rt_node_boot(r->node, 0, kill_listener, NULL);
+    rig_settle(r);
+    rig_advance(r, 200 * USEC_PER_MSEC);
+    client *a = client_open(r);
+    rt_pid was = edge_shard(r->node, 0);
+    rt_node_boot(r->node, 0, kill_pid, &was); /* and if both go at once */
+    rt_node_boot(r->node, 0, kill_listener, NULL);
+    rig_settle(r);
+    rig_advance(r, 200 * USEC_PER_MSEC);
+    client *b = client_open(r);
+    client_free(a);
+    client_free(b);
+    rig_free(r);
+}
+
+static void after_a_crash_of_the_edge_the_end_of_a_partition_reaches_all_sessions(void **st) {
+    (void)st;
+    for (int before = 0; before < 2; before++) { /* the partition ends after the crash, or with it */
+        rig *r = rig_new();
+        rig_start(r);
+        client *a = client_login(r, "alice", "desk"), *b = client_login(r, "bob", "desk");
+        rt_pid part = r->part, was = edge_shard(r->node, 0);
+        if (before) {
+            rt_node_boot(r->node, 0, kill_pid, &part);
+            rt_node_boot(r->node, 0, kill_pid, &was);
+            rig_settle(r);
+        } else {
+            crash_edge(r);
+            rt_node_boot(r->node, 0, kill_pid, &part);
+        }
+        client_expect(a, "<reset");
+        client_expect(b, "<reset");
+        rt_node_boot(r->node, 0, rig_boot_part, NULL);
+        rig_settle(r);
+        client *c = client_login(r, "alice", "desk"); /* what watches the new one is the new edge */
+        part = r->part;
+        rt_node_boot(r->node, 0, kill_pid, &part);
+        client_expect(c, "<reset");
+        client_free(a);
+        client_free(b);
+        client_free(c);
+        rig_free(r);
+    }
+}
+
+static void after_a_crash_of_the_edge_drain_and_certificates_work(void **st) {
+    (void)st;
+    rig *r = rig_new();
+    rig_start(r);
+    client *a = client_login(r, "alice", "desk");
+    crash_edge(r);
+    tls_server *two = rig_server_new("two");
+    edge_set_tls(r->node, two);
+    rig_server_unref(two);
+    rig_settle(r);
+    client *b = client_new(r, &r->bound_tls);
+    client_raw(b, SLICE("HELLO"));
+    client_expect(b, "SERVER two\n");
+    edge_drain(r->node, "moving");
+    client_expect(a, "<system-shutdown");
+    client_free(a);
+    client_free(b);
+    rig_free(r);
+}
+
+/* Limits survive: they are the door's. */
+static void a_crash_of_the_edge_forgives_no_guess(void **st) {
+    (void)st;
+    rig *r = rig_new();
+    r->edge.account_failures = 1;
+    r->edge.connections_max = 2;
+    rig_start(r);
+    client *a = client_open(r);
+    client_plain(a, "alice", "wrong");
+    client_expect(a, "<not-authorized");
+    crash_edge(r);
+    client *b = client_open(r);
+    client_plain(b, "alice", "secret");
+    client_expect(b, "<not-authorized");
+    client *c = client_new(r, &r->bound);
+    assert_true(client_closed(c));
+    client_free(a);
+    client_free(b);
+    client_free(c);
+    rig_free(r);
+}
+
+static void a_client_that_does_not_close_holds_a_drain_up_for_a_second(void **st) {
+    (void)st;
+    rig *r = rig_new();
+    rig_start(r);
+    client *a = client_login(r, "alice", "desk"), *b = client_login(r, "bob", "desk");
+    edge_drain(r->node, "moving");
+    client_expect(a, "</stream:stream>");
+    client_expect(b, "</stream:stream>");
+    client_abort(b); /* one closes, one does not */
+    rig_until(r, edge_session_count(r->node) == 1);
+    rig_advance(r, EDGE_CLOSE_LINGER - 2 * USEC_PER_MSEC);
+    assert_int_equal(edge_session_count(r->node), 1);
+    rig_advance(r, 4 * USEC_PER_MSEC);
+    assert_int_equal(edge_session_count(r->node), 0);
+    client_free(a);
+    client_free(b);
+    rig_free(r);
 }
 
 static void a_listener_that_dies_is_started_again_and_sessions_stay(void **st) {
@@ -196,10 +408,19 @@ int main(void) {
         cmocka_unit_test(prefixes_are_counted_not_addresses),
         cmocka_unit_test(without_descriptors_the_listener_pauses_and_comes_back),
         cmocka_unit_test(descriptors_in_reserve_are_left_alone),
+        cmocka_unit_test(more_connections_than_the_rate_wait),
+        cmocka_unit_test(an_address_that_comes_and_goes_too_fast_is_closed),
+        cmocka_unit_test(who_connects_and_drops_leaves_no_memory_behind),
         cmocka_unit_test(new_certificates_are_for_new_connections),
         cmocka_unit_test(drain_closes_the_door),
         cmocka_unit_test(a_port_in_use_is_said_at_once),
         cmocka_unit_test(a_listener_that_dies_is_started_again_and_sessions_stay),
+        cmocka_unit_test(a_crash_of_the_edge_closes_nothing),
+        cmocka_unit_test(after_a_crash_of_the_edge_its_successor_looks_after_listeners),
+        cmocka_unit_test(after_a_crash_of_the_edge_the_end_of_a_partition_reaches_all_sessions),
+        cmocka_unit_test(after_a_crash_of_the_edge_drain_and_certificates_work),
+        cmocka_unit_test(a_crash_of_the_edge_forgives_no_guess),
+        cmocka_unit_test(a_client_that_does_not_close_holds_a_drain_up_for_a_second),
     };
     return cmocka_run_group_tests(t, NULL, NULL);
 }

@@ -28,7 +28,7 @@ static slice line(slice *rest) {
 
 /* An account whose ClientKey nobody knows: fake keys. */
 static void as_server(xmpp_mech m, bool raw, slice in) {
-    xmpp_scram_binding b = {.tls_exporter = SLICE(EXPORTER), .plus_offered = (m & 1) != 0};
+    xmpp_scram_binding b = {.tls_exporter = SLICE(EXPORTER), .plus_offered = (m & 1) != 0, .offer = in};
     xmpp_sasl_error e = SASL_OK;
     xmpp_sasl *s =
         xmpp_sasl_new(slice_str(xmpp_sasl_mech_name(m)), UINT32_MAX, &b, SLICE("ABCDEFGHIJKLMNOPQRSTUVWXYZ"), SLICE("example.com"), &e);

@@ -330,13 +330,16 @@ static void settings_that_contradict_each_other_are_refused(void **state) {
     fixture *f = *state;
     const struct {
         const char *set[3], *why;
-    } cases[] = {{{"domains="}, "domains must name at least one domain"},
-                 {{"domains_anonymous=x.example"}, "domains_anonymous: 'x.example' is not in domains"},
-                 {{"sasl.mechanisms=SCRAM-SHA-256,MAGIC"}, "sasl.mechanisms: unknown mechanism 'MAGIC'"},
-                 {{"sasl.mechanisms="}, "sasl.mechanisms: with none, nobody can log in"},
-                 {{"tls.cert=a,b", "tls.key=a"}, "tls.cert and tls.key must have the same number of files"},
-                 {{"domains=a,b,c", "tls.cert=a,b", "tls.key=a,b"}, "tls.cert must have one file, or one per domain (3)"},
-                 {{"log.level=loud"}, "log.level must be debug, info, notice, warning or error, not 'loud'"}};
+    } cases[] = {
+        {{"domains="}, "domains must name at least one domain"},
+        {{"domains_anonymous=x.example"}, "domains_anonymous: 'x.example' is not in domains"},
+        {{"sasl.mechanisms=SCRAM-SHA-256,MAGIC"}, "sasl.mechanisms: unknown mechanism 'MAGIC'"},
+        {{"sasl.mechanisms="}, "sasl.mechanisms: with none, nobody can log in"},
+        {{"tls.cert=a,b", "tls.key=a"}, "tls.cert and tls.key must have the same number of files"},
+        {{"domains=a,b,c", "tls.cert=a,b", "tls.key=a,b"}, "tls.cert must have one file, or one per domain (3)"},
+        {{"log.level=loud"}, "log.level must be debug, info, notice, warning or error, not 'loud'"},
+        {{"delivery.window_messages=1001"}, "delivery.window_messages (1001) must not be more than xmpp.unacked_max (1000)"},
+        {{"xmpp.out_max=500k"}, "xmpp.out_max (512000) must hold delivery.window_bytes and one stanza of xmpp.stanza_max (524288)"}};
     assert_int_equal(config_check(&f->c, f->why), ERR_OK);
     for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
         config_fini(&f->c);

@@ -270,6 +270,31 @@ static void unknown_actors_and_bad_pids_are_told_apart(void **state) {
     assert_has(ask(f, "actors", "list", "1x"), "\"error\":\"invalid\"");
     assert_has(ask(f, "actors", "list", "many"), "\"error\":\"noproc\""); /* a name, as in "actor many" */
 }
+static void an_actor_is_killed_by_pid_and_class(void **state) {
+    fixture *f = *state;
+    char pid[RT_PID_TEXT], want[128];
+    rt_pid_format(f->echo, pid);
+    (void)snprintf(want, sizeof want, OK "{\"pid\":\"%s\",\"class\":\"echo\",\"name\":\"echo\"", pid);
+    uint64_t audited = rt_event_count(f->n, EV_CTL);
+    assert_starts(ask(f, "actor", "kill", pid, "echo"), want);
+    assert_int_equal(rt_event_count(f->n, EV_CTL), audited + 1);
+    assert_has(ask(f, "actor", "info", pid), "is not alive");
+    assert_has(ask(f, "actor", "info", "echo"), "is neither a pid nor the name of an actor");
+    assert_has(ask(f, "actor", "kill", pid, "echo"), "\"error\":\"noproc\",\"why\":\"'<0.1.0.1>' is not alive\"");
+}
+static void who_cannot_be_killed_is_left_alone_with_a_reason(void **state) {
+    fixture *f = *state;
+    char pid[RT_PID_TEXT];
+    rt_pid_format(f->echo, pid);
+    assert_has(ask(f, "actor", "kill", pid, "part"),
+               "\"error\":\"refused\",\"why\":\"'part' is not its class, which is echo: nothing was killed\"");
+    assert_has(ask(f, "actor", "kill", "echo", "echo"), "\"error\":\"invalid\",\"why\":\"'echo' is not a pid of the form <0.1.2.3>\"");
+    assert_has(ask(f, "actor", "kill", "<0.9.1.1>", "echo"), "\"error\":\"noproc\",\"why\":\"'<0.9.1.1>' is not an actor of this node\"");
+    assert_has(ask(f, "actor", "kill", "<7.1.0.1>", "echo"), "is not an actor of this node");
+    assert_has(ask(f, "actor", "kill", "<0.1.77.5>", "echo"), "'<0.1.77.5>' is not alive");
+    assert_has(ask(f, "actor", "kill", pid), "wrong number of arguments (1); usage: actor kill PID CLASS");
+    assert_starts(ask(f, "actor", "info", "echo"), OK);
+}
 static void microstates_of_a_thread_sum_to_its_whole_time(void **state) {
     fixture *f = *state;
     const char *r = ask(f, "msacc", "read");
@@ -332,6 +357,8 @@ int main(void) {
         T(help_lists_every_verb_with_its_usage),
         T(actors_are_found_by_pid_and_by_name),
         T(unknown_actors_and_bad_pids_are_told_apart),
+        T(an_actor_is_killed_by_pid_and_class),
+        T(who_cannot_be_killed_is_left_alone_with_a_reason),
         T(microstates_of_a_thread_sum_to_its_whole_time),
         T(locks_are_counted_when_asked_to),
         T(the_log_level_is_shown_and_set),

@@ -364,6 +364,74 @@ static void jobs_run_on_pool_threads_and_come_home(void **state) {
     rt_node_free(n);
 }
 
+/* --- two jobs that wait for each other ------------------------------------------------------------------------------------------- */
+enum { PAIRS = 300 };
+typedef struct meeting { /* of two jobs: each arrives and waits for the other */
+    lock l;
+    lock_cond both;
+    unsigned here;       /* guarded by l */
+    unsigned alone, met; /* guarded by l */
+    uint64_t rounds;     /* the pairer's */
+} meeting;
+typedef struct pair_job {
+    rt_job j;
+    meeting *m;
+} pair_job;
+static void pair_job_free(rt_box *b) { mem_free(container_of(container_of(b, rt_job, box), pair_job, j)); }
+static void pair_job_run(rt_job *j) {
+    meeting *m = container_of(j, pair_job, j)->m;
+    lock_take(&m->l);
+    unsigned even = (++m->here + 1) & ~1u; /* how many have come when both of this pair have */
+    if (m->here == even) lock_broadcast(&m->both);
+    bool waits = true;
+    while (waits && m->here < even) waits = lock_wait(&m->both, &m->l, PATIENCE);
+    if (m->here < even)
+        m->alone++;
+    else
+        m->met++;
+    lock_release(&m->l);
+}
+static void submit_pair(rt_ctx *cx, meeting *m) {
+    for (unsigned i = 0; i < 2; i++) {
+        pair_job *p = mem_zalloc(sizeof *p);
+        *p = (pair_job){.j = {.box.free = pair_job_free, .run = pair_job_run, .deadline = USEC_NEVER}, .m = m};
+        rt_job *j = &p->j;
+        rt_pool_submit(cx, RT_POOL_CRYPTO, &j);
+    }
+}
+static err pairer_init(rt_ctx *cx, void *st, const void *arg) {
+    (void)cx;
+    memcpy(st, arg, sizeof(meeting *));
+    return ERR_OK;
+}
+static err pairer_handle(rt_ctx *cx, void *st, rt_msg **m) {
+    meeting *t = *(meeting **)st;
+    if ((*m)->tag == T_NOTE || (++t->rounds % 2 == 0 && t->rounds < 2 * PAIRS))
+        submit_pair(cx, t); /* at once: threads may be on their way */
+    if ((*m)->tag != T_NOTE && t->rounds == 2 * PAIRS) note(cx, rt_name_whereis(rt_ctx_node(cx), "done"), 0);
+    return ERR_OK;
+}
+static const rt_class pairer_class = {.name = "pairer", .state_size = sizeof(meeting *), .init = pairer_init, .handle = pairer_handle};
+static void as_many_jobs_run_at_once_as_there_are_threads(void **state) {
+    (void)state;
+    rt_node *n = live_node(2, 0); /* two crypto threads, by default */
+    meeting t = {.rounds = 0}, *arg = &t;
+    uint64_t one = 1;
+    lock_init(&t.l, rt_node_locks(n), "meeting", 0, LOCK_RANK_TEST);
+    lock_cond_init(&t.both);
+    rt_pid done = live_spawn(n, 0, &named_tally, &one), pairer = live_spawn(n, 1, &pairer_class, &arg);
+    assert_int_equal(rt_node_start(n), ERR_OK);
+    rt_msg *m = note_ext(0);
+    rt_post(n, pairer, &m);
+    (void)ask(n, done);
+    rt_node_stop(n);
+    assert_int_equal(t.met, 2 * PAIRS);
+    assert_int_equal(t.alone, 0);
+    lock_cond_fini(&t.both);
+    lock_fini(&t.l);
+    rt_node_free(n);
+}
+
 static void many_nodes_live_in_one_process(void **state) {
     (void)state;
     enum { NODES = 200 };
@@ -385,6 +453,7 @@ int main(void) {
         cmocka_unit_test(a_call_gets_its_answer_or_noproc_or_times_out),
         cmocka_unit_test(a_function_runs_on_the_shard_it_was_sent_to),
         cmocka_unit_test(jobs_run_on_pool_threads_and_come_home),
+        cmocka_unit_test(as_many_jobs_run_at_once_as_there_are_threads),
         cmocka_unit_test(many_nodes_live_in_one_process),
     };
     if (sys_linux_new(&the_sys) != ERR_OK) return 1;

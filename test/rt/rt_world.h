@@ -14,6 +14,9 @@
 typedef struct world {
     sys s;
     usec now;
+    usec tick; /* the clock moves by this at each reading */
+    usec nap;  /* a wait with a time-out takes this long */
+    unsigned readings, naps;
     prng rng;
     int pollers;
     uint32_t level[WORLD_FDS]; /* readiness of each descriptor */
@@ -25,7 +28,10 @@ typedef struct world {
 } world;
 
 static inline world *world_of(sys *s) { return container_of(s, world, s); }
-static inline usec w_time(sys *s) { return world_of(s)->now; }
+static inline usec w_time(sys *s) {
+    world_of(s)->readings++;
+    return world_of(s)->now += world_of(s)->tick;
+}
 static inline uint64_t w_cycles(sys *s) { return (uint64_t)world_of(s)->now; }
 static inline uint64_t w_per_sec(sys *s) {
     (void)s;
@@ -57,7 +63,10 @@ static inline void w_poll_del(sys *s, int poll, int fd) {
 static inline int w_poll_wait(sys *s, int poll, usec timeout, sys_ready *out, int max) {
     world *w = world_of(s);
     int n = 0;
-    (void)timeout;
+    if (timeout != 0) {
+        w->naps++;
+        w->now += usec_min(timeout, w->nap);
+    }
     for (int fd = 0; fd < WORLD_FDS && n < max; fd++) {
         uint32_t ev = w->level[fd] & (w->interest[fd] | SYS_HUP);
         if (w->poll_of[fd] == poll + 1 && ev) out[n++] = (sys_ready){w->token[fd], ev};
@@ -166,7 +175,7 @@ static inline void p_fini(rt_ctx *cx, void *st, err reason) {
 PUPPET_CLASS(puppet_class, 0, RT_BOUND_REFUSE);
 
 /* --- doing things ---------------------------------------------------------------------------------------------------------------- */
-static inline world *world_new(unsigned shards, uint64_t seed) {
+static inline world *world_new_spin(unsigned shards, uint64_t seed, usec spin) {
     world *w = mem_zalloc(sizeof *w);
     prng_init(&w->rng, seed);
     w->now = 1000000;
@@ -185,12 +194,13 @@ static inline world *world_new(unsigned shards, uint64_t seed) {
     rt_node_cfg c;
     rt_node_cfg_default(&c);
     c.shards = shards;
-    c.spin = 0;
+    c.spin = spin;
     assert_int_equal(rt_node_new(&c, &w->s, NULL, &w->n), ERR_OK);
     rt_log_level(w->n, RT_ERROR);
     rt_node_add_msgs(w->n, t_msgs, ARRAY_LEN(t_msgs));
     return w;
 }
+static inline world *world_new(unsigned shards, uint64_t seed) { return world_new_spin(shards, seed, 0); }
 /* Steps the shards in turn until none wants to run now; returns the earliest next deadline. */
 static inline usec world_run(world *w) {
     usec next = USEC_NEVER;

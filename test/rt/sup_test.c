@@ -1,6 +1,8 @@
 /* sup: strategies, restart types, intensity, ordered stop with time-outs. */
 #include "rt/rt_world.h"
 
+#include <stdio.h>
+
 enum { KIDS = 3 };
 static unsigned stop_order[16], n_stops; /* this program is one thread */
 typedef struct family {
@@ -183,6 +185,48 @@ static void killing_the_supervisor_takes_the_children_along(void **state) {
     assert_int_equal(rt_stat_actor_count(f->w->n), 1);
     family_free(f);
 }
+static char ended[128]; /* why the node was asked to end; this program is one thread */
+static void note_end(sys *s, const char *why) { (void)s, (void)snprintf(ended, sizeof ended, "%s", why); }
+static void the_end_of_a_vital_supervisor_is_that_of_the_node(void **state) {
+    (void)state;
+    static const err reason[] = {ERR_KILLED, ERR_SHUTDOWN};
+    for (unsigned i = 0; i < ARRAY_LEN(reason); i++) {
+        family *f = family_new(RT_ONE_FOR_ONE, RT_PERMANENT, 5);
+        f->spec.vital = true;
+        f->w->s.end = note_end;
+        ended[0] = 0;
+        family_start(f);
+        puppet target = {.pid = f->sup};
+        tell(f->w, f->watcher, reason[i] == ERR_KILLED ? do_kill : shut_down, ARG(&target));
+        (void)world_run(f->w);
+        assert_non_null(strstr(ended, "the supervisor of a ended ("));
+        assert_non_null(strstr(ended, err_text(reason[i])));
+        family_free(f);
+    }
+}
+static void a_vital_supervisor_that_gives_up_ends_the_node_once(void **state) {
+    (void)state;
+    family *f = family_new(RT_ONE_FOR_ONE, RT_PERMANENT, 1);
+    f->spec.vital = true;
+    f->w->s.end = note_end;
+    ended[0] = 0;
+    family_start(f);
+    crash(f, 1, ERR_IO);
+    assert_string_equal(ended, "");
+    crash(f, 1, ERR_IO);
+    assert_string_equal(ended, "b reached its restart intensity: the node ends");
+    family_free(f);
+}
+static void a_vital_supervisor_is_freed_with_its_node_in_silence(void **state) {
+    (void)state;
+    family *f = family_new(RT_ONE_FOR_ONE, RT_PERMANENT, 1);
+    f->spec.vital = true;
+    f->w->s.end = note_end;
+    ended[0] = 0;
+    family_start(f);
+    family_free(f);
+    assert_string_equal(ended, "");
+}
 static void a_child_that_fails_in_init_at_the_start_ends_the_supervisor_with_its_reason(void **state) {
     (void)state;
     family *f = family_new(RT_ONE_FOR_ONE, RT_PERMANENT, 5);
@@ -218,6 +262,9 @@ int main(void) {
         cmocka_unit_test(a_child_that_does_not_stop_is_killed_after_its_time),
         cmocka_unit_test(a_supervisor_told_to_shut_down_stops_its_children_in_reverse_order),
         cmocka_unit_test(killing_the_supervisor_takes_the_children_along),
+        cmocka_unit_test(the_end_of_a_vital_supervisor_is_that_of_the_node),
+        cmocka_unit_test(a_vital_supervisor_that_gives_up_ends_the_node_once),
+        cmocka_unit_test(a_vital_supervisor_is_freed_with_its_node_in_silence),
         cmocka_unit_test(a_child_that_fails_in_init_at_the_start_ends_the_supervisor_with_its_reason),
         cmocka_unit_test(a_restart_that_fails_in_init_counts_towards_the_intensity),
     };

@@ -20,10 +20,14 @@ static void wheel_agrees_with_a_list(uint32_t start, uint64_t seed, unsigned cou
     for (unsigned k = 0; k < rounds; k++) {
         for (unsigned i = 0; i < count / 4; i++) {
             entry *x = &e[prng_below(&r, count)];
-            if (x->armed) rt_wheel_cancel(w, &x->t);
-            x->armed = prng_chance(&r, 3, 4);
             static const uint32_t far[] = {1, 300, 20000, 2000000, 100000000, 0x7fffffff};
             x->due = now + (uint32_t)prng_below(&r, far[prng_below(&r, 6)]);
+            if (x->armed && prng_chance(&r, 1, 2)) {
+                rt_wheel_move(w, &x->t, x->due); /* earlier, later, or where it is */
+                continue;
+            }
+            if (x->armed) rt_wheel_cancel(w, &x->t);
+            x->armed = prng_chance(&r, 3, 4);
             if (x->armed) rt_wheel_set(w, &x->t, x->due);
         }
         uint32_t next = 0, earliest = UINT32_MAX;
@@ -71,6 +75,40 @@ static void following_next_reaches_every_timer(void **state) {
         }
         assert_int_equal(at, due);
     }
+    mem_free(w);
+}
+
+/* A guard against silence that is moved at every sign of life: never fires, and the wheel looks at it seldom. */
+static void moving_later_is_followed_and_costs_few_wake_ups(void **state) {
+    (void)state;
+    rt_wheel *w = mem_alloc(sizeof *w);
+    rt_timer t = {0};
+    enum { SILENCE = 60000, MOVES = 600000 };
+    rt_wheel_init(w);
+    rt_wheel_set(w, &t, SILENCE);
+    unsigned wakes = 0;
+    uint32_t at = 0;
+    for (uint32_t now = 1; now <= MOVES; now++) {
+        rt_wheel_move(w, &t, now + SILENCE);
+        assert_int_equal(t.due, now + SILENCE);
+        assert_true(rt_wheel_next(w, &at) && at <= now + SILENCE);
+        if (at > now) continue;
+        wakes++;
+        rt_wheel_advance(w, now);
+        assert_null(rt_wheel_pop(w));
+    }
+    assert_true(wakes > 0 && wakes <= 8 * (MOVES / SILENCE + 1)); /* once a period, and on the way down */
+    while (rt_wheel_next(w, &at) && at < MOVES + SILENCE) {
+        rt_wheel_advance(w, at);
+        assert_null(rt_wheel_pop(w));
+    }
+    rt_wheel_move(w, &t, MOVES + SILENCE); /* where it is */
+    rt_wheel_advance(w, MOVES + SILENCE);
+    rt_wheel_move(w, &t, MOVES + SILENCE + 1); /* already being fired: not in this sweep any more */
+    assert_null(rt_wheel_pop(w));
+    rt_wheel_advance(w, MOVES + SILENCE + 1);
+    assert_ptr_equal(rt_wheel_pop(w), &t);
+    assert_false(rt_wheel_next(w, &at));
     mem_free(w);
 }
 
@@ -195,6 +233,7 @@ int main(void) {
         cmocka_unit_test(the_wheel_fires_what_is_due_and_nothing_else),
         cmocka_unit_test(ticks_may_wrap),
         cmocka_unit_test(following_next_reaches_every_timer),
+        cmocka_unit_test(moving_later_is_followed_and_costs_few_wake_ups),
         cmocka_unit_test(a_million_timers_fire_in_order_of_time),
         cmocka_unit_test(a_timer_is_never_early_and_the_step_says_when_to_come_back),
         cmocka_unit_test(rearming_moves_a_timer_and_cancelling_ends_it),

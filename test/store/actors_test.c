@@ -16,11 +16,15 @@
 
 #define PARTS 2
 #define PEERS 3
-enum { T_SEND = RT_TAG_TEST };
+enum { T_SEND = RT_TAG_TEST, T_FILL };
 #define T_SEND_FIELDS(F) F(PID, to, "where") F(U64, what, "the message, owned by the test until it is sent")
 RT_MSG_DECLARE(T_SEND, t_send, "send this as yours")
 RT_MSG_FIELDS(T_SEND, t_send, "send this as yours")
-static const rt_msg_desc t_msgs[] = {RT_MSG_DESC(T_SEND, t_send, "send this as yours")};
+#define T_FILL_FIELDS(F) F(U32, kind, "rt_pool_kind")
+RT_MSG_DECLARE(T_FILL, t_fill, "give this pool a job that does nothing")
+RT_MSG_FIELDS(T_FILL, t_fill, "give this pool a job that does nothing")
+static const rt_msg_desc t_msgs[] = {RT_MSG_DESC(T_SEND, t_send, "send this as yours")
+                                         RT_MSG_DESC(T_FILL, t_fill, "give this pool a job that does nothing")};
 
 typedef struct peer { /* a partition of the test: keeps what it gets */
     rt_pid pid;
@@ -32,6 +36,8 @@ typedef struct world {
     rt_node *n;
     store_log_cfg log;
     store_keyed_cfg keyed;
+    unsigned pool_queue_max; /* of disk and SQL; 0: as always */
+    uint64_t queue_bytes_max;
     rt_pid log_pid, keyed_pid;
     peer peer[PEERS];
 } world;
@@ -42,8 +48,18 @@ static err peer_init(rt_ctx *cx, void *st, const void *arg) {
     p->pid = rt_self(cx);
     return ERR_OK;
 }
+static void job_free(rt_box *b) { mem_free(container_of(b, rt_job, box)); }
+static void job_run(rt_job *j) { (void)j; }
+
 static err peer_handle(rt_ctx *cx, void *st, rt_msg **m) {
     peer *p = *(peer **)st;
+    if ((*m)->tag == T_FILL) {
+        rt_job *j = mem_zalloc(sizeof *j);
+        *j = (rt_job){.box = {job_free}, .run = job_run, .deadline = USEC_NEVER};
+        rt_pool_submit(cx, (rt_pool_kind)t_fill_of(*m)->kind, &j);
+        return ERR_OK;
+    }
+    if ((*m)->tag == RT_JOB_DONE) return ERR_OK;
     if ((*m)->tag == T_SEND) {
         rt_msg *out = (rt_msg *)(uintptr_t)t_send_of(*m)->what;
         rt_send(cx, t_send_of(*m)->to, &out);
@@ -75,11 +91,13 @@ static void boot(world *w) {
     rt_node_cfg_default(&c);
     c.shards = 1;
     c.spin = 0;
+    if (w->pool_queue_max) c.pool_queue_max[RT_POOL_DISK] = c.pool_queue_max[RT_POOL_SQL] = w->pool_queue_max;
     assert_int_equal(rt_node_new(&c, &w->m.sys, NULL, &w->n), ERR_OK);
     rt_log_level(w->n, RT_ERROR);
     rt_node_add_msgs(w->n, store_msgs, store_msgs_count);
     rt_node_add_msgs(w->n, t_msgs, ARRAY_LEN(t_msgs));
     w->log = (store_log_cfg){.dir = "log", .partitions = PARTS, .segment_bytes = 32768, .batch_bytes_max = 16384, .compact = true};
+    w->log.queue_bytes_max = w->queue_bytes_max;
     w->keyed = (store_keyed_cfg){.path = "accounts.db"};
     w->log_pid = spawn(w, &store_log_class, &w->log);
     w->keyed_pid = spawn(w, &store_keyed_class, &w->keyed);
@@ -266,6 +284,43 @@ static void attaching_again_waits_for_what_came_before(void **state) {
     world_free(w);
 }
 
+/* A partition that ends may put, after the log has started again and before its successor attaches: what recovery found is not all. */
+static void a_put_before_the_first_attach_is_in_the_index(void **state) {
+    (void)state;
+    world *w = world_new(16);
+    run(w, true);
+    put(w, &w->peer[0], 0, 1, "one");
+    attach(w, &w->peer[2], 0);
+    run(w, true);
+    store_index *x = index_of(last(&w->peer[2]));
+    assert_int_equal(x->n_entries, 1);
+    assert_int_equal(x->n_recent, 1);
+    assert_int_equal(x->entries[0].id, id_of(0, 1));
+    world_free(w);
+}
+
+static void do_kill_log(rt_ctx *cx, void *arg) { rt_exit(cx, ((world *)arg)->log_pid, ERR_KILLED); }
+/* R29: the log is killed while a batch is written. Its successor finds the log in use, waits, and then opens it with that batch in it. */
+static void a_log_that_is_still_in_use_is_opened_a_moment_later(void **state) {
+    (void)state;
+    world *w = world_new(17);
+    attach_all(w);
+    put(w, &w->peer[0], 0, 1, "one");
+    run(w, false);
+    rt_node_boot(w->n, 0, do_kill_log, w);
+    w->log_pid = spawn(w, &store_log_class, &w->log);
+    run(w, false);
+    assert_true(rt_pool_run_one(w->n, RT_POOL_DISK)); /* the batch, whose end nobody has seen yet */
+    assert_true(rt_pool_run_one(w->n, RT_POOL_DISK)); /* the opening */
+    run(w, false);
+    assert_int_equal(rt_event_count(w->n, EV_STORE_AGAIN), 1);
+    attach(w, &w->peer[2], 0);
+    later(w, 2 * USEC_PER_MSEC);
+    assert_int_equal(rt_event_count(w->n, EV_LOG_FAIL), 0);
+    assert_int_equal(index_of(last(&w->peer[2]))->n_entries, 1);
+    world_free(w);
+}
+
 /* R6: senders get an error, deliveries go on, and when there is space the service resumes by itself within a second. */
 static void a_full_disk_refuses_puts_and_resumes_unaided(void **state) {
     (void)state;
@@ -311,6 +366,150 @@ static void a_full_disk_refuses_puts_and_resumes_unaided(void **state) {
     world_free(w);
 }
 
+static void fill(world *w, const peer *p, rt_pool_kind kind) {
+    rt_msg *m = rt_msg_new_ext(T_FILL, sizeof(t_fill));
+    t_fill_of(m)->kind = (uint32_t)kind;
+    rt_post(w->n, p->pid, &m);
+}
+
+/* An engine's job that its pool has no room for: asked again after a wait that doubles, never in a loop, and done in the end. */
+static void a_full_pool_is_asked_again_after_a_while(void **state) {
+    (void)state;
+    for (int accounts = 0; accounts < 2; accounts++) {
+        world *w = mem_zalloc(sizeof *w);
+        memsys_init(&w->m, 13);
+        w->pool_queue_max = 1;
+        boot(w);
+        attach_all(w);
+        peer *p = &w->peer[0];
+        drop_got(w, p);
+        uint64_t before = rt_event_count(w->n, EV_STORE_AGAIN);
+        fill(w, p, accounts ? RT_POOL_SQL : RT_POOL_DISK);
+        run(w, false);
+        rt_msg *m = rt_msg_new_ext(KEYED_LIST, sizeof(keyed_list));
+        *keyed_list_of(m) = (keyed_list){1, NULL, 100};
+        if (accounts)
+            send_as(w, p, w->keyed_pid, m);
+        else {
+            rt_msg_drop(w->n, &m);
+            put(w, p, 0, 1, "waits");
+        }
+        run(w, false);
+        assert_int_equal(rt_event_count(w->n, EV_STORE_AGAIN) - before, 1); /* time stands still: it is not asked again */
+        for (int msec = 0; msec < 1000; msec++) {
+            w->m.mono += USEC_PER_MSEC;
+            run(w, false);
+        }
+        uint64_t asked = rt_event_count(w->n, EV_STORE_AGAIN) - before;
+        assert_true(asked >= 8 && asked <= 16); /* 1, 2, 4 ... 128, 128 ... */
+        assert_int_equal(p->n, 0);
+        for (int msec = 0; msec < 130 && p->n == 0; msec++) {
+            w->m.mono += USEC_PER_MSEC;
+            run(w, true);
+        }
+        assert_int_equal(p->n, 1);
+        assert_int_equal(RT_TAG(last(p)), accounts ? KEYED_NAMES : STORE_COMMITTED);
+        world_free(w);
+    }
+}
+
+/* A node that ends while a job waits for room frees it, with what it carries. */
+static void a_job_that_waits_for_room_goes_with_its_actor(void **state) {
+    (void)state;
+    world *w = mem_zalloc(sizeof *w);
+    memsys_init(&w->m, 14);
+    w->pool_queue_max = 1;
+    boot(w);
+    attach_all(w);
+    fill(w, &w->peer[0], RT_POOL_DISK);
+    run(w, false);
+    put(w, &w->peer[0], 0, 1, "waits");
+    run(w, false);
+    assert_true(rt_event_count(w->n, EV_STORE_AGAIN) > 0);
+    world_free(w);
+}
+
+/* What waits is bounded in bytes: beyond, PUTs are refused, in their order, and their bytes are let go at once. */
+static void puts_beyond_the_limit_of_bytes_are_refused_in_order(void **state) {
+    (void)state;
+    enum { N = 1000, TEXT = 3000, MAX = 100000 };
+    world *w = mem_zalloc(sizeof *w);
+    memsys_init(&w->m, 15);
+    w->queue_bytes_max = MAX;
+    boot(w);
+    attach_all(w);
+    char text[TEXT], user[32];
+    memset(text, 't', sizeof text);
+    rt_blob *env = rt_blob_new(slice_of(text, sizeof text));
+    for (uint32_t i = 0; i < PARTS; i++) drop_got(w, &w->peer[i]);
+    for (uint64_t n = 1; n <= N; n++)
+        for (uint32_t i = 0; i < PARTS; i++) {
+            rt_msg *m = rt_msg_new_ext(STORE_PUT, sizeof(store_put));
+            *store_put_of(m) = (store_put){id_of(i, n), rt_blob_new(user_of(i, user)), rt_blob_ref(env), w->m.wall, 0, 0};
+            send_as(w, &w->peer[i], w->log_pid, m);
+            if (n <= 2) run(w, false); /* one is being written */
+        }
+    run(w, false);
+    uint32_t kept = atomic_load_explicit(&env->refs, memory_order_relaxed) - 1; /* one thread: no partner */
+    assert_true(kept * TEXT <= MAX && (kept + 2) * (TEXT + 200) > MAX);
+    assert_int_equal(rt_event_count(w->n, EV_LOG_OVERLOAD), 1);
+    run(w, true);
+    uint64_t ok = 0;
+    for (uint32_t i = 0; i < PARTS; i++) {
+        const peer *p = &w->peer[i];
+        uint64_t mine = 0;
+        for (size_t k = 0; k + 1 < p->n; k++) {
+            const store_committed *c = store_committed_of(p->got[k]);
+            assert_int_equal(c->status, ERR_OK);
+            mine += c->locs->len / 8;
+            assert_int_equal(c->upto, id_of(i, mine));
+        }
+        assert_int_equal(store_committed_of(last(p))->status, ERR_OVERLOAD); /* one for all that were refused */
+        assert_int_equal(store_committed_of(last(p))->upto, id_of(i, N));
+        ok += mine;
+    }
+    assert_int_equal(ok, kept);
+    put(w, &w->peer[0], 0, N + 1, "again");
+    run(w, true);
+    assert_int_equal(store_committed_of(last(&w->peer[0]))->status, ERR_OK);
+    assert_int_equal(store_committed_of(last(&w->peer[0]))->upto, id_of(0, N + 1));
+    attach(w, &w->peer[2], 0);
+    attach(w, &w->peer[2], 1);
+    run(w, true);
+    assert_int_equal(index_of(w->peer[2].got[0])->n_entries + index_of(w->peer[2].got[1])->n_entries, kept + 1);
+    rt_blob_unref(env);
+    world_free(w);
+}
+
+/* Refused, accepted and refused again within one wait: each is told its own fate. */
+static void refusals_do_not_hide_what_came_between(void **state) {
+    (void)state;
+    world *w = mem_zalloc(sizeof *w);
+    memsys_init(&w->m, 16);
+    w->queue_bytes_max = 10000;
+    boot(w);
+    attach_all(w);
+    peer *p = &w->peer[0];
+    drop_got(w, p);
+    char large[8001];
+    memset(large, 't', sizeof large - 1);
+    large[sizeof large - 1] = 0;
+    put(w, p, 0, 1, "first");
+    run(w, false);
+    for (uint64_t n = 2; n <= 9; n++) put(w, p, 0, n, n % 4 == 3 ? "small" : large); /* 2 fits; 4 5 6, 8 9 do not; 3 7 are small */
+    run(w, true);
+    static const struct {
+        err status;
+        uint64_t upto;
+    } want[] = {{ERR_OK, 1}, {ERR_OK, 3}, {ERR_OVERLOAD, 6}, {ERR_OK, 7}, {ERR_OVERLOAD, 9}};
+    assert_int_equal(p->n, ARRAY_LEN(want));
+    for (size_t i = 0; i < ARRAY_LEN(want); i++) {
+        assert_int_equal(store_committed_of(p->got[i])->status, want[i].status);
+        assert_int_equal(store_committed_of(p->got[i])->upto, id_of(0, want[i].upto));
+    }
+    world_free(w);
+}
+
 static rt_msg *ask(world *w, peer *p, rt_msg *m) {
     send_as(w, p, w->keyed_pid, m);
     run(w, true);
@@ -323,7 +522,12 @@ static rt_msg *write_msg(uint64_t ref, store_ops *o) {
 }
 static rt_msg *load_msg(uint64_t ref, slice user) {
     rt_msg *m = rt_msg_new_ext(KEYED_LOAD, sizeof(keyed_load));
-    *keyed_load_of(m) = (keyed_load){ref, rt_blob_new(user)};
+    *keyed_load_of(m) = (keyed_load){ref, rt_blob_new(user), false};
+    return m;
+}
+static rt_msg *keys_msg(uint64_t ref, slice user) {
+    rt_msg *m = load_msg(ref, user);
+    keyed_load_of(m)->keys_only = true;
     return m;
 }
 static store_ops *add_ops(slice user) {
@@ -435,6 +639,25 @@ static void keyed_writes_share_a_transaction_and_keep_their_order(void **state) 
     world_free(w);
 }
 
+/* Both come with a record, so that who asks does the same with either. */
+static void keys_alone_are_answered_alike_for_every_name(void **state) {
+    (void)state;
+    world *w = world_new(12);
+    peer *p = &w->peer[0];
+    run(w, true);
+    assert_int_equal(keyed_written_of(ask(w, p, write_msg(1, add_ops(SLICE("a@x")))))->status, ERR_OK);
+    for (int known = 0; known < 2; known++) {
+        keyed_user *k = keyed_user_of(ask(w, p, keys_msg(7, known ? SLICE("a@x") : SLICE("b@x"))));
+        assert_int_equal(k->ref, 7);
+        assert_int_equal(k->status, known ? ERR_OK : ERR_NOT_FOUND);
+        assert_non_null(k->user);
+        assert_int_equal(container_of(k->user, store_user, box)->sha256.key_len, known ? 32 : 0);
+    }
+    keyed_user *k = keyed_user_of(ask(w, p, load_msg(8, SLICE("b@x"))));
+    assert_true(k->status == ERR_NOT_FOUND && k->user == NULL);
+    world_free(w);
+}
+
 static void a_full_disk_is_said_to_who_writes_accounts(void **state) {
     (void)state;
     world *w = world_new(7);
@@ -536,7 +759,14 @@ int main(void) {
         cmocka_unit_test(what_arrives_during_a_commit_is_one_batch_and_one_answer),
         cmocka_unit_test(records_are_read_and_deleted_ones_do_not_come_back),
         cmocka_unit_test(attaching_again_waits_for_what_came_before),
+        cmocka_unit_test(a_put_before_the_first_attach_is_in_the_index),
+        cmocka_unit_test(a_log_that_is_still_in_use_is_opened_a_moment_later),
         cmocka_unit_test(a_full_disk_refuses_puts_and_resumes_unaided),
+        cmocka_unit_test(a_full_pool_is_asked_again_after_a_while),
+        cmocka_unit_test(a_job_that_waits_for_room_goes_with_its_actor),
+        cmocka_unit_test(puts_beyond_the_limit_of_bytes_are_refused_in_order),
+        cmocka_unit_test(refusals_do_not_hide_what_came_between),
+        cmocka_unit_test(keys_alone_are_answered_alike_for_every_name),
         cmocka_unit_test(a_failed_sync_ends_the_node),
         cmocka_unit_test(compaction_tells_partitions_and_waits_for_their_word),
         cmocka_unit_test(keyed_writes_share_a_transaction_and_keep_their_order),

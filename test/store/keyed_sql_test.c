@@ -82,6 +82,55 @@ static void expect_user(store_sql *q, unsigned n) {
     u->box.free(&u->box);
 }
 
+/* How many calls a lookup of the keys makes when nothing is in memory. */
+static uint64_t calls_of_keys(memsys *m, const char *name, err status) {
+    store_sql *q = open_sql(m);
+    store_user *u = NULL;
+    uint64_t before = m->calls;
+    assert_int_equal(store_sql_load_keys(q, slice_str(name), &u), status);
+    uint64_t calls = m->calls - before;
+    assert_true(slice_is(u->jid, name));
+    assert_true(u->n_items == 0 && u->n_blocks == 0);
+    const store_keys none = {0};
+    if (status == ERR_NOT_FOUND) {
+        assert_memory_equal(&u->sha1, &none, sizeof none); /* nobody else's either */
+        assert_memory_equal(&u->sha256, &none, sizeof none);
+    } else
+        assert_int_equal(u->sha256.key_len, 32);
+    u->box.free(&u->box);
+    store_sql_close(q);
+    return calls;
+}
+
+/* A login: an account with a large roster costs as much as a name that nobody has, also before the first and behind the last account. */
+static void keys_cost_the_same_reads_for_every_name(void **state) {
+    (void)state;
+    memsys m;
+    memsys_init(&m, 8);
+    store_sql *q = open_sql(&m);
+    store_user *u = NULL;
+    assert_int_equal(store_sql_load_keys(q, SLICE("nobody@localhost"), &u), ERR_NOT_FOUND); /* nobody is there at all */
+    u->box.free(&u->box);
+    for (unsigned i = 0; i < 400; i++) assert_int_equal(add_user(q, i), ERR_OK);
+    store_ops *o = store_ops_new();
+    for (unsigned i = 0; i < 500; i++) {
+        char jid[64];
+        (void)snprintf(jid, sizeof jid, "contact%u@somewhere.example.org", i);
+        store_item it = {.jid = slice_str(jid), .ver = i + 1, .in_roster = true};
+        store_ops_roster_put(o, SLICE("user00200@localhost"), &it);
+    }
+    assert_int_equal(apply_ops(q, o), ERR_OK);
+    assert_int_equal(store_sql_checkpoint(q), ERR_OK);
+    store_sql_close(q);
+    uint64_t known = calls_of_keys(&m, "user00200@localhost", ERR_OK);
+    assert_true(known > 0);
+    assert_int_equal(calls_of_keys(&m, "user00199@localhost!", ERR_NOT_FOUND), known); /* its neighbour */
+    assert_int_equal(calls_of_keys(&m, "a@localhost", ERR_NOT_FOUND), calls_of_keys(&m, "user00000@localhost", ERR_OK));
+    uint64_t behind = calls_of_keys(&m, "zoe@localhost", ERR_NOT_FOUND), last = calls_of_keys(&m, "user00399@localhost", ERR_OK);
+    assert_true(behind >= last && behind <= 2 * last);
+    memsys_fini(&m);
+}
+
 static void accounts_rosters_and_blocks_are_kept(void **state) {
     (void)state;
     memsys m;
@@ -298,6 +347,7 @@ static void a_backup_is_a_database_with_the_same_accounts(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(accounts_rosters_and_blocks_are_kept),
+        cmocka_unit_test(keys_cost_the_same_reads_for_every_name),
         cmocka_unit_test(names_are_listed_in_order),
         cmocka_unit_test(committed_accounts_survive_a_power_cut_at_every_call),
         cmocka_unit_test(no_space_is_an_error_and_nothing_is_lost),

@@ -173,7 +173,8 @@ static void readers_run_beside_the_writer_on_threads(void **state) {
     store_log_cfg_default(&log);
     log.dir = path;
     log.partitions = PARTS;
-    log.segment_bytes = 1u << 20; /* many rotations */
+    log.segment_bytes = 1u << 18; /* many rotations */
+    log.segments_open_max = 1;    /* who reads what lies in an older one opens it, and closes another's */
     rt_node_boot(n, 0, spawn_log, &log);
     part_arg a[PARTS];
     for (uint32_t i = 0; i < PARTS; i++) {

@@ -186,14 +186,19 @@ static void keys_of_accounts_that_exist_and_do_not_come_on_one_path(void **state
         for (int again = 0; again < 2; again++) {
             rt_msg *m = rt_msg_new_ext(SVC_AUTH, sizeof(svc_auth));
             svc_auth_of(m)->user = rt_blob_new(slice_str(users[i]));
-            unsigned loads = r->loads;
+            unsigned loads = r->loads, key_loads = r->key_loads;
             sess_send(x, slice_str(users[i]), m);
             rig_go(r);
             assert_int_equal(r->loads, loads + 1); /* always asks the store */
+            assert_int_equal(r->key_loads, key_loads + 1); /* for keys alone */
             assert_int_equal(x->exists, i == 0);
             xmpp_scram_keys k;
             assert_int_equal(svc_keys_unpack(rt_blob_slice(x->key_bytes), DIGEST_SHA256, &k), ERR_OK);
         }
+    unsigned loads = r->loads, key_loads = r->key_loads;
+    (void)login(r, "alice@x.test", "a", 0);
+    assert_int_equal(r->loads, loads + 1); /* the account was not in memory: the bind loads it */
+    assert_int_equal(r->key_loads, key_loads);
     rig_free(r);
 }
 

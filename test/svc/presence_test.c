@@ -161,8 +161,77 @@ static void contacts_of_a_partition_that_dies_see_its_users_go(void **state) {
     mem_free(p);
 }
 
+/* A presence with a status of n bytes. */
+static uint32_t say_status(sess *s, const char *attributes, size_t n) {
+    static char xml[70000];
+    int at = snprintf(xml, sizeof xml, "<presence%s><status>", attributes);
+    memset(xml + at, 'x', n);
+    (void)snprintf(xml + at + n, sizeof xml - (size_t)at - n, "</status></presence>");
+    return say(s, xml);
+}
+
+static void a_broadcast_is_packed_once_for_all_who_get_it(void **state) {
+    (void)state;
+    rig *r = rig_three();
+    befriend(r, "alice@x.test", "bob@x.test", STORE_SUB_BOTH, STORE_SUB_BOTH);
+    befriend(r, "alice@x.test", "carol@x.test", STORE_SUB_FROM, STORE_SUB_TO);
+    sess *b = login(r, "bob@x.test", "b", 0), *b2 = login(r, "bob@x.test", "b2", 0), *c = login(r, "carol@x.test", "c", 0);
+    sess *a = login(r, "alice@x.test", "a", 0), *a2 = login(r, "alice@x.test", "a2", 0);
+    sess *const who[] = {b, b2, c, a, a2};
+    for (size_t i = 0; i < ARRAY_LEN(who); i++) forget(who[i]);
+    (void)say_status(a, "", 16000);
+    for (size_t i = 0; i < ARRAY_LEN(who); i++) {
+        assert_int_equal(who[i]->n, 1);
+        assert_ptr_equal(who[i]->last_env, a->last_env);
+    }
+    assert_non_null(strstr(b->got[0], "from='alice@x.test/a'"));
+    assert_non_null(strstr(b->got[0], "to='bob@x.test'")); /* each its own address, bare (4.2.2) */
+    assert_non_null(strstr(c->got[0], "to='carol@x.test'"));
+    unbind(a);
+    assert_int_equal(count(c, "type='unavailable'"), 1);
+    assert_ptr_equal(b->last_env, c->last_env);
+    rig_free(r);
+}
+
+static void a_presence_of_more_than_16_KiB_is_refused_and_changes_nothing(void **state) {
+    (void)state;
+    rig *r = rig_three();
+    befriend(r, "alice@x.test", "bob@x.test", STORE_SUB_BOTH, STORE_SUB_BOTH);
+    sess *b = login(r, "bob@x.test", "b", 0), *a = login_quiet(r, "alice@x.test", "a", 0);
+    static const char *const to[] = {"", " to='bob@x.test'", " to='carol@x.test/x'", " type='subscribe' to='carol@x.test'"};
+    for (size_t i = 0; i < ARRAY_LEN(to); i++) {
+        forget(a);
+        assert_true(done(a, say_status(a, to[i], 16385)));
+        assert_int_equal(count(a, "policy-violation"), 1);
+    }
+    assert_int_equal(b->n, 0);
+    assert_int_equal(r->writes, 0);
+    unbind(a);
+    assert_int_equal(b->n, 1); /* what it was before is what ends */
+    rig_free(r);
+}
+
+static void leaving_is_never_refused_but_goes_without_what_is_too_large(void **state) {
+    (void)state;
+    rig *r = rig_three();
+    befriend(r, "alice@x.test", "bob@x.test", STORE_SUB_BOTH, STORE_SUB_BOTH);
+    sess *b = login(r, "bob@x.test", "b", 0), *c = login(r, "carol@x.test", "c", 0), *a = login_quiet(r, "alice@x.test", "a", 0);
+    (void)say(a, "<presence to='carol@x.test/c'/>");
+    forget(c);
+    (void)say_status(a, " type='unavailable' to='carol@x.test/c'", 60000);
+    (void)say_status(a, " type='unavailable'", 60000);
+    assert_int_equal(count(b, "type='unavailable'"), 1);
+    assert_int_equal(count(c, "type='unavailable'"), 1);
+    assert_int_equal(count(b, "<status>") + count(c, "<status>"), 0);
+    assert_int_equal(count(a, "policy-violation"), 0);
+    rig_free(r);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_broadcast_is_packed_once_for_all_who_get_it),
+        cmocka_unit_test(a_presence_of_more_than_16_KiB_is_refused_and_changes_nothing),
+        cmocka_unit_test(leaving_is_never_refused_but_goes_without_what_is_too_large),
         cmocka_unit_test(initial_presence_goes_to_subscribers_and_asks_for_theirs),
         cmocka_unit_test(other_resources_see_each_other),
         cmocka_unit_test(a_session_that_dies_leaves_no_ghost),

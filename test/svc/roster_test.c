@@ -65,7 +65,7 @@ static void a_client_may_not_set_a_subscription(void **state) {
     rig_free(r);
 }
 
-static void the_present_version_gets_an_empty_result_and_any_other_the_roster(void **state) {
+static void the_present_version_gets_an_empty_result_and_an_unknown_one_the_roster(void **state) {
     (void)state;
     rig *r = rig_three();
     sess *a = login_quiet(r, "alice@x.test", "a", 0);
@@ -74,18 +74,142 @@ static void the_present_version_gets_an_empty_result_and_any_other_the_roster(vo
     static const struct {
         const char *ver;
         bool whole;
-    } t[] = {{"2", false}, {"1", true}, {"", true}, {"3", true}, {"x", true}, {"99999999999999999999999", true}};
+    } t[] = {{"2", false}, {"", true}, {"3", true}, {"x", true}, {"99999999999999999999999", true}};
     for (size_t i = 0; i < ARRAY_LEN(t); i++) {
         forget(a);
         (void)sayf(a, "<iq type='get' id='g'><query xmlns='jabber:iq:roster' ver='%s'/></iq>", t[i].ver);
-        assert_int_equal(count(a, "<query xmlns='jabber:iq:roster' ver='2'><item"), t[i].whole);
+        assert_int_equal(
+            count(a, "type='result' from='alice@x.test' to='alice@x.test/a' id='g'><query xmlns='jabber:iq:roster' ver='2'><item"),
+            t[i].whole);
         assert_int_equal(a->n, 1);
     }
-    (void)say(a, SET("<item jid='bob@x.test' subscription='remove'/>"));
-    assert_int_equal(count(a, "ver='3'><item jid='bob@x.test' subscription='remove'/>"), 1);
-    forget(a);
-    (void)say(a, "<iq type='get' id='g'><query xmlns='jabber:iq:roster' ver='2'/></iq>");
-    assert_int_equal(count(a, "ver='3'></query>"), 1);
+    rig_free(r);
+}
+
+static void get_since(sess *s, unsigned ver) {
+    forget(s);
+    (void)sayf(s, "<iq type='get' id='g'><query xmlns='jabber:iq:roster' ver='%u'/></iq>", ver);
+}
+
+/* An empty result and then one push for each of these, in this order. */
+static void assert_pushed(const sess *s, const char *const *want, size_t n) {
+    if (s->n != n + 1) show(s);
+    assert_int_equal(s->n, n + 1);
+    assert_non_null(strstr(s->got[0], "id='g'/>"));
+    for (size_t i = 0; i < n; i++) {
+        assert_non_null(strstr(s->got[i + 1], "type='set'"));
+        assert_non_null(strstr(s->got[i + 1], want[i]));
+    }
+}
+
+static void an_older_version_gets_what_changed_since_also_after_a_reload(void **state) {
+    (void)state;
+    rig *r = rig_three();
+    sess *a = login_quiet(r, "alice@x.test", "a", 0), *other = login(r, "alice@x.test", "b", 0);
+    (void)say(a, SET("<item jid='bob@x.test'/>"));                         /* 2 */
+    (void)say(a, SET("<item jid='carol@x.test'/>"));                       /* 3 */
+    (void)say(a, SET("<item jid='dave@x.test'/>"));                        /* 4 */
+    (void)say(a, SET("<item jid='carol@x.test' subscription='remove'/>")); /* 5 */
+    (void)say(a, SET("<item jid='bob@x.test' name='B'/>"));                /* 6 */
+    forget(other);
+    for (int again = 0; again < 2; again++) {
+        static const char *const from_3[] = {"ver='4'><item jid='dave@x.test'", "ver='5'><item jid='carol@x.test' subscription='remove'/>",
+                                             "ver='6'><item jid='bob@x.test' name='B'"};
+        get_since(a, 3);
+        assert_pushed(a, from_3, 3);
+        get_since(a, 4);
+        assert_pushed(a, from_3 + 1, 2);
+        get_since(a, 5);
+        assert_pushed(a, from_3 + 2, 1);
+        get_since(a, 0); /* what changed is not less than the roster */
+        assert_int_equal(count(a, "ver='6'><item"), 1);
+        assert_int_equal(other->n, 0); /* it was told when it happened */
+        unbind(a);
+        unbind(other);
+        rig_later(r, 62 * USEC_PER_SEC);
+        rig_later(r, 2 * USEC_PER_SEC); /* out of memory */
+        a = sess_bind(r, "alice@x.test", "a");
+        other = sess_bind(r, "alice@x.test", "b");
+    }
+    (void)say(a, SET("<item jid='carol@x.test'/>")); /* 7: it is back */
+    static const char *const from_4[] = {"ver='6'><item jid='bob@x.test' name='B'",
+                                         "ver='7'><item jid='carol@x.test' subscription='none'>"};
+    get_since(a, 4);
+    assert_pushed(a, from_4, 2);
+    rig_free(r);
+}
+
+static void of_very_many_removals_the_oldest_are_forgotten(void **state) {
+    (void)state;
+    rig *r = rig_three();
+    rig_user *u = rig_user_of(r, "alice@x.test");
+    sess *a = login_quiet(r, "alice@x.test", "a", 0);
+    (void)say(a, SET("<item jid='keep@x.test'/>")); /* 2 */
+    for (unsigned i = 0; i < 70; i++) {             /* added and removed at 3 and 4, 5 and 6, ... 141 and 142 */
+        (void)sayf(a, SET("<item jid='c%u@x.test'/>"), i);
+        (void)sayf(a, SET("<item jid='c%u@x.test' subscription='remove'/>"), i);
+    }
+    assert_int_equal(u->n_items, 1 + 64 + 1); /* keep, the tombstones, and the one that says what is forgotten */
+    assert_int_equal(u->ver, 142);
+    for (int again = 0; again < 2; again++) {
+        get_since(a, 140);
+        assert_int_equal(a->n, 2);
+        get_since(a, 139);
+        assert_int_equal(a->n, 3);
+        get_since(a, 13); /* c0 to c5 are forgotten: the last of them went at 14 */
+        assert_int_equal(count(a, "ver='142'><item jid='keep@x.test'"), 1);
+        unbind(a);
+        rig_later(r, 62 * USEC_PER_SEC);
+        rig_later(r, 2 * USEC_PER_SEC);
+        a = sess_bind(r, "alice@x.test", "a");
+    }
+    rig_free(r);
+}
+
+static void a_removal_that_is_forgotten_costs_the_difference(void **state) {
+    (void)state;
+    rig *r = rig_three();
+    rig_user *u = rig_user_of(r, "alice@x.test");
+    char jid[32];
+    for (unsigned i = 0; i < 61; i++) { /* gone at versions 2 to 62 */
+        (void)snprintf(jid, sizeof jid, "c%u@x.test", i);
+        const store_item gone = {.jid = slice_str(jid), .ver = i + 2, .gone = true};
+        rig_item_put(u, &gone);
+    }
+    store_item keep = rig_contact("keep@x.test", STORE_SUB_NONE);
+    rig_item_put(u, &keep);
+    const store_item floor = {.jid = SLICE(""), .ver = 60, .gone = true};
+    rig_item_put(u, &floor);
+    sess *a = sess_bind(r, "alice@x.test", "a");
+    get_since(a, 59); /* something that went before is not known any more */
+    assert_int_equal(count(a, "ver='62'><item jid='keep@x.test'"), 1);
+    static const char *const from_60[] = {"ver='61'><item jid='c59@x.test' subscription='remove'/>",
+                                          "ver='62'><item jid='c60@x.test' subscription='remove'/>"};
+    get_since(a, 60);
+    assert_pushed(a, from_60, 2);
+    rig_free(r);
+}
+
+static void a_difference_that_is_large_is_sent_as_the_whole(void **state) {
+    (void)state;
+    rig *r = rig_three();
+    rig_user *u = rig_user_of(r, "alice@x.test");
+    static char name[20000];
+    memset(name, 'n', sizeof name);
+    for (unsigned i = 0; i < 4; i++) {
+        char jid[32];
+        (void)snprintf(jid, sizeof jid, "c%u@x.test", i);
+        store_item item = rig_contact(jid, STORE_SUB_NONE);
+        item.ver = i + 2;
+        item.name = slice_of((const uint8_t *)name, sizeof name);
+        rig_item_put(u, &item);
+    }
+    sess *a = sess_bind(r, "alice@x.test", "a");
+    get_since(a, 4);
+    assert_int_equal(a->n, 2); /* one of 20 KB */
+    get_since(a, 3);
+    assert_int_equal(a->n, 1); /* two of them might be dropped at a client that reads slowly */
+    assert_int_equal(count(a, "c0@x.test"), 1);
     rig_free(r);
 }
 
@@ -190,7 +314,11 @@ int main(void) {
         cmocka_unit_test(a_set_is_pushed_to_interested_resources_once_it_is_durable),
         cmocka_unit_test(wrong_sets_have_the_errors_of_section_2_3_3),
         cmocka_unit_test(a_client_may_not_set_a_subscription),
-        cmocka_unit_test(the_present_version_gets_an_empty_result_and_any_other_the_roster),
+        cmocka_unit_test(the_present_version_gets_an_empty_result_and_an_unknown_one_the_roster),
+        cmocka_unit_test(an_older_version_gets_what_changed_since_also_after_a_reload),
+        cmocka_unit_test(of_very_many_removals_the_oldest_are_forgotten),
+        cmocka_unit_test(a_removal_that_is_forgotten_costs_the_difference),
+        cmocka_unit_test(a_difference_that_is_large_is_sent_as_the_whole),
         cmocka_unit_test(the_roster_is_not_shown_before_a_change_is_durable),
         cmocka_unit_test(a_failed_write_is_answered_not_pushed_and_memory_is_read_again),
         cmocka_unit_test(two_changes_in_flight_build_upon_each_other),

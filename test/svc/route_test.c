@@ -333,8 +333,81 @@ static void forged_wrappers_reach_nobody(void **state) {
     rig_free(r);
 }
 
+/* --- what cannot be packed: more than 16 MiB, which no edge lets through, but limits of two layers never rest on each other */
+#define HUGE (17u << 20)
+
+static slice huge(const char *before, const char *after) {
+    static char text[HUGE + 1];
+    memset(text, 'x', HUGE);
+    memcpy(text, before, strlen(before));
+    memcpy(text + HUGE - strlen(after), after, strlen(after));
+    return slice_of((const uint8_t *)text, HUGE);
+}
+
+static void a_stanza_that_is_too_large_to_be_packed_is_answered(void **state) {
+    (void)state;
+    rig *r = rig_three();
+    sess *a = login_quiet(r, "alice@x.test", "a", 0), *a2 = login_quiet(r, "alice@x.test", "a2", 0),
+         *b = login_quiet(r, "bob@x.test", "b", 0);
+    (void)say(a2, "<iq type='set' id='c'><enable xmlns='urn:xmpp:carbons:2'/></iq>");
+    forget(a2);
+    const xmpp_env e[] = {
+        {.kind = XMPP_MESSAGE, .type = XMPP_TYPE_CHAT, .flags = XMPP_F_BODY, .to = SLICE("bob@x.test")},
+        {.kind = XMPP_MESSAGE, .type = XMPP_TYPE_CHAT, .flags = XMPP_F_BODY, .to = SLICE("bob@x.test/b")},
+        {.kind = XMPP_IQ, .type = XMPP_TYPE_SET, .to = SLICE("bob@x.test/b")},
+        {.kind = XMPP_IQ, .type = XMPP_TYPE_SET, .payload_ns = SLICE("jabber:iq:roster")},
+        {.kind = XMPP_IQ, .type = XMPP_TYPE_GET, .payload_ns = SLICE("jabber:iq:roster")},
+        {.kind = XMPP_IQ, .type = XMPP_TYPE_SET, .payload_ns = SLICE("urn:xmpp:blocking")},
+        {.kind = XMPP_PRESENCE, .to = SLICE("bob@x.test")},
+        {.kind = XMPP_PRESENCE, .type = XMPP_TYPE_SUBSCRIBE, .to = SLICE("bob@x.test")},
+        {.kind = XMPP_PRESENCE},
+    };
+    const slice inner = huge("<x>", "</x>");
+    for (size_t i = 0; i < ARRAY_LEN(e); i++) {
+        xmpp_env x = e[i];
+        x.from = slice_str(a->jid);
+        x.id = SLICE("big");
+        x.inner = inner;
+        forget(a);
+        assert_true(done(a, say_env(a, &x)));
+        assert_int_equal(a->n, 1);
+        assert_int_equal(count(a, "id='big'"), 1);
+        assert_int_equal(count(a, "type='error'"), 1);
+    }
+    assert_int_equal(b->n, 0);
+    assert_int_equal(a2->n, 0);
+    assert_int_equal(r->puts + r->writes, 0);
+    rig_free(r);
+}
+
+static void an_answer_that_is_too_large_to_be_packed_is_an_error(void **state) {
+    (void)state;
+    rig *r = rig_three();
+    static char name[16u << 20];
+    unsigned whole = 0, errors = 0;
+    for (size_t less = 40; less < 340; less += 20) { /* around the largest result that fits */
+        memset(name, 'n', sizeof name);
+        store_item item = rig_contact("bob@x.test", STORE_SUB_NONE);
+        item.name = slice_of((const uint8_t *)name, sizeof name - less);
+        rig_item_put(rig_user_of(r, "alice@x.test"), &item);
+        rig_later(r, 62 * USEC_PER_SEC); /* the account leaves memory */
+        rig_later(r, 2 * USEC_PER_SEC);
+        sess *a = sess_bind(r, "alice@x.test", "a");
+        assert_true(done(a, say(a, "<iq type='get' id='g'><query xmlns='jabber:iq:roster'/></iq>")));
+        assert_int_equal(count(a, "id='g'"), 1);
+        whole += count(a, "type='result'");
+        errors += count(a, "resource-constraint");
+        unbind(a);
+    }
+    assert_true(whole > 0 && errors > 1);
+    assert_int_equal(whole + errors, 15);
+    rig_free(r);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_stanza_that_is_too_large_to_be_packed_is_answered),
+        cmocka_unit_test(an_answer_that_is_too_large_to_be_packed_is_an_error),
         cmocka_unit_test(stanzas_go_where_section_8_5_says),
         cmocka_unit_test(a_bare_message_goes_to_every_available_resource_of_priority_zero_or_more),
         cmocka_unit_test(strangers_cannot_tell_an_account_that_exists_from_one_that_does_not),

@@ -154,18 +154,108 @@ static void a_request_is_delivered_at_every_login_until_it_is_answered(void **st
     rig_free(r);
 }
 
-static void of_a_very_large_request_only_the_header_is_kept(void **state) {
+/* n contacts, c0 and so on, each with a request to bob of about bytes. */
+static void add_requests(rig *r, int n, size_t bytes) {
+    static char inner[20000];
+    memset(inner, 'x', bytes);
+    memcpy(inner, "<status>", 8);
+    memcpy(inner + bytes - 9, "</status>", 9);
+    for (int i = 0; i < n; i++) {
+        char from[32];
+        (void)snprintf(from, sizeof from, "c%d@x.test", i);
+        const xmpp_env e = {.kind = XMPP_PRESENCE,
+                            .type = XMPP_TYPE_SUBSCRIBE,
+                            .from = slice_str(from),
+                            .to = SLICE("bob@x.test"),
+                            .inner = slice_of((const uint8_t *)inner, bytes)};
+        buf b;
+        buf_init(&b, 32768);
+        xmpp_env_pack(&b, &e);
+        store_item item = {.jid = slice_str(from), .ver = 1, .request = buf_slice(&b)};
+        rig_item_put(rig_user_of(r, "bob@x.test"), &item);
+        buf_fini(&b);
+    }
+}
+
+static size_t waiting(const sess *s, uint32_t acked) { /* bytes that were sent and are not acked */
+    size_t n = 0;
+    for (size_t i = 0; i < s->n; i++)
+        if (s->keep[i] > acked) n += strlen(s->got[i]);
+    return n;
+}
+
+static void assert_each_once(const sess *s, int n) {
+    for (int i = 0; i < n; i++) {
+        char from[32];
+        (void)snprintf(from, sizeof from, "from='c%d@x.test'", i);
+        assert_int_equal(count(s, from), 1);
+    }
+}
+
+static void requests_that_wait_are_paced_and_every_one_arrives(void **state) {
     (void)state;
     rig *r = rig_three();
+    add_requests(r, 60, 16000);
+    for (int again = 0; again < 2; again++) {
+        sess *b = login(r, "bob@x.test", "b", 0);
+        for (uint32_t k = 0; k < 60; k++) { /* one after the other is acked */
+            assert_true(waiting(b, k) > 0);
+            assert_true(waiting(b, k) <= 3 * 16384); /* within the least xmpp.out_max, which is 64 KiB */
+            ack(b, k + 1);
+        }
+        assert_int_equal(b->last_keep, 60);
+        assert_each_once(b, 60);
+        unbind(b);
+    }
+    rig_free(r);
+}
+
+static void kept_messages_drain_beside_requests_and_do_not_starve_them(void **state) {
+    (void)state;
+    rig *r = rig_three();
+    add_requests(r, 20, 16000);
+    static char xml[12000];
     sess *a = login(r, "alice@x.test", "a", 0);
-    static char xml[40000];
-    int n = snprintf(xml, sizeof xml, "<presence type='subscribe' to='bob@x.test'><status>");
-    memset(xml + n, 'x', 30000);
-    (void)snprintf(xml + n + 30000, sizeof xml - (size_t)n - 30000, "</status></presence>");
-    (void)say(a, xml);
-    assert_true(rig_item_of(r, "bob@x.test", "alice@x.test")->request.len < 1000);
+    for (int i = 0; i < 20; i++) {
+        int n = snprintf(xml, sizeof xml, "<message type='chat' to='bob@x.test'><body>%d</body><x xmlns='x'>", i);
+        memset(xml + n, 'y', 10000);
+        (void)snprintf(xml + n + 10000, sizeof xml - (size_t)n - 10000, "</x></message>");
+        (void)say(a, xml);
+    }
     sess *b = login(r, "bob@x.test", "b", 0);
-    assert_int_equal(count(b, "type='subscribe'"), 1);
+    for (uint32_t k = 0; k < 40; k++) {
+        if (count(b, "type='subscribe'") < 20) assert_true(waiting(b, k) <= 3 * 16384 + 11000); /* then the window is its whole size */
+        ack(b, k + 1);
+    }
+    assert_each_once(b, 20);
+    assert_bodies(b, "0 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19");
+    assert_int_equal(live_records(r), 0);
+    rig_free(r);
+}
+
+static void answers_and_a_reload_in_between_pass_over_none(void **state) {
+    (void)state;
+    rig *r = rig_three();
+    add_requests(r, 12, 16000);
+    sess *b = login(r, "bob@x.test", "b", 0);
+    (void)say(b, "<presence type='unsubscribed' to='c0@x.test'/>"); /* the last contact takes the place of the first */
+    (void)say(b, "<presence type='unsubscribed' to='c5@x.test'/>");
+    r->write_status = ERR_NOSPC;
+    (void)say(b, "<presence type='unsubscribed' to='c6@x.test'/>");
+    r->write_status = ERR_OK;
+    (void)say(b, "<iq type='get' id='g'><query xmlns='jabber:iq:roster'/></iq>"); /* reads the account again */
+    for (uint32_t k = 1; k < 60; k++)
+        if (k <= b->last_keep) ack(b, k);
+    for (int i = 0; i < 12; i++) {
+        char from[32];
+        (void)snprintf(from, sizeof from, "from='c%d@x.test'", i);
+        if (i != 0 && i != 5) assert_true(count(b, from) >= 1);
+    }
+    (void)say(b, "<presence type='unavailable'/>");
+    forget(b);
+    (void)say(b, "<presence/>"); /* and all of them again */
+    for (uint32_t k = b->last_keep - 1; k <= b->last_keep; k++) ack(b, k);
+    assert_int_equal(count(b, "type='subscribe'"), 10);
     rig_free(r);
 }
 
@@ -235,7 +325,9 @@ int main(void) {
         cmocka_unit_test(outbound_stanzas_change_states_and_are_routed_as_in_appendix_a_2),
         cmocka_unit_test(inbound_stanzas_change_states_and_are_delivered_as_in_appendix_a_3),
         cmocka_unit_test(a_request_is_delivered_at_every_login_until_it_is_answered),
-        cmocka_unit_test(of_a_very_large_request_only_the_header_is_kept),
+        cmocka_unit_test(requests_that_wait_are_paced_and_every_one_arrives),
+        cmocka_unit_test(kept_messages_drain_beside_requests_and_do_not_starve_them),
+        cmocka_unit_test(answers_and_a_reload_in_between_pass_over_none),
         cmocka_unit_test(a_pre_approval_answers_and_is_used_once),
         cmocka_unit_test(subscriptions_to_oneself_and_of_anonymous_accounts_do_nothing),
         cmocka_unit_test(nothing_is_routed_when_the_change_is_not_durable),

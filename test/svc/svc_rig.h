@@ -10,6 +10,7 @@
 #include "svc/part.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 
 #define RIG_MAX      4096
 #define RIG_SESSIONS 64
@@ -27,7 +28,7 @@ typedef struct rig_user { /* of the keyed store */
     slice jid;
     uint64_t ver;
     store_keys sha1, sha256;
-    store_item items[64]; /* slices owned */
+    store_item items[128]; /* slices owned */
     size_t n_items;
     slice blocks[64];
     size_t n_blocks;
@@ -42,6 +43,7 @@ typedef struct sess {
     char smid[32];
     char *got[RIG_MAX]; /* XML of each SVC_DELIVER */
     uint32_t keep[RIG_MAX];
+    const void *last_env; /* the blob of the newest; it may be gone */
     size_t n, n_done;
     uint8_t done[RIG_MAX];
     uint32_t order[RIG_MAX]; /* tickets in the order they were done */
@@ -76,11 +78,14 @@ struct rig {
     size_t n_keyed;
     bool hold_puts, hold_reads, hold_keyed;
     err put_status, write_status, load_status, read_status;
-    unsigned puts, dels, reads, loads, writes, attaches, moved_ok;
-    rt_pid part_of[16]; /* who attached */
-    bool lossy;         /* a partition died: some tickets are never done */
+    unsigned puts, dels, reads, loads, key_loads, writes, attaches, moved_ok; /* key_loads are loads, too */
+    rt_pid part_of[16];                                                       /* who attached */
+    bool lossy;                                                               /* a partition died: some tickets are never done */
     uint64_t loc;
+    size_t bulk; /* so many more messages for bob are in the log from the start: ids of RIG_BULK_EPOCH, counted from 1 */
+    size_t bulk_dels;
 };
+#define RIG_BULK_EPOCH UINT64_C(6)
 static rig *rig_now;
 
 /* --- the log */
@@ -108,6 +113,18 @@ static inline rig_rec *log_find(rig *r, uint64_t id) {
         if (r->rec[i].id == id) return &r->rec[i];
     return NULL;
 }
+static inline bool is_bulk(const rig *r, uint64_t id) { return r->bulk > 0 && id >> STORE_ID_EPOCH_SHIFT == RIG_BULK_EPOCH; }
+static inline void bulk_env(buf *out, uint64_t id) {
+    char inner[64];
+    (void)snprintf(inner, sizeof inner, "<body>%u</body>", (unsigned)(id & 0xffffffff));
+    const xmpp_env e = {.kind = XMPP_MESSAGE,
+                        .type = XMPP_TYPE_CHAT,
+                        .flags = XMPP_F_BODY | XMPP_F_PAYLOAD,
+                        .from = SLICE("old@x.test/o"),
+                        .to = SLICE("bob@x.test"),
+                        .inner = slice_str(inner)};
+    xmpp_env_pack(out, &e);
+}
 static inline void log_read(rig *r, rt_msg *m) {
     store_read *q = store_read_of(m);
     cursor c = cursor_of(rt_blob_slice(q->ids));
@@ -115,6 +132,17 @@ static inline void log_read(rig *r, rt_msg *m) {
     buf b;
     buf_init(&b, 64u << 20);
     while (cursor_u64le(&c, &id) && cursor_u64le(&c, &loc)) {
+        if (is_bulk(r, id)) {
+            buf env;
+            buf_init(&env, 4096);
+            bulk_env(&env, id);
+            buf_add_u64le(&b, id);
+            buf_add_byte(&b, ERR_OK);
+            buf_add_u64le(&b, 0);
+            buf_add_lslice(&b, buf_slice(&env));
+            buf_fini(&env);
+            continue;
+        }
         rig_rec *k = log_find(r, id);
         err e = r->read_status;
         if (!k || k->deleted || k->loc != loc) e = ERR_NOT_FOUND;
@@ -150,11 +178,13 @@ static inline void log_attach(rig *r, rt_msg *m) {
     store_index *x = mem_zalloc(sizeof *x);
     x->box.free = index_free;
     x->users = mem_zalloc((r->n_users + 1) * sizeof *x->users);
-    x->entries = mem_zalloc((r->n_rec + 1) * sizeof *x->entries);
+    x->entries = mem_zalloc((r->n_rec + r->bulk + 1) * sizeof *x->entries);
     x->recent = mem_zalloc((r->n_rec + 1) * sizeof *x->recent);
     for (size_t u = 0; u < r->n_users; u++) {
         if (store_partition(r->user[u].jid, r->cfg.partitions) != q->partition) continue;
         size_t before = x->n_entries;
+        for (uint64_t i = 1; i <= r->bulk && slice_is(r->user[u].jid, "bob@x.test"); i++)
+            x->entries[x->n_entries++] = (store_entry){RIG_BULK_EPOCH << STORE_ID_EPOCH_SHIFT | i, i, 0, 100, (uint32_t)x->n_users};
         for (size_t i = 0; i < r->n_rec; i++) {
             rig_rec *k = &r->rec[i];
             if (!slice_eq(k->user, r->user[u].jid)) continue;
@@ -196,6 +226,10 @@ static inline err log_handle(rt_ctx *cx, void *st, rt_msg **mp) {
     case STORE_ATTACH: log_attach(r, m); break;
     case STORE_MOVED_OK: r->moved_ok++; break;
     case STORE_DEL: {
+        if (is_bulk(r, store_del_of(m)->id)) {
+            r->bulk_dels++;
+            break;
+        }
         rig_rec *k = log_find(r, store_del_of(m)->id);
         if (!k) fail_msg("a record that never was is deleted");
         if (!k) break;
@@ -255,7 +289,7 @@ static inline void rig_item_put(rig_user *u, const store_item *it) {
         item_drop(old);
     else
         old = &u->items[u->n_items++];
-    assert_true(u->n_items < 64);
+    assert_true(u->n_items < ARRAY_LEN(u->items));
     *old = fresh;
     u->ver = it->ver > u->ver ? it->ver : u->ver;
 }
@@ -355,6 +389,7 @@ static inline err keyed_handle(rt_ctx *cx, void *st, rt_msg **mp) {
     (void)cx;
     (void)st;
     r->loads += (*mp)->tag == KEYED_LOAD;
+    r->key_loads += (*mp)->tag == KEYED_LOAD && keyed_load_of(*mp)->keys_only;
     r->writes += (*mp)->tag == KEYED_WRITE;
     if (!r->hold_keyed) {
         keyed_do(r, *mp);
@@ -380,10 +415,12 @@ static inline void on_deliver(sess *s, svc_deliver *d) {
     xmpp_env e;
     assert_int_equal(xmpp_env_unpack(rt_blob_slice(d->env), &e), ERR_OK);
     buf b;
-    buf_init(&b, 4u << 20);
-    xmpp_env_write(&b, &e, SLICE_NULL, rt_blob_slice(d->extra));
+    buf_init(&b, 64u << 20);
+    slice own = e.kind == XMPP_PRESENCE ? xmpp_jid_bare(slice_str(s->jid)) : slice_str(s->jid); /* as the edge does */
+    xmpp_env_write(&b, &e, e.to.p ? SLICE_NULL : own, rt_blob_slice(d->extra));
     assert_true(s->n < RIG_MAX);
     s->keep[s->n] = d->keep;
+    s->last_env = d->env;
     s->got[s->n++] = text_of(buf_slice(&b));
     buf_fini(&b);
     if (d->keep) {
@@ -441,7 +478,16 @@ static inline err sess_handle(rt_ctx *cx, void *st, rt_msg **mp) {
     }
     return ERR_OK;
 }
-static const rt_class sess_class = {.name = "sess", .state_size = sizeof(sess_state), .init = sess_init, .handle = sess_handle};
+static inline void sess_fini(rt_ctx *cx, void *st, err reason) { /* as an edge actor does, however it ends */
+    const sess *s = ((sess_state *)st)->s;
+    (void)reason;
+    if (!s->jid[0]) return; /* it never asked to bind */
+    rt_msg *m = rt_msg_new(cx, SVC_UNBIND, sizeof(svc_unbind));
+    svc_unbind_of(m)->jid = rt_blob_new(slice_str(s->jid));
+    rt_send(cx, svc_partition(rt_ctx_node(cx), &s->r->cfg, xmpp_jid_bare(slice_str(s->jid))), &m);
+}
+static const rt_class sess_class = {
+    .name = "sess", .state_size = sizeof(sess_state), .init = sess_init, .handle = sess_handle, .fini = sess_fini};
 
 /* --- the rig */
 static inline void rig_go(rig *r) {
@@ -597,6 +643,7 @@ static inline sess *sess_new(rig *r) {
 /* Asks to bind; s->bound and s->bind_error say how it went. */
 static inline sess *sess_bind(rig *r, const char *user, const char *resource) {
     sess *s = sess_new(r);
+    (void)snprintf(s->jid, sizeof s->jid, "%s", user); /* until it is told */
     rt_msg *m = rt_msg_new_ext(SVC_BIND, sizeof(svc_bind));
     svc_bind_of(m)->user = rt_blob_new(slice_str(user));
     if (resource) svc_bind_of(m)->resource = rt_blob_new(slice_str(resource));
@@ -677,7 +724,7 @@ static inline void unbind(sess *s) {
     sess_send(s, sess_bare(s), m);
     rig_go(s->r);
 }
-static inline void die(sess *s) { /* without a word */
+static inline void die(sess *s) { /* its actor ends */
     s->dead = true;
     sess_send(s, sess_bare(s), NULL);
     rig_go(s->r);
@@ -730,6 +777,30 @@ static inline unsigned live_records(const rig *r) {
 }
 static inline store_item rig_contact(const char *jid, store_sub sub) {
     return (store_item){.jid = slice_str(jid), .sub = (uint8_t)sub, .ver = 1, .in_roster = true};
+}
+/* A number from the status of the partition of an account, as a tool sees it. */
+static inline uint64_t rig_status(rig *r, sess *tool, const char *user, const char *name) {
+    (void)r;
+    admin(tool, SVC_ADMIN_STATUS, user, SLICE_NULL);
+    char key[64];
+    (void)snprintf(key, sizeof key, "\"%s\":", name);
+    const char *at = strstr(tool->json, key);
+    if (!at) fail_msg("the status has no %s", name);
+    return at ? strtoull(at + strlen(key), NULL, 10) : 0;
+}
+/* Sends a stanza without the edge's limits. */
+static inline uint32_t say_env(sess *s, const xmpp_env *e) {
+    buf pack;
+    buf_init(&pack, 64u << 20);
+    xmpp_env_pack(&pack, e);
+    assert_true(buf_ok(&pack));
+    rt_msg *m = rt_msg_new_ext(SVC_STANZA, sizeof(svc_stanza));
+    svc_stanza_of(m)->ticket = ++s->tickets;
+    svc_stanza_of(m)->env = rt_blob_new(buf_slice(&pack));
+    sess_send(s, sess_bare(s), m);
+    buf_fini(&pack);
+    rig_go(s->r);
+    return s->tickets;
 }
 #define assert_bodies(s, want) assert_string_equal(bodies(s), want)
 #endif

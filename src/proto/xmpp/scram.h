@@ -38,7 +38,16 @@ typedef struct xmpp_scram_binding { /* channel binding data of the connection; p
     slice tls_server_end_point;
     slice tls_unique;  /* accepted, never advertised: for clients that know no other */
     bool plus_offered; /* the server offered a -PLUS mechanism: gs2 flag 'y' is then a downgrade (RFC 5802 section 6) */
+    slice offer;       /* what was offered (xmpp_scram_offer), for the attribute h= of server-first-message; p NULL: it is not sent */
 } xmpp_scram_binding;
+
+/* What a server offers, as the text that XEP-0474 (0.5.0, section 5.1) hashes: the mechanisms, sorted by bytes and joined by 0x1e; then,
+ * unless bindings is NULL (XEP-0440 was not sent), 0x1f and the channel binding types likewise. The hash goes into the challenge, where
+ * the proof covers it: a client that finds another list than the server's, and a server whose challenge was changed, both notice. Lists
+ * end with NULL; at most SCRAM_OFFERS_MAX names each. */
+void xmpp_scram_offer(const char *const *mechs, const char *const *bindings, buf *out);
+#define SCRAM_OFFERS_MAX 16
+#define SCRAM_OFFER_MAX  512
 
 /* heap; one per exchange. b and nonce are copied. NULL for an empty nonce, one with a comma or a byte that is not printable ASCII, or past
  * SCRAM_NONCE_MAX, and for binding data past SCRAM_BINDING_MAX: our bug (check). */

@@ -4,7 +4,7 @@
  *     client                                      server
  *       | n,,n=user,r=C                             |   NEW
  *       |------------------------------------------>|   NAMED       first(): gs2 flag against -PLUS; who is it?
- *       |                  r=CS,s=salt,i=iterations |
+ *       |        r=CS,s=salt,i=iterations,h=offered |
  *       |<------------------------------------------|   CHALLENGED  challenge(): with the account's keys, or fake ones
  *       | c=b64(gs2 header + binding),r=CS,p=proof  |
  *       |------------------------------------------>|   OVER        final(): binding, nonce, proof
@@ -13,7 +13,8 @@
  *
  * Why it is written this way: a login costs two HMACs and one hash, because the account stores StoredKey and ServerKey (promises.md,
  * SCRAM iteration games); the man in the middle is caught by the c= attribute, which repeats the gs2 header as it was received and adds
- * the TLS connection's own data, all of it under the proof (promises.md, SASL downgrade).
+ * the TLS connection's own data, all of it under the proof (promises.md, SASL downgrade). The lists from which the client chose are under
+ * the proof too, as a hash in the challenge (XEP-0474): only the client can compare them, and only the server that its own is unchanged.
  *
  * Invariants: (1) every exchange ends at the first error: the state becomes OVER, and nothing is accepted in OVER. (2) the nonce is used
  * for one exchange. (3) success needs all of: the gs2 header and binding data equal to ours, the whole nonce, the proof. (4) -PLUS if and
@@ -39,14 +40,42 @@ struct xmpp_scram_server {
     uint8_t exporter[SCRAM_BINDING_MAX];
     uint8_t end_point[SCRAM_BINDING_MAX];
     uint8_t unique[SCRAM_BINDING_MAX];
-    buf user;    /* saslname decoded */
-    buf authzid; /* the same */
-    buf binding; /* what c= must decode to: the gs2 header as received, then the binding data */
-    buf nonces;  /* the client's nonce, then ours */
-    buf auth;    /* AuthMessage: client-first-bare , server-first , client-final-without-proof */
+    bool has_offer;
+    uint8_t offer[DIGEST_MAX]; /* hash of what was offered (XEP-0474) */
+    buf user;                  /* saslname decoded */
+    buf authzid;               /* the same */
+    buf binding;               /* what c= must decode to: the gs2 header as received, then the binding data */
+    buf nonces;                /* the client's nonce, then ours */
+    buf auth;                  /* AuthMessage: client-first-bare , server-first , client-final-without-proof */
     xmpp_scram_keys keys;
 };
 
+/* --- what was offered (XEP-0474) ------------------------------------------------------------------------------------------------ */
+#define BETWEEN_NAMES 0x1e /* neither can be in XML, and so not in a name */
+#define BETWEEN_LISTS 0x1f
+
+static void add_sorted(const char *const *names, buf *out) {
+    slice sorted[SCRAM_OFFERS_MAX];
+    size_t n = 0;
+    for (; names[n] && check(n < SCRAM_OFFERS_MAX); n++) {
+        size_t at = n;
+        for (; at > 0 && slice_cmp(slice_str(names[n]), sorted[at - 1]) < 0; at--) sorted[at] = sorted[at - 1];
+        sorted[at] = slice_str(names[n]);
+    }
+    for (size_t i = 0; i < n; i++) {
+        if (i > 0) buf_add_byte(out, BETWEEN_NAMES);
+        buf_add(out, sorted[i]);
+    }
+}
+
+void xmpp_scram_offer(const char *const *mechs, const char *const *bindings, buf *out) {
+    add_sorted(mechs, out);
+    if (!bindings) return;
+    buf_add_byte(out, BETWEEN_LISTS);
+    add_sorted(bindings, out);
+}
+
+/* --- the exchange --------------------------------------------------------------------------------------------------------------- */
 static bool copy_binding(slice from, uint8_t *to, uint8_t *out_len) {
     if (!check(from.len <= SCRAM_BINDING_MAX)) return false;
     if (from.len) memcpy(to, from.p, from.len);
@@ -60,6 +89,8 @@ xmpp_scram_server *xmpp_scram_server_new(digest_alg alg, bool plus, const xmpp_s
     s->alg = alg;
     s->plus = plus;
     s->plus_offered = b->plus_offered;
+    s->has_offer = b->offer.p != NULL;
+    if (s->has_offer) digest_sum(alg, b->offer, s->offer);
     memcpy(s->nonce, nonce.p, nonce.len);
     s->nonce_len = (uint8_t)nonce.len;
     buf_init(&s->user, SCRAM_MESSAGE_MAX);
@@ -171,6 +202,10 @@ xmpp_sasl_error xmpp_scram_server_challenge(xmpp_scram_server *s, const xmpp_scr
     buf_add(&s->auth, SLICE(",s="));
     base64_encode(&s->auth, slice_of(k->salt, k->salt_len));
     buf_addf(&s->auth, ",i=%u", k->iterations);
+    if (s->has_offer) {
+        buf_add(&s->auth, SLICE(",h="));
+        base64_encode(&s->auth, slice_of(s->offer, digest_len(s->alg)));
+    }
     buf_add(out, slice_from(buf_slice(&s->auth), bare + 1));
     if (!check(buf_ok(&s->auth) && buf_ok(out))) return over(s, SASL_TEMPORARY_AUTH_FAILURE);
     s->state = CHALLENGED;

@@ -224,6 +224,38 @@ def test_request_waits_for_the_login():
         j.close()
 
 
+def test_every_request_that_waits_reaches_the_client():
+    "RFC 6121 3.1.3: 500 requests of 16 KiB, far more than the least xmpp.out_max, all reach the client, at every login."
+    n = 500
+    limits = {"xmpp.out_max": "65536", "xmpp.stanza_max": "32768", "delivery.window_bytes": "16384", "tls.required": "false", "xmpp.accept_rate_ip": "0"}
+    with Server(limits) as s:
+        s.user("bob@localhost")
+        names = s.dir + "/names"
+        with open(names, "w") as f:
+            f.writelines(f"c{i}@localhost secret\n" for i in range(n))
+        s.ctl("user", "import", names)
+        for i in range(n):
+            c = Raw(s.port)
+            c.open()
+            c.login(f"c{i}")
+            c.send(f"<presence type='subscribe' to='bob@localhost'><status>{'x' * 16000}</status></presence></stream:stream>")
+            c.closed()
+        for _ in range(2):
+            b = Raw(s.port)
+            b.open()
+            b.login("bob")
+            b.send("<presence/>")
+            asking = set()
+            while len(asking) < n:
+                got = b.expect(r"<presence[^>]*from='(c\d+)@localhost'[^>]*type='subscribe'|<presence[^>]*type='subscribe'[^>]*from='(c\d+)@localhost'|"
+                               r"<iq type='get' id='(\w+)'[^>]*><ping")
+                if got[3]:
+                    b.send(f"<iq type='result' id='{got[3].decode()}'/>")
+                else:
+                    asking.add(got[1] or got[2])
+            b.close()
+
+
 def test_roster_versioning():
     "RFC 6121 2.6: the present version gives an empty result."
     c = login(server(), "erin", resource="v")

@@ -25,7 +25,8 @@ def server():
     if S is None:
         certificate("ec", "one.example")
         certificate("rsa", "two.example", "-newkey", "rsa:2048", "-sha384")
-        S = Server({"domains": "one.example,two.example", "tls.cert": f"{DIR}/ec.crt,{DIR}/rsa.crt", "tls.key": f"{DIR}/ec.key,{DIR}/rsa.key"}).start()
+        S = Server({"domains": "one.example,two.example", "tls.cert": f"{DIR}/ec.crt,{DIR}/rsa.crt", "tls.key": f"{DIR}/ec.key,{DIR}/rsa.key",
+                    "auth.account_failures": "0"}).start()  # many logins of one account fail here on purpose
         S.user("alice@one.example")
         S.user("alice@two.example")
     return S

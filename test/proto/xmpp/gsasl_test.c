@@ -51,7 +51,7 @@ static xmpp_sasl_step serve(xmpp_sasl *s, slice base64, buf *out, xmpp_sasl_erro
 
 static outcome talk(const char *mech, const peer *p, bool plus_offered) {
     outcome o = {.server = XMPP_SASL_NEED_DATA};
-    xmpp_scram_binding b = {.plus_offered = plus_offered};
+    xmpp_scram_binding b = {.plus_offered = plus_offered, .offer = SLICE("SCRAM-SHA-1\x1eSCRAM-SHA-256")};
     if (plus_offered) b.tls_exporter = SLICE(EXPORTER);
     xmpp_sasl *s = xmpp_sasl_new(slice_str(mech), UINT32_MAX, &b, SLICE("ABCDEFGHIJKLMNOPQRSTUVWXYZ"), SLICE("example.com"), &o.error);
     Gsasl *ctx = NULL;

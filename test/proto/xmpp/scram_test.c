@@ -566,6 +566,63 @@ static void fake_keys_look_like_keys_and_stay_the_same(void **state) {
     assert_false(xmpp_scram_verify_password(&b, SLICE("")));
 }
 
+/* --- XEP-0474: what was offered, under the proof */
+static const char *const offered_mechs[] = {"SCRAM-SHA-1-PLUS", "SCRAM-SHA-1", NULL};
+static const char *const offered_bindings[] = {"tls-server-end-point", "tls-exporter", NULL};
+
+static void an_offer_is_sorted_by_bytes_and_joined_as_xep_0474_says(void **state) {
+    (void)state;
+    static const char *const more[] = {"b", "a-", "a", "B", "aa", NULL}, *const none[] = {NULL};
+    buf out;
+    buf_init(&out, SCRAM_OFFER_MAX);
+    xmpp_scram_offer(offered_mechs, offered_bindings, &out);
+    assert_true(slice_is(buf_slice(&out), "SCRAM-SHA-1\x1eSCRAM-SHA-1-PLUS\x1ftls-exporter\x1etls-server-end-point"));
+    buf_reset(&out);
+    xmpp_scram_offer(more, NULL, &out); /* XEP-0440 not sent: no list, and no delimiter before it */
+    assert_true(slice_is(buf_slice(&out), "B\x1e"
+                                          "a\x1e"
+                                          "a-\x1e"
+                                          "aa\x1e"
+                                          "b"));
+    buf_reset(&out);
+    xmpp_scram_offer(none, none, &out);
+    assert_true(slice_is(buf_slice(&out), "\x1f"));
+    buf_fini(&out);
+}
+
+static void a_challenge_has_the_hash_of_xep_0474_and_the_proof_covers_it(void **state) {
+    (void)state;
+    for (int damage = 0; damage < 3; damage++) {
+        buf offer, out, reply;
+        buf_init(&offer, SCRAM_OFFER_MAX);
+        buf_init(&out, SCRAM_MESSAGE_MAX);
+        buf_init(&reply, SCRAM_MESSAGE_MAX);
+        xmpp_scram_offer(offered_mechs, offered_bindings, &offer);
+        xmpp_scram_binding b = {.offer = buf_slice(&offer)};
+        xmpp_scram_server *s = xmpp_scram_server_new(DIGEST_SHA1, false, &b, SLICE(SNONCE));
+        xmpp_scram_client *c =
+            xmpp_scram_client_new(DIGEST_SHA1, SLICE("user"), SLICE("pencil"), SLICE(CNONCE), false, SLICE_NULL, SLICE_NULL);
+        slice user, authzid;
+        xmpp_scram_client_first(c, &out);
+        assert_int_equal(xmpp_scram_server_first(s, buf_slice(&out), &user, &authzid), SASL_OK);
+        xmpp_scram_keys k = pencil(DIGEST_SHA1);
+        assert_int_equal(xmpp_scram_server_challenge(s, &k, &reply), SASL_OK);
+        slice said = buf_slice(&reply), want = SLICE(",i=4096,h=G6k/rBLDqgOhRRaCuuatSDFkJ08="); /* the example of the XEP */
+        assert_true(slice_eq(slice_from(said, said.len - want.len), want));
+        if (damage == 1) memcpy(reply.p + reply.len - 28, "AAAA", 4); /* another hash: that of the list that the client saw */
+        if (damage == 2) reply.len -= 31;                             /* none */
+        buf_reset(&out);
+        assert_int_equal(xmpp_scram_client_final(c, buf_slice(&reply), &out), ERR_OK);
+        buf_reset(&reply);
+        assert_int_equal(xmpp_scram_server_final(s, buf_slice(&out), &reply), damage ? SASL_NOT_AUTHORIZED : SASL_OK);
+        xmpp_scram_server_free(s);
+        xmpp_scram_client_free(c);
+        buf_fini(&offer);
+        buf_fini(&out);
+        buf_fini(&reply);
+    }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_server_gives_the_answers_of_the_rfcs),
@@ -585,6 +642,8 @@ int main(void) {
         cmocka_unit_test(only_the_right_signature_proves_the_server),
         cmocka_unit_test(keys_fit_their_password_only),
         cmocka_unit_test(fake_keys_look_like_keys_and_stay_the_same),
+        cmocka_unit_test(an_offer_is_sorted_by_bytes_and_joined_as_xep_0474_says),
+        cmocka_unit_test(a_challenge_has_the_hash_of_xep_0474_and_the_proof_covers_it),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,0 +1,333 @@
+#!/usr/bin/python3
+"""seeds: writes the part of test/fuzz/corpus that is made and not found: test/fuzz/seeds.py [--check] [TARGET ...].
+
+Each target has a function that yields (name, bytes), a few for each production of its grammar: what is allowed, what is at a limit, what is
+just past it. Nothing is random, so that the same script writes the same files: "gen-" and the name. --check writes nothing and says whether the
+corpus is what this script would write. Files without "gen-" were found by fuzzing or written by hand, and stay."""
+import itertools, os, struct, sys
+
+CORPUS = os.path.join(os.path.dirname(os.path.abspath(__file__)), "corpus")
+SM, STREAM = "urn:xmpp:sm:3", "http://etherx.jabber.org/streams"
+OPEN = f"<?xml version='1.0'?><stream:stream to='localhost' version='1.0' xmlns='jabber:client' xmlns:stream='{STREAM}'>"
+
+
+def framer():
+    """First byte: bit 0, a stream header is to come; the rest, where to cut."""
+    units = {
+        "empty": "<a/>", "pair": "<a></a>", "nested": "<a><b><c/></b><b/></a>", "text": "<a>x &amp; y &#65; > ]] \"'</a>",
+        "attrs": "<a b='1' c=\"2\" d = '>' e='/>'/>",
+        "space": " \r\n\t<a />\n \n<b\n/>  ", "cdata": "<a><![CDATA[]]></a><a><![CDATA[<a>]]]]]]></a>", "pi": "<?xml version='1.0'?><a/>",
+        "late_pi": "<a/><?x y?>",
+        "comment": "<!-- - -- --><a/>", "doctype": "<!DOCTYPE a><a/>", "close": "</stream:stream>", "close_space": "</stream:stream >\n",
+        "bad_close": "</>",
+        "close_attr": "<a></a b='1'>", "unclosed": "<a b='", "less": "<a <b/>", "no_name": "< a/>", "digit": "<1/>", "slash": "<a/ >",
+        "naked": "text", "nul": "<a>\0</a>",
+        "amp": "&amp;<a/>", "cr": "<a>\r\r\n</a>", "sm": f"<r xmlns='{SM}'/><a xmlns='{SM}' h='1'/>", "two": "<a/><b/><c></c>",
+        "end_cdata": "<a>]]></a>", "part_cdata": "<a><![CD</a>",
+        "quote_mix": "<a b='\"' c=\"'\"/>", "utf8": "<é>→</é>", "long": "<a>" + "x" * 5000 + "</a>", "long_attr": "<a b='" + "y" * 4200 + "'/>",
+        "fits": "<a>" + "x" * 4089 + "</a>",
+    }
+    for name, text in units.items():
+        for cut in (0, 2, 126):
+            yield f"{name}-{cut}", bytes([cut]) + text.encode()
+    for depth in (63, 64, 65, 66, 200):
+        yield f"depth-{depth}", b"\6" + b"<a>" * depth + b"</a>" * depth
+    for name, head in (("open", OPEN), ("open_only", OPEN[21:]), ("open_bare", "<stream>"), ("open_empty", "<stream:stream/>"), ("open_pi",
+        "<?xml version='1.0' encoding='UTF-8'?>\n<s>")):
+        yield name, b"\5" + head.encode() + b" <iq/><message><body/></message></stream:stream>"
+
+
+def xml():
+    yield from ((k, v if isinstance(v, bytes) else v.encode()) for k, v in {
+        "refs": "<a b='&lt;&gt;&amp;&quot;&apos;&#9;&#10;&#13;'>&lt;&gt;&amp;&quot;&apos;&#xA;&#x10FFFF;&#38;</a>", "ref_empty": "<a>&;</a>",
+        "ref_num": "<a>&#;</a>", "ref_hex": "<a>&#x;</a>",
+        "ref_big": "<a>&#x110000;</a>", "ref_huge": "<a>&#99999999999999999999;</a>", "ref_fffe": "<a>&#xFFFE;</a>", "ref_one": "<a>&#1;</a>",
+        "ref_name": "<a>&nbsp;</a>", "ref_cut": "<a>&amp</a>",
+        "ns_undeclared": "<p:a/>", "ns_attr_undeclared": "<a p:b='1'/>", "ns_empty_prefix": "<a xmlns:p=''/>", "ns_xmlns": "<a xmlns:xmlns='u'/>",
+        "ns_xml_other": "<a xmlns:xml='u'/>",
+        "ns_xml_as_default": "<a xmlns='http://www.w3.org/XML/1998/namespace'/>", "ns_xmlns_uri": "<a xmlns:p='http://www.w3.org/2000/xmlns/'/>",
+        "ns_redeclared": "<a xmlns='u'><b xmlns='v'><c xmlns='u'/></b></a>",
+        "ns_twice": "<a xmlns='u' xmlns='v'/>", "ns_prefix_twice": "<a xmlns:p='u' xmlns:p='v'/>", "ns_after": "<p:a b='1' xmlns:p='u'/>",
+        "ns_colon": "<a:b:c xmlns:a='u'/>", "ns_colon_first": "<:a/>",
+        "ns_colon_last": "<a: xmlns:a='u'/>", "ns_mixed": "<p:a xmlns:p='u'></p:a>", "ns_other_end": "<p:a xmlns:p='u' xmlns:q='u'></q:a>",
+        "ns_many": "<a " + " ".join(f"xmlns:p{i}='u{i}' p{i}:x=''" for i in range(16)) + "/>",
+        "ns_too_many": "<a " + " ".join(f"xmlns:p{i}='u{i}'" for i in range(200)) + "/>",
+        "attr_many": "<a " + " ".join(f"b{i}='{i}'" for i in range(64)) + "/>", "attr_twice": "<a b='1' b='1'/>",
+        "attr_less": "<a b='<'/>", "attr_no_value": "<a b/>", "attr_no_quote": "<a b=1/>", "attr_no_space": "<a b='1'c='2'/>",
+        "attr_space": "<a\tb\r=\n'1' />", "attr_norm": "<a b='\t\r\n x &#9;'/>",
+        "attr_lang": "<a xml:lang='en' xml:space='preserve' xml:base='u'/>", "end_other": "<a></b>", "end_space": "<a></a >",
+        "end_missing": "<a><b></a>", "end_extra": "<a/></a>", "after": "<a/>x", "two": "<a/><b/>",
+        "empty": "", "space": " <a/>", "cdata": "<a><![CDATA[<&>]]>]]&gt;<![CDATA[]]></a>", "cdata_two": "<a>x<![CDATA[y]]>z<b/><![CDATA[w]]></a>",
+        "cdata_end": "<a>]]></a>", "cdata_cut": "<a><![CDATA[x]]</a>",
+        "cdata_case": "<a><![cdata[x]]></a>", "comment": "<a><!-- x --></a>", "pi": "<a><?x?></a>", "doctype": "<!DOCTYPE a><a/>",
+        "entity": "<!DOCTYPE a [<!ENTITY e 'x'>]><a>&e;</a>",
+        "decl": "<?xml version='1.0'?><a/>", "decl_11": "<?xml version='1.1'?><a>",
+        "decl_all": "<?xml version=\"1.0\" encoding='utf-8' standalone='yes' ?><a>",
+        "decl_latin": "<?xml version='1.0' encoding='ISO-8859-1'?><a>",
+        "decl_none": "<?xml?><a>", "decl_order": "<?xml encoding='UTF-8' version='1.0'?><a>", "decl_case": "<?XML version='1.0'?><a>",
+        "open_self": "<a/>", "open_ns": "<s:s xmlns:s='" + STREAM + "' xmlns='jabber:client' xml:lang='de'>",
+        "name_start": "<_a-.1 -b=''/>", "name_dash": "<-a/>", "name_dot": "<.a/>", "name_2": "<é à='x'/>", "name_3": "<日 本='x'/>", "name_4": "<𐀀/>",
+        "name_mul": "<a×/>", "name_div": "<÷/>", "name_mid": "<a·b/>", "name_comb": "<a\u0301/>",
+        "text_2": "<a>\u0080\u07ff</a>", "text_3": "<a>\u0800\ud7ff\ue000\ufffd</a>", "text_4": "<a>\U00010000\U0010ffff</a>",
+        "text_fffe": "<a>\ufffe</a>", "text_ffff": "<a>\uffff</a>", "text_del": "<a>\x7f\x85\u2028</a>",
+        "text_ctl": "<a>\x01</a>", "text_tab": "<a>\t\n\r\r\n\n\r</a>", "utf8_c0": b"<a>\xc0\x80</a>", "utf8_e0": b"<a>\xe0\x80\x80</a>",
+        "utf8_f0": b"<a>\xf0\x80\x80\x80</a>", "utf8_f4": b"<a>\xf4\x90\x80\x80</a>", "utf8_f5": b"<a>\xf5\x80\x80\x80</a>",
+        "utf8_cut2": b"<a>\xc3</a>", "utf8_cut3": b"<a>\xe2\x82</a>", "utf8_cut4": b"<a>\xf0\x9f\x98</a>", "utf8_cont": b"<a>\x80</a>",
+        "utf8_surr": b"<a>\xed\xbf\xbf</a>", "utf8_name": b"<a\xff/>", "utf8_attr": b"<a b='\xff'/>",
+        "bom": "\ufeff<a/>", "utf16": "<a/>".encode("utf-16"), "depth_64": "<a>" * 64 + "</a>" * 64, "depth_65": "<a>" * 65 + "</a>" * 65,
+        "depth_400": "<a>" * 400, "mixed": "<a>x<b>y</b>z<b/>&lt;<c d='e'/></a>",
+        "xhtml": "<html xmlns='http://jabber.org/protocol/xhtml-im'><body xmlns='http://www.w3.org/1999/xhtml'><p style='color:red'>x <a href='http://h/?a&amp;b'>y</a></p></body></html>"}.items())
+
+
+def stanza():
+    subs = ("subscribe", "subscribed", "unsubscribe", "unsubscribed", "unavailable", "probe", "error", "nonsense", "")
+    for t in subs:
+        yield f"presence-{t or 'empty'}", f"<presence type='{t}' to='juliet@localhost'/>".encode()
+    for i, p in enumerate(("127", "-128", "128", "-129", "x", "", "+1", "1</priority><priority>2")):
+        yield f"priority-{i}", f"<presence><priority>{p}</priority></presence>".encode()
+    for s in ("away", "chat", "dnd", "xa", "none", ""):
+        yield f"show-{s or 'empty'}", f"<presence><show>{s}</show><status xml:lang='de'>x</status></presence>".encode()
+    for t in ("chat", "normal", "groupchat", "headline", "error", "other", ""):
+        yield f"message-{t or 'empty'}", f"<message to='juliet@localhost/r' type='{t}' id='m' xml:lang='en'><subject>s</subject><body>b</body><thread parent='p'>t</thread></message>".encode()
+    for t in ("get", "set", "result", "error", "other", ""):
+        yield f"iq-{t or 'empty'}", f"<iq to='example.org' type='{t}' id='i'><ping xmlns='urn:xmpp:ping'/></iq>".encode()
+    for i, to in enumerate(("@", "a@", "@b", "a@b/", "localhost", "localhost/r", "a@localhost", "a@localhost/r", "A@LOCALHOST/R", "ä@bücher.example",
+                            "a@[::1]", "a@1.2.3.4", "a b@c", "romeo@localhost", "romeo@localhost/orchard", "a" * 1024 + "@b", "a@b/" + "c" * 1024)):
+        yield f"to-{i:02}", f"<message to='{to}' id='t'><body>x</body></message>".encode()
+    payloads = {
+        "empty": "", "body_empty": "<body/>", "states": "".join(f"<{s} xmlns='http://jabber.org/protocol/chatstates'/>" for s in ("active",
+        "composing")), "paused": "<paused xmlns='http://jabber.org/protocol/chatstates'/>",
+        "request": "<body>x</body><request xmlns='urn:xmpp:receipts'/>", "received": "<received xmlns='urn:xmpp:receipts' id='1'/>",
+        "marker": "<displayed xmlns='urn:xmpp:chat-markers:0' id='1'/>",
+        "no_store": "<body>x</body><no-store xmlns='urn:xmpp:hints'/>", "no_perm": "<body>x</body><no-permanent-store xmlns='urn:xmpp:hints'/>",
+        "store": "<x xmlns='y'/><store xmlns='urn:xmpp:hints'/>", "no_copy": "<body>x</body><no-copy xmlns='urn:xmpp:hints'/>",
+        "private": "<body>x</body><private xmlns='urn:xmpp:carbons:2'/>",
+        "carbon": "<sent xmlns='urn:xmpp:carbons:2'><forwarded xmlns='urn:xmpp:forward:0'><message xmlns='jabber:client'><body>x</body></message></forwarded></sent>",
+        "origin": "<body>x</body><origin-id xmlns='urn:xmpp:sid:0' id='o'/>", "origin_none": "<body>x</body><origin-id xmlns='urn:xmpp:sid:0'/>",
+        "origin_two": "<origin-id xmlns='urn:xmpp:sid:0' id='o'/><origin-id xmlns='urn:xmpp:sid:0' id='p'/>",
+        "origin_long": "<body>x</body><origin-id xmlns='urn:xmpp:sid:0' id='" + "o" * 2000 + "'/>",
+        "sid_ours": "<body>x</body><stanza-id xmlns='urn:xmpp:sid:0' by='juliet@localhost' id='f'/>",
+        "sid_theirs": "<body>x</body><stanza-id xmlns='urn:xmpp:sid:0' by='a@example.net' id='f'/>",
+        "sid_bare": "<stanza-id xmlns='urn:xmpp:sid:0'/>",
+        "delay": "<body>x</body><delay xmlns='urn:xmpp:delay' stamp='2002-09-10T23:08:25Z' from='localhost'/>",
+        "delay_other": "<delay xmlns='urn:xmpp:delay' stamp='x' from='a@example.net'/>",
+        "delay_old": "<x xmlns='jabber:x:delay' stamp='20020910T23:08:25' from='localhost'/>",
+        "forward": "<forwarded xmlns='urn:xmpp:forward:0'><delay xmlns='urn:xmpp:delay' from='localhost'/></forwarded>",
+        "muc": "<x xmlns='http://jabber.org/protocol/muc#user'><invite to='a@b'/></x>",
+        "mam": "<result xmlns='urn:xmpp:mam:2' id='1'><forwarded xmlns='urn:xmpp:forward:0'/></result>",
+        "many": "".join(f"<x xmlns='u{i}'/>" for i in range(40)), "text": "words <b xmlns='u'/> between",
+        "error": "<error type='cancel' by='x'><item-not-found xmlns='urn:ietf:params:xml:ns:xmpp-stanzas'/><text xmlns='urn:ietf:params:xml:ns:xmpp-stanzas' xml:lang='en'>t</text></error>", "prefix": "<p:x xmlns:p='u' p:y='1'><p:z/><w/></p:x>",
+    }
+    for kind, (name, p) in itertools.product(("message", "presence", "iq type='set' id='1'"), payloads.items()):
+        if kind == "message" or name in ("error", "many", "text", "caps", "private", "prefix", "empty", "delay"):
+            yield f"{kind.split()[0]}-{name}", f"<{kind} to='juliet@localhost'>{p}</{kind.split()[0]}>".encode()
+    for name, p in (("roster-get", "<query xmlns='jabber:iq:roster' ver=''/>"), ("roster-set",
+        "<query xmlns='jabber:iq:roster'><item jid='a@b' name='n'><group>g</group><group/></item></query>"), ("roster-del",
+        "<query xmlns='jabber:iq:roster'><item jid='a@b' subscription='remove'/></query>"),
+                    ("bind", "<bind xmlns='urn:ietf:params:xml:ns:xmpp-bind'><resource>r</resource></bind>"), ("bind-none",
+                        "<bind xmlns='urn:ietf:params:xml:ns:xmpp-bind'/>"), ("session", "<session xmlns='urn:ietf:params:xml:ns:xmpp-session'/>"),
+                    ("block", "<block xmlns='urn:xmpp:blocking'><item jid='a@b'/><item jid='c'/></block>"), ("carbons",
+                        "<enable xmlns='urn:xmpp:carbons:2'/>"), ("disco", "<query xmlns='http://jabber.org/protocol/disco#info' node='n'/>"), ("two",
+                        "<a xmlns='u'/><b xmlns='u'/>"), ("none", "")):
+        yield f"set-{name}", f"<iq type='set' id='1'>{p}</iq>".encode()
+    for i, a in enumerate(("id=''", "id='" + "i" * 5000 + "'", "from='romeo@localhost/orchard' id='1'", "from='romeo@localhost' id='1'",
+                           "from='eve@localhost' id='1'", "from='@' id='1'", "xml:lang='x' id='1'", "xml:lang='' id='1'", "other='1' id='1'",
+                           "to='' id='1'")):
+        yield f"attr-{i}", f"<iq type='get' {a}><query xmlns='jabber:iq:version'/></iq>".encode()
+    for i, text in enumerate((f"<r xmlns='{SM}'/>", f"<a xmlns='{SM}' h='4294967295'/>", f"<a xmlns='{SM}' h='4294967296'/>",
+                              f"<a xmlns='{SM}' h='-1'/>", f"<a xmlns='{SM}'/>", f"<enable xmlns='{SM}' resume='true' max='60'/>",
+                              f"<enable xmlns='{SM}' resume='1'/>",
+                              f"<enable xmlns='{SM}' resume='x'/>", f"<enable xmlns='{SM}'/>", f"<resume xmlns='{SM}' previd='abc' h='0'/>",
+                              f"<resume xmlns='{SM}' previd='' h='0'/>", f"<resume xmlns='{SM}' h='0'/>", f"<resume xmlns='{SM}' previd='a' h='x'/>",
+                              f"<other xmlns='{SM}'/>", "<r xmlns='urn:xmpp:sm:2'/>", f"<r xmlns='{SM}'><x/></r>")):
+        yield f"sm-{i:02}", text.encode()
+    for i, text in enumerate(("<auth xmlns='urn:ietf:params:xml:ns:xmpp-sasl' mechanism='PLAIN'>AA==</auth>",
+                              "<starttls xmlns='urn:ietf:params:xml:ns:xmpp-tls'/>", "</stream:stream>",
+                              "<stream:error><not-well-formed xmlns='urn:ietf:params:xml:ns:xmpp-streams'/></stream:error>",
+                              "<message xmlns='jabber:server'/>", "<x/>", "<iq/>", " ", "<message", "<message><body></message>")):
+        yield f"other-{i}", text.encode()
+    with open(f"{CORPUS}/stanza/packed",
+              "rb") as f:  # a stanza as the log keeps it: cut short, with each byte of its head changed, with more behind it
+        whole = f.read()
+    for n in range(0, len(whole), 3):
+        yield f"packed-cut-{n:02}", whole[:n]
+    for n in range(24):
+        yield f"packed-byte-{n:02}", whole[:n] + bytes([whole[n] ^ 0x81]) + whole[n + 1:]
+    yield "packed-more", whole + b"x"
+
+
+def sasl():
+    """Byte 0: the mechanism; byte 1: 1 raw base64, 2 the bytes are a server's; then lines."""
+    plus, scram, plain, anonymous = (0, 1), (2, 3), 4, 5
+    proof, cb = b"p=" + b"A" * 43 + b"=", b"cD10bHMtZXhwb3J0ZXIsLDAxMjM0NTY3ODlhYmNkZWYwMTIzNDU2Nzg5YWJjZGVm"
+    nonce = b"r=abcABCDEFGHIJKLMNOPQRSTUVWXYZ"
+    firsts = {"n": b"n,,", "y": b"y,,", "p": b"p=tls-exporter,,", "p_unique": b"p=tls-unique,,", "p_end_point": b"p=tls-server-end-point,,",
+              "p_other": b"p=x,,", "p_none": b"p=,,", "authzid": b"n,a=user,", "authzid_other": b"n,a=eve@example.com,",
+              "authzid_esc": b"n,a=us=2Cer=3D,", "authzid_bad": b"n,a=us=2c,", "authzid_none": b"n,a=,", "bad": b"x,,", "short": b"n,", "none": b""}
+    for m, (name, gs2) in itertools.product(plus + scram, firsts.items()):
+        yield f"gs2-{name}-{m}", bytes([m,
+                                        0]) + gs2 + b"n=user,r=abc\nc=" + (cb if gs2[:2] == b"p=" else b"biws") + b"," + nonce + b"," + proof + b"\n"
+    bares = {"no_nonce": b"n=user", "empty_nonce": b"n=user,r=", "nonce_comma": b"n=user,r=a,b", "nonce_ext": b"n=user,r=a,x=1,y=2",
+             "nonce_ctl": b"n=user,r=a\x01", "nonce_long": b"n=user,r=" + b"a" * 2000, "no_name": b"r=abc", "empty_name": b"n=,r=abc",
+             "name_esc": b"n=a=2Cb=3Dc,r=abc", "name_bad_esc": b"n=a=2,r=abc", "name_esc_other": b"n=a=41,r=abc",
+             "name_utf8": "n=é\u212b,r=abc".encode(), "name_bad_utf8": b"n=\xc3,r=abc", "name_prohibited": "n=a\u0007b,r=abc".encode(),
+             "name_bidi": "n=\u0627\u0031,r=abc".encode(),
+             "name_nbsp": "n=a\u00a0b,r=abc".encode(), "name_soft": "n=I\u00adX,r=abc".encode(), "name_long": b"n=" + b"u" * 1100 + b",r=abc",
+             "m": b"m=1,n=user,r=abc", "order": b"r=abc,n=user"}
+    for name, bare in bares.items():
+        yield f"first-{name}", b"\2\0n,," + bare + b"\nc=biws," + nonce + b"," + proof + b"\n"
+    finals = {"no_proof": b"c=biws," + nonce, "short_proof": b"c=biws," + nonce + b",p=AAAA", "bad_proof": b"c=biws," + nonce + b",p=!",
+              "no_binding": nonce + b"," + proof, "binding_y": b"c=eSws," + nonce + b"," + proof, "binding_bad": b"c=!," + nonce + b"," + proof,
+              "nonce_other": b"c=biws,r=abcX," + proof, "nonce_client": b"c=biws,r=abc," + proof, "ext": b"c=biws," + nonce + b",x=1," + proof,
+              "after": b"c=biws," + nonce + b"," + proof + b",x=1", "m": b"m=1,c=biws," + nonce + b"," + proof, "empty": b""}
+    for m, (name, final) in itertools.product(scram, finals.items()):
+        yield f"final-{name}-{m}", bytes([m, 0]) + b"n,,n=user,r=abc\n" + final + b"\nmore\n"
+    for name, p in {"all": b"z\0user\0pencil", "own": b"user\0user\0p", "no_authzid": b"\0user\0pencil", "no_name": b"\0\0p",
+                    "no_password": b"\0user\0", "one_nul": b"user\0p", "three": b"\0u\0p\0", "utf8": "\0é\0ß".encode(), "bad_utf8": b"\0\xff\0p",
+                    "long": b"\0" + b"u" * 1100 + b"\0p", "long_password": b"\0u\0" + b"p" * 1100, "empty": b""}.items():
+        yield f"plain-{name}", bytes([plain, 0]) + p + b"\n"
+    for name, p in {"empty": b"", "trace": b"me@example.com", "long": b"t" * 300, "bad": b"\xff"}.items():
+        yield f"anonymous-{name}", bytes([anonymous, 0]) + p + b"\n"
+    for i, p in enumerate((b"", b"=", b"==", b"A", b"AA", b"AAA", b"AAA=", b"AA==AA==", b"A A=", b"AB==", b"biwsbj11c2VyLHI9YWJj\nYg==", b"!!!!",
+                           b"-_-_")):
+        for m in (scram[0], plain):
+            yield f"raw-{i:02}-{m}", bytes([m, 1]) + p + b"\n"
+    for i, s in enumerate((b"r=nonceX,s=QSXCR+Q6sek8bf92,i=4096", b"r=nonce,s=QSXCR+Q6sek8bf92,i=4096", b"r=otherX,s=QSXCR+Q6sek8bf92,i=4096",
+                           b"r=nonceX,s=,i=4096", b"r=nonceX,s=!,i=4096", b"r=nonceX,s=QUJD,i=0", b"r=nonceX,s=QUJD,i=x",
+                           b"r=nonceX,s=QUJD,i=99999999999",
+                           b"r=nonceX,s=QUJD", b"s=QUJD,r=nonceX,i=4096", b"m=1,r=nonceX,s=QUJD,i=4096", b"r=nonceX,s=QUJD,i=4096,x=y",
+                           b"e=other-error", b"")):
+        for m, v in ((0, b"v=AAAA"), (1, b"e=invalid-proof")):
+            yield f"server-{i:02}-{m}", bytes([m, 2]) + s + b"\n" + v + b"\n"
+
+
+def sm():
+    """Bytes 0-3: where tickets start; then pairs of operation and argument: 0 receive, 1 complete the first, 2 one, 3 enable, 4 send, 5 ack."""
+    recv, first, enable, send = b"\0\0", b"\1\0", b"\3\0", b"\4\0"
+    some = lambda n: bytes([2, n])
+    ack = lambda n: bytes([5, n])
+    back = lambda n: bytes([5, 128 | n])
+    for base in (0, 1, 2**31 - 2, 2**32 - 3, 2**32 - 300):
+        b = struct.pack("<I", base)
+        yield f"in_order-{base}", b + enable + (recv + first) * 10
+        yield f"window-{base}", b + recv * 300 + first * 300 + enable + recv * 4
+        yield f"backwards-{base}", b + enable + recv * 20 + b"".join(some(i) for i in range(19, -1, -1))
+        yield f"holes-{base}", b + recv * 9 + some(1) + some(3) + some(5) + enable + first + some(1) + some(0) + first * 9
+        yield f"all_but_first-{base}", b + enable + recv * 256 + b"".join(some(255 - i) for i in range(255)) + recv + first
+        yield f"acks-{base}", b + enable + send * 5 + ack(2) + ack(0) + ack(4) + ack(3) + ack(0) + back(0) + back(1) + send + ack(1)
+        yield f"early-{base}", b + send + ack(0) + ack(1) + recv + enable + first + enable + send + ack(127) + ack(1)
+
+
+def log():
+    """u16 offset, u8 length, bytes; length 0 cuts the file there. 40 records from 4096 on; the segment's file is 32 KiB."""
+    lay = lambda at, data: struct.pack("<HB", at, len(data)) + data
+    cut = lambda at: struct.pack("<HB", at, 0)
+    for at in (0, 1, 2047, 2048, 4095, 4096, 4097, 4115, 4116, 4200, 4608, 5000, 6144, 8191, 8192, 9000, 12288, 20000, 32767):
+        yield f"cut-{at:05}", cut(at)
+    for at in list(range(0, 64, 7)) + [2048, 2056, 2080]:
+        yield f"head-{at:04}", lay(at, b"\xff")
+        yield f"heads-{at:04}", lay(at, b"\xff") + lay(at ^ 2048, b"\xff")  # both copies
+    for at in range(4096, 4096 + 8 * 40, 8):
+        yield f"flip-{at}", lay(at, b"\x01")
+    for at in (4096, 4200, 4608, 5120, 6000, 7168, 8000):
+        yield f"hole-{at}", lay(at, bytes(255))
+        yield f"sector-{at}", lay(at // 512 * 512, bytes(255)) + lay(at // 512 * 512 + 255, bytes(255)) + lay(at // 512 * 512 + 510, bytes(2))
+        yield f"garbage-{at}", lay(at, bytes(range(1, 200)))
+        yield f"tail-{at}", cut(at) + lay(at, b"\x5a" * 200)
+        yield f"hole_then_cut-{at}", lay(at, bytes(64)) + cut(at + 600)
+    for field, at, n in (("crc", 0, 4), ("length", 4, 4), ("type", 8, 1), ("flags", 9, 1), ("check", 10, 2), ("id", 12, 8)):
+        for v in (0, 1, 0x7f, 0xff):
+            yield f"{field}-{v:02x}", lay(4096 + at, bytes([v]) * n)
+    for n in (8, 20, 28, 64, 4096, 65535, 0xffffff, 0x7fffffff):
+        yield f"long-{n}", lay(4100, struct.pack("<I", n))
+    yield "far", lay(30000, b"\x01" * 16)
+    yield "far_and_cut", lay(30000, b"\x01" * 16) + cut(40000)
+    yield "zeros", b"".join(lay(4096 + i * 255, bytes(255)) for i in range(18))
+
+
+KEYS = {"NUM": "shards", "TIME": "xmpp.idle_ping", "BYTES": "recorder.bytes", "BOOL": "tls.required", "STR": "name",
+        "LIST": "domains"}  # one of each kind
+SETTINGS = {"data": "/d", "name": "n", "domains": "[a, b]", "xmpp.listen": "'[::]:5222'", "xmpp.tls_listen": "[]", "xmpp.backlog": "7",
+            "xmpp.stanza_max": "256k", "xmpp.per_ip_max": "0", "xmpp.auth_deadline": "30s", "xmpp.resume_timeout": "0s",
+            "tls.cert": "[/c1, /c2]", "tls.key": "[/k1, /k2]", "tls.required": "false", "sasl.mechanisms": "[SCRAM-SHA-256, PLAIN]",
+            "sasl.iterations": "4096", "offline.bytes_max": "1G", "svc.partitions": "1024", "log.level": "debug", "rt.spin": "50us",
+            "drain.timeout": "1m"}
+
+
+def config():
+    values = {"NUM": ("0", "1", "-1", "99999999999999999999", "7x", "", "1.5", "'3'"), "TIME": ("1us", "2ms", "3s", "4m", "5h", "6d", "7", "8w",
+        "-1s", "1s2", "999999999d"), "BYTES": ("1", "64k", "2M", "3G", "4T", "k", "-1", "99999999999G"),
+        "BOOL": ("true", "false", "yes", "on", "1", "True", ""), "STR": ("x", '"q"', "'q'", "", "~", "a b", "*", '"\\u00e9\\x01"'),
+        "LIST": ("a", "[a, b]", "[]", "[[a]]", "{a: b}", "", "'a,b'", "[127.0.0.1:1, '[::1]:2']")}
+    yield "many", "".join(f"{k}: {v}\n" for k, v in SETTINGS.items()).encode()
+    yield "set-many", "".join(f"{k}={v}\n" for k, v in SETTINGS.items()).encode()
+    tree = {}
+    for k, v in SETTINGS.items():
+        tree.setdefault(k.split(".")[0] if "." in k else "", []).append((k.split(".")[-1], v))
+    yield "nested", "".join((f"{top}:\n" if top else "") + "".join(f"{'  ' if top else ''}{k}: {v}\n" for k, v in rows) for top,
+                            rows in tree.items()).encode()
+    for kind, texts in values.items():
+        for i, v in enumerate(texts):
+            yield f"{kind.lower()}-{i:02}", f"{KEYS[kind]}: {v}\n".encode()
+            yield f"set-{kind.lower()}-{i:02}", f"{KEYS[kind]}={v}\n".encode()
+    for i, text in enumerate(("shards: 1\nshards: 2\n", "xmpp: 3\n", "xmpp: {backlog: 3, listen: a}\n", "xmpp:\n  - a\n", "- a\n", "a\n",
+                              "shard: 1\n", "xmpp:\n  bcklog: 1\n", "? a\n: b\n", "? [a]\n: b\n", "&x a: *x\n", "a: *x\n", "!!str shards: 1\n",
+                              "shards: !!int 1\n", "%YAML 1.1\n---\nshards: 1\n...\n",
+                              "---\nshards: 1\n---\nshards: 2\n", "shards: |\n  1\n", "name: >-\n  a\n  b\n", "name: \"a\\\n  b\"\n", "\tshards: 1\n",
+                              "shards: 1 # x\n# y\n", "{", "[", "shards: {", "name: 'x", "name: \"\\", "<<: {shards: 1}\n", "\ufeffshards: 1\n",
+                              "xmpp: ~\n", "xmpp: {}\n", "data: /x\nname: y\ndomains: [a, b]\ndomains_anonymous: b\n",
+                              "tls.cert: a\n", "tls: {cert: [a, b], key: a}\n", "domains: [a, a]\n", "domains_anonymous: c\n",
+                              "sasl.mechanisms: [PLAIN, NONSENSE]\n", "log.level: loud\n", "x" * 3000 + ": 1\n", "name: " + "y" * 3000 + "\n", "=\n",
+                              "=1\n", "shards\n", "shards=1=2\n", " shards = 1 \n", "a.b.c.d: 1\n", ".: 1\n", "xmpp.: 1\n")):
+        yield f"form-{i:02}", text.encode()
+    for i, raw in enumerate((b"name: \xff\n", b"name: \x00\n", b"\xfe\xff\x00a", b"name: \x7f\x1b[31m\n", b"a: b: c\n", b"\r\nshards: 1\r\n",
+                             b"name: \xc2\x85x\n")):
+        yield f"raw-{i}", raw
+
+
+def jid():
+    locals_ = ("a", "A", "é", "e\u0301", "ß", "ſ", "Ａ", "ⅷ", "а", "\u05e9", "\u0627\u0628", "\u06271", "a\u00ad", "\u200d", "a\u0340", "\u1e9b\u0323",
+               "\U0001d400", "\U0001f600", "\u0221", "a&b", "a'b", "a\"b", "a:b", "a<b", "a b", "a\u00a0b", "a\\20b", "\ufffd", "\ue000", "\u0007",
+               "a" * 1023, "a" * 1024, "é" * 511, "é" * 512)
+    for i, x in enumerate(locals_):
+        yield f"local-{i:02}", f"{x}@b".encode()
+        yield f"resource-{i:02}", f"a@b/{x}".encode()
+    domains = ("b", "B.C", "b.", "b..c", ".b", "-b", "b-", "b_c", "xn--", "xn--a", "xn--bcher-kva", "bücher", "faß.de", "日本。jp", "a．b", "\u05e9.com",
+               "\u0627\u0628.x", "1.2.3.4", "1.2.3", "256.1.1.1", "[::1]", "[::1", "[::ffff:1.2.3.4]", "[1::2::3]", "[fe80::1%eth0]", "[]", "b:5222",
+               "a" * 63, "a" * 64, ".".join(["a" * 63] * 4), "é" * 30, "b c", "b@c", "\u200d", "σς", "İ", "a\u3002")
+    for i, x in enumerate(domains):
+        yield f"domain-{i:02}", x.encode()
+        yield f"host-{i:02}", f"u@{x}/r".encode()
+    for i, x in enumerate((b"", b"@", b"/", b"@/", b"a@", b"@b", b"a@b/", b"a/", b"/a", b"a@b@c", b"a@b/c/d", b"a/b@c", b"a@b/c@d/e", b"\xc3@b",
+                           b"a@\xff", b"a@b/\xf0\x80\x80\x80", b"a\0@b", b"a@b/\0", b"\xed\xa0\x80", b" a@b", b"a@b ", b"a@b/ ", b"a@b\n")):
+        yield f"form-{i:02}", x
+
+
+TARGETS = {f.__name__: f for f in (config, framer, jid, log, sasl, sm, stanza, xml)}
+
+
+def main():
+    check = "--check" in sys.argv
+    names = [a for a in sys.argv[1:] if a != "--check"] or list(TARGETS)
+    wrong = 0
+    for t in names:
+        want = {"gen-" + name.replace("/", "_"): data for name, data in TARGETS[t]()}
+        have = {n for n in os.listdir(f"{CORPUS}/{t}") if n.startswith("gen-")}
+        for n in have - set(want):
+            wrong += 1
+            if not check:
+                os.unlink(f"{CORPUS}/{t}/{n}")
+        for n, data in want.items():
+            path = f"{CORPUS}/{t}/{n}"
+            if n in have and open(path, "rb").read() == data:
+                continue
+            wrong += 1
+            if not check:
+                with open(path, "wb") as f:
+                    f.write(data)
+        print(f"{t}: {len(want)} seeds, {sum(map(len, want.values()))} bytes")
+    if check and wrong:
+        sys.exit(f"{wrong} files of the corpus are not what this script writes")
+
+
+main()

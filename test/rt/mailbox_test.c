@@ -1,0 +1,155 @@
+/* mailbox: the circle of messages against a plain array, through every way in and out of it. */
+#include "rt/core.h"
+#include "rt/rt_world.h"
+
+enum { BOUND = 8, MODEL_MAX = 64, OPS = 20000 };
+PUPPET_CLASS(unbounded, 0, RT_BOUND_REFUSE);
+PUPPET_CLASS(refusing, BOUND, RT_BOUND_REFUSE);
+PUPPET_CLASS(dropping_oldest, BOUND, RT_BOUND_DROP_OLDEST);
+PUPPET_CLASS(dropping_expired, BOUND, RT_BOUND_DROP_EXPIRED);
+
+typedef struct item {
+    uint64_t id; /* of a note its number, of a DOWN its reference */
+    uint32_t deadline;
+    bool own; /* a DOWN */
+} item;
+typedef struct model {
+    world *w;
+    rt_shard *sh;
+    rt_actor *a;
+    prng r;
+    item at[MODEL_MAX];
+    uint32_t n;
+    uint64_t next_id;
+    uint32_t scanned; /* when expired ones were last dropped */
+} model;
+
+static bool is_over(const model *m) { return m->n >= rt_mailbox_max(m->a); }
+static bool is_late(const model *m, uint32_t i) { return m->at[i].deadline && m->at[i].deadline < m->sh->now_msec; }
+static void take_out(model *m, uint32_t i) { memmove(&m->at[i], &m->at[i + 1], (--m->n - i) * sizeof(item)); }
+
+/* What the policy of the class does to the model; true if there is room. */
+static bool model_room(model *m) {
+    rt_bound b = m->a->cls->bound;
+    if (b == RT_BOUND_DROP_OLDEST)
+        for (uint32_t i = 0; i < m->n && is_over(m);) {
+            if (m->at[i].own)
+                i++;
+            else
+                take_out(m, i);
+        }
+    if (b == RT_BOUND_DROP_EXPIRED && m->scanned != m->sh->now_msec) {
+        m->scanned = m->sh->now_msec;
+        for (uint32_t i = 0; i < m->n;) {
+            if (is_late(m, i))
+                take_out(m, i);
+            else
+                i++;
+        }
+    }
+    return !is_over(m);
+}
+
+static void arrive(model *m, bool own, bool front) {
+    item x = {.id = ++m->next_id, .own = own};
+    rt_msg *msg = rt_msg_new_ext(own ? RT_DOWN : T_NOTE, own ? sizeof(rt_down) : sizeof(t_note));
+    if (own) {
+        rt_down_of(msg)->ref = x.id;
+    } else {
+        t_note_of(msg)->n = x.id;
+        if (prng_chance(&m->r, 1, 3)) msg->deadline = x.deadline = m->sh->now_msec + (uint32_t)prng_below(&m->r, 5);
+    }
+    if (own || !is_over(m) || model_room(m)) {
+        uint32_t to = front ? 0 : m->n;
+        memmove(&m->at[to + 1], &m->at[to], (m->n++ - to) * sizeof(item));
+        m->at[to] = x;
+    }
+    rt_mailbox_arrive(m->sh, rt_actor_pid(m->a), msg, front);
+}
+
+static void take(model *m) {
+    while (m->n > 0 && is_late(m, 0)) take_out(m, 0);
+    rt_msg *msg = rt_mailbox_take(m->sh, m->a);
+    assert_int_equal(msg != NULL, m->n > 0);
+    if (!msg) return;
+    assert_int_equal(msg->tag == RT_DOWN ? rt_down_of(msg)->ref : t_note_of(msg)->n, m->at[0].id);
+    take_out(m, 0);
+    rt_msg_release(m->sh, msg);
+}
+
+static void remove_a_down(model *m) {
+    uint64_t ref = m->n > 0 ? m->at[prng_below(&m->r, m->n)].id : 1;
+    bool found = false;
+    for (uint32_t i = 0; i < m->n && !found; i++)
+        if (m->at[i].own && m->at[i].id == ref) {
+            take_out(m, i);
+            found = true;
+        }
+    assert_int_equal(rt_mailbox_remove_down(m->sh, m->a, ref), found);
+}
+
+static void clear(model *m) {
+    uint32_t before = m->n;
+    for (uint32_t i = 0; i < m->n;) {
+        if (m->at[i].own)
+            i++;
+        else
+            take_out(m, i);
+    }
+    assert_int_equal(rt_mailbox_clear(m->sh, m->a, false), before - m->n);
+}
+
+static void agrees(const model *m) {
+    assert_int_equal(m->a->queued, m->n);
+    const rt_msg *x = rt_actor_first(m->a);
+    for (uint32_t i = 0; i < m->n; i++, x = x->next) {
+        assert_int_equal(x->tag == RT_DOWN, m->at[i].own);
+        assert_int_equal(x->tag == RT_DOWN ? ((const rt_down *)(x + 1))->ref : ((const t_note *)(x + 1))->n, m->at[i].id);
+    }
+    assert_ptr_equal(x, rt_actor_first(m->a)); /* a circle; or both NULL */
+}
+
+static void mailbox_agrees_with_an_array(const rt_class *c, uint64_t seed) {
+    model m = {.w = world_new(1, seed)};
+    puppet *p = puppet_new(m.w, 0, c);
+    (void)world_run(m.w);
+    m.sh = &m.w->n->shards[0];
+    m.a = rt_actor_find(m.sh, p->pid);
+    prng_init(&m.r, seed);
+    for (unsigned i = 0; i < OPS; i++) {
+        uint64_t what = prng_below(&m.r, 100);
+        if (what < 40 && m.n < MODEL_MAX - 1)
+            arrive(&m, false, false);
+        else if (what < 50 && m.n < MODEL_MAX - 1)
+            arrive(&m, prng_chance(&m.r, 1, 2), true);
+        else if (what < 55 && m.n < MODEL_MAX - 1)
+            arrive(&m, true, false);
+        else if (what < 75)
+            take(&m);
+        else if (what < 97)
+            remove_a_down(&m);
+        else if (what < 99)
+            m.sh->now_msec += (uint32_t)prng_below(&m.r, 4);
+        else
+            clear(&m);
+        agrees(&m);
+    }
+    world_free(m.w); /* with what is in it */
+    mem_free(p);
+}
+static void every_policy_keeps_order_and_loses_only_what_it_should(void **state) {
+    (void)state;
+    for (uint64_t seed = 1; seed <= 5; seed++) {
+        mailbox_agrees_with_an_array(&unbounded, seed);
+        mailbox_agrees_with_an_array(&refusing, seed);
+        mailbox_agrees_with_an_array(&dropping_oldest, seed);
+        mailbox_agrees_with_an_array(&dropping_expired, seed);
+    }
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(every_policy_keeps_order_and_loses_only_what_it_should),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
