@@ -22,7 +22,7 @@ bool bench_options(int argc, char **argv, const bench_option *o, size_t n) {
         for (size_t j = 0; j < n && !found; j++)
             if (strncmp(argv[i], "--", 2) == 0 && strcmp(argv[i] + 2, o[j].name) == 0) found = &o[j];
         if (!found) {
-            (void)fprintf(stderr, "murre-bench: unknown argument '%s'\n", argv[i]);
+            if (strcmp(argv[i], "--help") != 0) (void)fprintf(stderr, "murre-bench: unknown argument '%s'\n", argv[i]);
             list(o, n);
             return false;
         }

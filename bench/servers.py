@@ -125,7 +125,8 @@ class Murre(Server):
 
     def start(self, data=None):
         settings = {"data": data or self.dir + "/data", "domains": "localhost", "xmpp.listen": f"127.0.0.1:{self.port}",
-                    "xmpp.tls_listen": "127.0.0.1:0", "sasl.iterations": 4096, "tls.required": "false", "xmpp.per_ip_max": 0, "xmpp.accept_rate": 0, "xmpp.accept_rate_ip": 0,
+                    "xmpp.tls_listen": "127.0.0.1:0", "sasl.iterations": 4096, "tls.required": "false", "xmpp.per_ip_max": 0,
+                    "xmpp.accept_rate": 0, "xmpp.accept_rate_ip": 0,  # all clients come from one address
                     "sasl.mechanisms": "SCRAM-SHA-256,SCRAM-SHA-1,PLAIN", "xmpp.idle_ping": "1h"}
         settings.update(self.options)
         self.data = settings["data"]

@@ -9,7 +9,8 @@
  * The edge actor supervises its listeners itself: a port must be served again whatever happens, so there is no restart intensity after
  * which it would be given up, only a pause between attempts. It is supervised in turn. Everything that it must not forget is in the door,
  * which it does not own: its successor monitors the same partitions and the listeners that run on; what has ended meanwhile answers the
- * new monitor at once. So a crash of it closes no connection, no socket, and loses no end of a partition.
+ * new monitor at once. So a crash of it closes no connection, no socket, and loses no end of a partition. What it does lose is what waited
+ * in its mailbox in that moment: guesses on other shards; new certificates, until they change again; a drain, which its deadline ends.
  *
  * Invariants: (1) every shard has the same ports. (2) A port without a listener, on a node that does not drain, has the timer armed. (3)
  * Listeners and sessions outlive the edge actor, doors the node. (4) A partition is taken off door.watched after the sessions were told. */

@@ -35,7 +35,7 @@ const rt_event_desc rt_event_descs[EV_COUNT_] = {
 };
 
 /* Too many and too little to keep: each would push the rest out of the ring. They are counted and can be traced. */
-static bool frequent(rt_event_id id) { return id == EV_SEND || id == EV_HANDLE; }
+static bool frequent(rt_event_id id) { return id == EV_SEND || id == EV_ENQUEUE || id == EV_HANDLE; }
 
 static void probe(rt_event_id id, uint64_t a, uint64_t b, uint64_t c) {
     switch (id) {

@@ -28,6 +28,7 @@ static inline void account_in(rt_shard *sh, rt_actor *a, const rt_msg *m) {
     rt_count(&sh->msg_bytes, bytes);
     uint64_t queued = rt_counted(&sh->msg_enqueued) - rt_counted(&sh->msg_dequeued);
     if (queued > rt_counted(&sh->msg_longest)) atomic_store_explicit(&sh->msg_longest, queued, memory_order_relaxed); /* as rt_count */
+    rt_event(&sh->cx, EV_ENQUEUE, a->slot, m->tag, a->queued);
 }
 
 static inline void account_out(rt_shard *sh, rt_actor *a, const rt_msg *m) {

@@ -184,19 +184,4 @@ NODISCARD err store_log_compact_step(store_log *l, size_t max_bytes, void (*move
 log_seg *store_log_pin(store_log *l, uint64_t number, uint64_t *out_end);
 void store_log_unpin(store_log *l, log_seg *g);
 
-/* --- log_read.c: many records in a row, by one thread; what store_log_read does for one */
-typedef struct log_reader {
-    store_log *l;
-    log_seg *g;   /* pinned and in use; NULL at first */
-    uint64_t end; /* committed bytes of it when it was entered */
-    buf win;      /* its bytes from off on */
-    uint64_t off;
-    uint64_t next;  /* where the last record ended; 0: none in this segment */
-    uint64_t ahead; /* bytes of the next read */
-} log_reader;
-void store_log_reader_init(log_reader *r, store_log *l);
-void store_log_reader_fini(log_reader *r);
-/* As store_log_read; env is added to out_env. */
-NODISCARD err store_log_reader_get(log_reader *r, uint64_t id, uint64_t loc, buf *out_env, int64_t *out_wall);
-
 #endif

@@ -7,6 +7,7 @@
 
 #include "base/cursor.h"
 #include "base/mem.h"
+#include "store/log_read.h"
 
 #define DAMAGE_MAX (1u << 20)
 #define MOVED_MAX  (64u << 20)

@@ -6,8 +6,9 @@
  * Invariants: (1) what lies below a segment's committed end never changes, so a window stays true as long as the segment is pinned. (2)
  * Every record is verified by its checksum, wherever its bytes came from. (3) A wide read that fails is tried again for the one record: a
  * bad sector costs what lies on it. (4) A reader holds one segment at a time. */
+#include "store/log_read.h"
+
 #include "base/mem.h"
-#include "store/log_int.h"
 
 #define READ_MIN  1024u                /* most messages, in one read */
 #define READ_MAX  (UINT64_C(64) << 10) /* ahead, when records are wanted in the order in which they lie */

@@ -118,6 +118,12 @@ static inline bool svc_account_waited(const svc_account *a) { return a->work && 
 static inline bool svc_account_writing(const svc_account *a) { return a->work && a->work->write_done != a->work->last_write; }
 static inline uint64_t svc_account_roster_ver(const svc_account *a) { return a->contacts ? a->contacts->roster_ver : 0; }
 
+/* session.c */
+svc_session *svc_session_find(svc_account *a, slice resource);
+svc_session *svc_session_of(svc_account *a, rt_pid pid);
+svc_more *svc_session_more(svc_session *s); /* made if there is none */
+void svc_session_less(svc_session *s);      /* frees it if nothing is in it */
+
 /* contacts.c: the roster and the blocklist. */
 void svc_contacts_load(svc_account *a, const store_user *u);
 void svc_contacts_free(svc_account *a);

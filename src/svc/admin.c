@@ -2,7 +2,7 @@
  * tool sees what the service sees. Passwords become keys on the crypto pool and are wiped; they are never logged, stored or echoed. */
 #include "base/utf8.h"
 #include "proto/xmpp/sasl.h"
-#include "svc/part.h"
+#include "svc/queue.h"
 
 #include <stdio.h>
 
@@ -258,11 +258,12 @@ static void kick(svc_part *p, const svc_admin *q, rt_pid to) {
 }
 
 static void status(svc_part *p, rt_pid to, uint64_t ref) {
-    uint64_t kept = 0, bytes = 0;
+    uint64_t kept = 0, bytes = 0, entries = 0;
     for (hmap_node *n = hmap_first(&p->accounts); n; n = hmap_next(&p->accounts, n)) {
         uint64_t m, b;
         svc_queue_counts(container_of(n, svc_account, node), &m, &b, NULL);
         kept += m;
+        entries += svc_queue_entries(container_of(n, svc_account, node));
         bytes += b;
     }
     svc_result *r = result_new();
@@ -275,6 +276,7 @@ static void status(svc_part *p, rt_pid to, uint64_t ref) {
     val_set(m, r->value, "message_bytes", val_int(m, (int64_t)bytes));
     val_set(m, r->value, "origin_ids", val_int(m, (int64_t)svc_dedup_count(p->dedup)));
     val_set(m, r->value, "origin_ids_early", val_int(m, (int64_t)svc_dedup_early(p->dedup)));
+    val_set(m, r->value, "queue_entries", val_int(m, (int64_t)entries));
     val_set(m, r->value, "queue_steps", val_int(m, (int64_t)p->queue_steps));
     reply(p, to, ref, ERR_OK, NULL, r);
 }

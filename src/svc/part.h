@@ -97,14 +97,10 @@ void svc_keys_to_store(const xmpp_scram_keys *k, store_keys *out);
 NODISCARD bool svc_keys_of_store(const store_keys *k, digest_alg alg, xmpp_scram_keys *out);
 
 /* --- session.c */
-svc_session *svc_session_find(svc_account *a, slice resource);
-svc_session *svc_session_of(svc_account *a, rt_pid pid);
 void svc_session_deliver(svc_part *p, svc_session *s, const xmpp_env *e, slice extra); /* not kept */
 void svc_session_deliver_blob(svc_part *p, svc_session *s, rt_blob *env);              /* not kept; takes its own reference */
 void svc_session_kick(svc_part *p, svc_session *s, xmpp_stream_error e, const char *text);
 void svc_session_free(svc_part *p, svc_account *a, svc_session *s); /* memory only: the partition ends */
-svc_more *svc_session_more(svc_session *s);                         /* made if there is none */
-void svc_session_less(svc_session *s);                              /* frees it if nothing is in it */
 void svc_session_end(svc_part *p, svc_account *a, svc_session *s);  /* unavailable goes out, unacked is delivered again, memory goes */
 err svc_session_on_bind(svc_part *p, rt_msg **m);
 err svc_session_on_unbind(svc_part *p, rt_msg **m);

@@ -10,11 +10,13 @@
  * (3) Bytes of an entry stay in memory only until every session that drains has passed it; then they are read from the log when needed.
  * (4) An entry leaves at the head when it is acked or dead and every draining session has passed it. (5) SVC_DONE for a put is sent after
  * its commit, never before. (6) A stanza that came behind a put, or behind a change of the roster, waits in account.order until that is
- * durable. */
+ * durable. (7) No step walks the queue: entries whose bytes are in memory, entries to be looked at again and senders whose messages wait
+ * have lists of their own; what is done with in the midst is taken out when it is more than half. */
 #include "svc/queue.h"
 
 #define READ_BATCH     64u /* records asked for at once */
 #define INFLIGHT_FIRST 8u
+#define COMPACT_MIN    64u /* entries that are done with, and stand between others, before they are taken out */
 
 /* --- positions */
 static inline uint64_t tail(const svc_queue *q) { return svc_queue_tail(q); }
@@ -75,8 +77,7 @@ static bool window_full(const svc_part *p, const svc_session *s) {
     return s->keep_sent - s->keep_acked >= p->cfg->window_messages || (s->more && s->more->inflight_bytes >= bytes_max);
 }
 
-/* Where pos is in a sorted list, or would be. */
-static size_t ids_find(const svc_ids *l, uint64_t pos) {
+size_t svc_queue_ids_find(const svc_ids *l, uint64_t pos) {
     size_t lo = 0, hi = l->n;
     while (lo < hi) {
         size_t mid = lo + (hi - lo) / 2;
@@ -87,6 +88,8 @@ static size_t ids_find(const svc_ids *l, uint64_t pos) {
     }
     return lo;
 }
+
+static size_t ids_find(const svc_ids *l, uint64_t pos) { return svc_queue_ids_find(l, pos); }
 
 static void ids_add(svc_ids *l, size_t i, uint64_t v) {
     void *to = l->v;
@@ -121,6 +124,46 @@ void svc_queue_free(svc_queue *q) {
 
 static void del(svc_part *p, uint64_t id, uint64_t loc);
 
+uint64_t svc_queue_entries(const svc_account *a) { return a->queue ? a->queue->n - a->queue->head : 0; }
+
+/* Where a position lies when those are gone. */
+static uint64_t moved(const svc_ids *gone, uint64_t pos) { return pos - ids_find(gone, pos); }
+
+/* Takes out what is done with everywhere: behind an old message that nobody takes, such as one for a resource of negative priority to the
+ * bare JID, the head would never come to it. Amortised, because at least as many are taken out as stay. */
+static void compact(svc_part *p, svc_account *a) {
+    svc_queue *q = a->queue;
+    svc_ids gone = {0};
+    size_t to = q->head, again = 0;
+    for (uint64_t pos = q->base, end = tail(q); pos < end; pos++) {
+        svc_entry *e = at(q, pos);
+        p->queue_steps++;
+        if ((e->flags & SVC_ENTRY_DEAD) || (e->flags & (SVC_ENTRY_ACKED | SVC_ENTRY_OWED)) == SVC_ENTRY_ACKED) {
+            rt_blob_unref(e->env);
+            ids_add(&gone, gone.n, pos);
+        } else {
+            q->e[to++] = *e;
+        }
+    }
+    q->n = to;
+    for (svc_session *s = a->sessions; s; s = s->next) {
+        s->cursor = moved(&gone, s->cursor);
+        s->start = moved(&gone, s->start);
+        if (s->more && s->more->redo != UINT64_MAX) s->more->redo = moved(&gone, s->more->redo);
+    }
+    for (size_t i = 0; i < q->again.n; i++) {
+        size_t at = ids_find(&gone, q->again.v[i]);
+        bool out = q->again.v[i] < q->base || (at < gone.n && gone.v[at] == q->again.v[i]);
+        if (!out) q->again.v[again++] = q->again.v[i] - at;
+    }
+    q->again.n = again;
+    if (q->left) q->left = moved(&gone, q->left - 1) + 1;
+    svc_queue_live_moved(q, &gone);
+    for (svc_order *o = a->work ? a->work->order_head : NULL; o; o = o->next) o->tail = moved(&gone, o->tail);
+    svc_queue_wait_free(q); /* made again when it is needed */
+    ids_free(&gone);
+}
+
 void svc_queue_trim(svc_part *p, svc_account *a) {
     svc_queue *q = a->queue;
     if (!q) return;
@@ -129,11 +172,16 @@ void svc_queue_trim(svc_part *p, svc_account *a) {
         if (drains(s) && svc_queue_next(q, s) < limit) limit = svc_queue_next(q, s);
     while (q->base < limit && (at(q, q->base)->flags & (SVC_ENTRY_ACKED | SVC_ENTRY_DEAD))) {
         const svc_entry *e = at(q, q->base);
-        if (e->flags & SVC_ENTRY_OWED) del(p, e->id, e->loc);
+        if (e->flags & SVC_ENTRY_OWED) {
+            q->owed--;
+            del(p, e->id, e->loc);
+        }
         rt_blob_unref(e->env);
         q->head++;
         q->base++;
     }
+    size_t n = q->n - q->head, done = n - (size_t)(q->live + q->owed);
+    if (done > COMPACT_MIN && done > n / 2) compact(p, a);
     if (q->head == q->n) {
         for (svc_session *s = a->sessions; s; s = s->next) svc_queue_live_run(p, a, s); /* nothing is left to wait for */
         a->positions = q->base;
@@ -203,11 +251,25 @@ static void acked(svc_part *p, svc_account *a, uint64_t id) {
     svc_entry *e = q ? entry_by_id(q, id, &pos) : NULL;
     if (!e || (e->flags & SVC_ENTRY_ACKED)) return; /* another resource was first */
     unlive(q, e, SVC_ENTRY_ACKED);
-    if (owed(a, pos))
+    if (owed(a, pos)) {
         e->flags |= SVC_ENTRY_OWED;
-    else
+        q->owed++;
+    } else {
         del(p, e->id, e->loc);
+    }
     rt_event(p->cx, EV_MSG_DELIVERED, e->id, 0, 0);
+}
+
+/* A resource that takes nothing keeps everything that others have acked: no more than the quota of the account, or it has to come again. */
+static void shed(svc_part *p, svc_account *a) {
+    while (a->queue && a->queue->owed > p->cfg->offline_messages_max) {
+        svc_session *last = NULL;
+        for (svc_session *s = a->sessions; s; s = s->next)
+            if (drains(s) && (!last || svc_queue_next(a->queue, s) < svc_queue_next(a->queue, last))) last = s;
+        if (!check(last)) return; /* somebody is owed what is owed */
+        svc_session_kick(p, last, STREAM_POLICY_VIOLATION, "other resources have read far more than this one");
+        svc_session_end(p, a, last);
+    }
 }
 
 err svc_queue_on_acked(svc_part *p, rt_msg **m) {
@@ -234,6 +296,7 @@ err svc_queue_on_acked(svc_part *p, rt_msg **m) {
     svc_subs_more(p, a, s);
     svc_queue_pump(p, a, s);
     svc_queue_trim(p, a);
+    shed(p, a);
     svc_account_touch(p, a);
     return ERR_OK;
 }
@@ -419,6 +482,7 @@ static bool keep_bytes(svc_part *p, svc_account *a, uint64_t id, uint8_t status,
     } else if (status == ERR_CORRUPT || status == ERR_NOT_FOUND) { /* named by the log's own event too; the rest is served */
         rt_event_text(p->cx, EV_LOG_DAMAGE, e->loc >> 32, e->loc & 0xffffffffu, svc_account_jid(a));
         unlive(a->queue, e, SVC_ENTRY_DEAD);
+        if (e->flags & SVC_ENTRY_OWED) a->queue->owed--;
         e->flags = (uint16_t)(e->flags & ~SVC_ENTRY_OWED);
         del(p, e->id, e->loc);
     } else {

@@ -42,6 +42,7 @@ struct svc_queue {
     svc_entry *e; /* e[head .. n) */
     size_t head, n, cap;
     uint64_t base;    /* position of e[head]; positions never go back within an account's life in memory */
+    uint64_t owed;    /* entries with SVC_ENTRY_OWED */
     uint64_t live;    /* neither acked nor dead */
     uint64_t bytes;   /* of those */
     svc_waits *waits; /* NULL until it is needed; goes with the last session */
@@ -76,11 +77,13 @@ struct svc_order {
 static inline uint64_t svc_queue_tail(const svc_queue *q) { return q->base + (q->n - q->head); }
 static inline svc_entry *svc_queue_at(svc_queue *q, uint64_t pos) { return &q->e[q->head + (size_t)(pos - q->base)]; }
 static inline bool svc_queue_drains(const svc_session *s) { return s->available && s->priority >= 0; }
+size_t svc_queue_ids_find(const svc_ids *l, uint64_t v); /* where v is in a sorted list, or would be */
 /* The position that the session looks at next: what is to be looked at again comes first. */
 uint64_t svc_queue_next(const svc_queue *q, const svc_session *s);
 
 void svc_queue_release(svc_part *p, svc_account *a);   /* drops bytes that no session will take */
 void svc_queue_trim(svc_part *p, svc_account *a);      /* what is done with leaves at the head */
+uint64_t svc_queue_entries(const svc_account *a);      /* in memory, those that are done with too */
 void svc_queue_free(svc_queue *q);                     /* memory only */
 void svc_queue_order_run(svc_part *p, svc_account *a); /* what waited behind puts and writes that are done now */
 
@@ -96,6 +99,7 @@ void svc_queue_wait_free(svc_queue *q);
 /* queue_live.c */
 void svc_queue_live_run(svc_part *p, svc_account *a, svc_session *s); /* the session has moved on: what may follow goes out */
 void svc_queue_live_end(svc_part *p, svc_account *a, svc_session *s); /* the session is over */
+void svc_queue_live_moved(svc_queue *q, const svc_ids *gone);         /* entries at these positions are taken out */
 void svc_queue_live_free(svc_queue *q);                               /* memory only */
 
 #endif

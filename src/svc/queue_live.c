@@ -69,6 +69,11 @@ static void refuse(svc_part *p, svc_session *s, rt_blob *env) {
 
 void svc_queue_live_end(svc_part *p, svc_account *a, svc_session *s) { take(p, a, s, true, refuse); }
 
+void svc_queue_live_moved(svc_queue *q, const svc_ids *gone) {
+    for (svc_late *l = q->late_head; l; l = l->next) l->after -= svc_queue_ids_find(gone, l->after);
+    if (q->late_limit) q->late_limit -= svc_queue_ids_find(gone, q->late_limit - 1);
+}
+
 void svc_queue_live_free(svc_queue *q) {
     while (q->late_head) {
         svc_late *l = q->late_head;

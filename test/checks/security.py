@@ -345,6 +345,8 @@ WRITE = {"roster": "<query xmlns='jabber:iq:roster'><item jid='planted@localhost
 SPOOF = ["<message from='{other}' to='{victim}' type='chat'><body>spoofed</body></message>", "<presence from='{other}' to='{victim}'/>",
          "<presence from='{other}'/>", "<iq from='{other}' type='get' id='s'><query xmlns='jabber:iq:roster'/></iq>",
          "<message from='{otherbare}' to='{victim}'><body>spoofed</body></message>", "<message from='localhost' to='{victim}'><body>spoofed</body></message>",
+         "<iq type='set' id='p' to='{victim}'><query xmlns='jabber:iq:roster'><item jid='spoofed@localhost'/></query></iq>",
+         "<iq type='set' id='p' to='{victim}'><block xmlns='urn:xmpp:blocking'><item jid='spoofed@localhost'/></block></iq>",
          "<message to='{victim}' type='chat'><received xmlns='urn:xmpp:carbons:2'><forwarded xmlns='urn:xmpp:forward:0'>"
          "<message xmlns='jabber:client' from='{other}'><body>spoofed inside</body></message></forwarded></received></message>"]
 

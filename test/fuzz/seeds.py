@@ -146,9 +146,10 @@ def stanza():
                               "<stream:error><not-well-formed xmlns='urn:ietf:params:xml:ns:xmpp-streams'/></stream:error>",
                               "<message xmlns='jabber:server'/>", "<x/>", "<iq/>", " ", "<message", "<message><body></message>")):
         yield f"other-{i}", text.encode()
-    with open(f"{CORPUS}/stanza/packed",
-              "rb") as f:  # a stanza as the log keeps it: cut short, with each byte of its head changed, with more behind it
-        whole = f.read()
+    for name, unit in xml():  # each of them as a payload
+        yield f"payload-{name}", b"<message to='juliet@localhost' id='p'><body>b</body>" + unit + b"</message>"
+    with open(f"{CORPUS}/stanza/packed", "rb") as f:
+        whole = f.read()  # a stanza as the log keeps it: cut short, with each byte of its head changed, with more behind it
     for n in range(0, len(whole), 3):
         yield f"packed-cut-{n:02}", whole[:n]
     for n in range(24):

@@ -1,7 +1,7 @@
 /* log_read_test: many records by one reader: few reads when they lie in a row, the right bytes in any order, beside the writer, and damage
  * that costs no other record. */
 #include "base/mem.h"
-#include "store/log_int.h"
+#include "store/log_read.h"
 #include "support/memsys.h"
 
 #include <stdio.h>

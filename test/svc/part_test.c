@@ -189,7 +189,7 @@ static void keys_of_accounts_that_exist_and_do_not_come_on_one_path(void **state
             unsigned loads = r->loads, key_loads = r->key_loads;
             sess_send(x, slice_str(users[i]), m);
             rig_go(r);
-            assert_int_equal(r->loads, loads + 1); /* always asks the store */
+            assert_int_equal(r->loads, loads + 1);         /* always asks the store */
             assert_int_equal(r->key_loads, key_loads + 1); /* for keys alone */
             assert_int_equal(x->exists, i == 0);
             xmpp_scram_keys k;

@@ -132,8 +132,54 @@ static void what_a_resource_passed_over_goes_to_the_others_when_it_ends(void **s
     rig_free(r);
 }
 
+static void what_is_done_with_leaves_memory_behind_one_that_nobody_takes(void **state) {
+    (void)state;
+    rig *r = rig_three();
+    sess *tool = sess_new(r), *a = login(r, "alice@x.test", "a", 0), *c = login(r, "carol@x.test", "c", 0);
+    sess *n = login_quiet(r, "bob@x.test", "n", -1);
+    chat(a, "bob@x.test", "waits");
+    for (uint32_t i = 0; i < 1000; i++) {
+        chat(c, "bob@x.test/n", "taken");
+        if (i % 100 == 50) chat(a, "bob@x.test", "waits too");
+        ack(n, n->last_keep);
+    }
+    assert_int_equal(count(n, "taken"), 1000);
+    assert_int_equal(live_records(r), 11);
+    assert_true(rig_status(r, tool, "bob@x.test", "queue_entries") <= 11 + 64 + 1);
+    forget(n);
+    (void)say(n, "<presence/>");
+    assert_bodies(n, "waits waits too waits too waits too waits too waits too waits too waits too waits too waits too waits too");
+    ack(n, n->last_keep);
+    assert_int_equal(live_records(r), 0);
+    assert_int_equal(rig_status(r, tool, "bob@x.test", "queue_entries"), 0);
+    rig_free(r);
+}
+
+static void a_resource_that_takes_nothing_while_another_reads_on_has_to_come_again(void **state) {
+    (void)state;
+    rig *r = rig_three();
+    r->cfg.window_messages = 3;
+    r->cfg.offline_messages_max = 50;
+    sess *tool = sess_new(r), *a = login(r, "alice@x.test", "a", 0);
+    sess *slow = login(r, "bob@x.test", "s", 0), *b = login(r, "bob@x.test", "b", 0);
+    for (uint32_t i = 1; i <= 200; i++) {
+        chat(a, "bob@x.test", "m");
+        ack(b, i);
+        assert_true(rig_status(r, tool, "bob@x.test", "queue_entries") <= 54);
+        assert_int_equal(slow->kicks, i > 53); /* three are in flight to it */
+    }
+    assert_int_equal(slow->kick, STREAM_POLICY_VIOLATION);
+    assert_int_equal(b->kicks, 0);
+    assert_int_equal(count(b, "<body>m"), 200);
+    assert_int_equal(count(a, "type='error'"), 0); /* nobody else notices */
+    assert_int_equal(live_records(r), 0);
+    rig_free(r);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(what_is_done_with_leaves_memory_behind_one_that_nobody_takes),
+        cmocka_unit_test(a_resource_that_takes_nothing_while_another_reads_on_has_to_come_again),
         cmocka_unit_test(messages_to_a_resource_that_is_not_available_do_not_walk_the_queue),
         cmocka_unit_test(a_session_that_ends_looks_at_what_it_was_sent_only),
         cmocka_unit_test(what_was_left_to_a_session_is_all_that_others_look_at_again),
