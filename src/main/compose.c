@@ -9,6 +9,7 @@
 #include "main/verbs.h"
 #include "rt/event.h"
 #include "rt/sup.h"
+#include "rt/verbs.h"
 #include "store/store.h"
 
 #include <idn-free.h>
@@ -21,6 +22,7 @@
 #define CTL_PATH_MAX     107u /* sockaddr_un */
 #define SELF_SIGNED_DAYS 3650
 #define SECRET_BYTES     32u
+#define SETTLED_WAIT     USEC_PER_SEC /* for the log to say how it is */
 
 typedef struct certificate {
     char cert[PATH_BYTES], key[PATH_BYTES];
@@ -35,6 +37,7 @@ struct compose {
     tls *tls;
     rt_node *node;
     int lock_fd;
+    unsigned settled; /* looks in a row that found nothing left to do */
     arena names;
     svc_cfg svc;
     svc_domain *domains;
@@ -433,6 +436,16 @@ rt_node *compose_node(compose *c) { return c->node; }
 bool compose_ready(compose *c) { return svc_ready(c->node, &c->svc); }
 const char *compose_data(const compose *c) { return c->config->data; }
 void compose_drain(compose *c, const char *text) { edge_drain(c->node, text); }
+
+bool compose_settled(compose *c) {
+    if (edge_session_count(c->node) > 0) return false;
+    rt_msg *m = rt_msg_new_ext(STORE_STAT, sizeof(store_stat)), *r = NULL;
+    err e = rt_call(c->node, rt_name_whereis(c->node, STORE_LOG_NAME), &m, SETTLED_WAIT, &r);
+    bool idle = e == ERR_OK && store_status_of(r)->waiting == 0;
+    rt_msg_drop(c->node, &r);
+    c->settled = idle ? c->settled + 1 : 0;
+    return c->settled >= 2; /* the last acks of sessions may have been with their partitions at the first look */
+}
 
 const compose_bound *compose_bounds(const compose *c, size_t *out_n) {
     *out_n = c->n_bound;

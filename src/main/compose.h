@@ -30,5 +30,7 @@ void compose_watch_certificates(compose *c);
 bool compose_fingerprint(const compose *c, size_t i, const char **out_domain, const char **out_cert_path, uint8_t out[32]);
 const char *compose_data(const compose *c); /* the data directory */
 void compose_drain(compose *c, const char *text);
+/* No session is left, and what their last acks deleted is on stable storage. To be asked now and then; never on a shard. */
+bool compose_settled(compose *c);
 
 #endif

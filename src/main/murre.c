@@ -122,7 +122,7 @@ static err serve(compose *c, const config *f, sys *s, const sigset_t *signals, c
             compose_watch_certificates(c);
             looked = now;
         }
-        if (st.draining && (edge_session_count(compose_node(c)) == 0 || now >= st.drain_until)) return ERR_OK;
+        if (st.draining && (compose_settled(c) || now >= st.drain_until)) return ERR_OK;
     }
 }
 

@@ -8,12 +8,13 @@
  *   <-- MOVED,  MOVED_OK ------->  when a segment is copied; DROP job when all have answered
  *
  * Invariants: (1) COMMITTED OK is sent only for a batch whose sync returned OK. (2) One writer job is in flight at most; what arrives
- * meanwhile is the next batch, so the batch grows with the load and a lone message waits for nobody. (3) Each PUT is reported exactly once,
- * in order within its partition. (4) Without space PUTs are refused, DELs wait; a probe at least once a second finds out when that ends.
- * (5) Any other failure of the disk ends the node (fatal): fsync is never tried again as if nothing had happened. (6) ATTACH waits until
- * all that came before it is committed, so the index holds it. (7) held_bytes is the memory of all messages that wait or are being written;
- * a PUT that would take it past its limit leaves its bytes at once and only its place in the order stays, one for a run of such PUTs of a
- * partition, so that they are reported in order, too (OVERLOAD). Deletions are counted and never refused: they free space. */
+ * meanwhile is the next batch, so the batch grows with the load and a lone message waits for nobody; a lone deletion waits for one. (3)
+ * Each PUT is reported exactly once, in order within its partition. (4) Without space PUTs are refused, DELs wait; a probe at least once a
+ * second finds out when that ends. (5) Any other failure of the disk ends the node (fatal): fsync is never tried again as if nothing had
+ * happened. (6) ATTACH waits until all that came before it is committed, so the index holds it. (7) held_bytes is the memory of all
+ * messages that wait or are being written; a PUT that would take it past its limit leaves its bytes at once and only its place in the order
+ * stays, one for a run of such PUTs of a partition, so that they are reported in order, too (OVERLOAD). Deletions are counted and never
+ * refused: they free space. */
 #include "base/cursor.h"
 #include "base/mem.h"
 #include "store/again.h"
@@ -23,8 +24,9 @@
 
 #define QUEUE_BYTES_DEFAULT (UINT64_C(64) << 20)
 #define PROBE_USEC          (500 * USEC_PER_MSEC) /* between two looks for space */
-#define IDLE_USEC           USEC_PER_SEC          /* of silence: mark the end of the log, look whether to compact */
-#define REST_USEC           (30 * USEC_PER_SEC)   /* between looks when nothing happens */
+#define LAZY_USEC           (5 * USEC_PER_MSEC) /* that deletions wait for a PUT to share its sync with; a crash meanwhile delivers again */
+#define IDLE_USEC           USEC_PER_SEC        /* of silence: mark the end of the log, look whether to compact */
+#define REST_USEC           (30 * USEC_PER_SEC) /* between looks when nothing happens */
 #define COMMITTED_MAX       (64u << 20)
 
 typedef struct peer { /* a partition */
@@ -46,9 +48,12 @@ typedef struct log_actor {
     rt_msg *head, **tail;          /* PUT, DEL, ATTACH that wait, in the order of arrival */
     uint64_t held_bytes, held_max; /* of the queue and of the batch in flight */
     bool overloaded;               /* a PUT was refused, and not half of it was written since */
-    bool busy;                     /* a writer job is in flight */
-    bool writing_puts;             /* it has PUTs */
-    bool full;                     /* no space */
+    bool awaited;                  /* somebody waits for what is in the queue: not deletions only */
+    usec lazy_until;               /* deletions that nobody waits for are written by then */
+    rt_timer lazy;
+    bool busy;         /* a writer job is in flight */
+    bool writing_puts; /* it has PUTs */
+    bool full;         /* no space */
     bool probe_due;
     bool mark_due, dirty; /* idle since a commit; a commit since the last mark */
     rt_timer timer;
@@ -184,6 +189,7 @@ static void take_batch(log_actor *a, log_job *j) {
         if (p->refused == m) p->refused = NULL;
     }
     if (!a->head) a->tail = &a->head;
+    a->awaited = a->head != NULL; /* what did not fit has waited enough, whatever it is */
 }
 
 static void pump_attach(rt_ctx *cx, log_actor *a) {
@@ -219,7 +225,11 @@ static void pump(rt_ctx *cx, log_actor *a) {
         return;
     }
     bool step = wants_step(a);
-    if (!a->head && !step && !a->probe_due && !a->mark_due) return;
+    bool due = a->awaited || step || a->probe_due || a->mark_due || a->full || a->held_bytes >= a->cfg->batch_bytes_max;
+    if (!due && !(a->head && rt_now(cx) >= a->lazy_until)) {
+        if (a->head && !rt_timer_armed(&a->lazy)) rt_timer_set(cx, &a->lazy, a->lazy_until);
+        return;
+    }
     log_job *j = store_log_job_new(a->node, a->hold, LOG_JOB_WRITE);
     j->probe = a->probe_due;
     j->mark = a->mark_due;
@@ -462,6 +472,10 @@ static void enqueue(rt_ctx *cx, log_actor *a, rt_msg **m) {
         refuse_puts(cx, a, &q);
         return;
     }
+    if (RT_TAG(q) != STORE_DEL)
+        a->awaited = true;
+    else if (!a->head)
+        a->lazy_until = rt_now(cx) + LAZY_USEC;
     *a->tail = q;
     a->tail = &q->next;
     rt_flush_later(cx);
@@ -488,6 +502,7 @@ static void on_stat(rt_ctx *cx, log_actor *a, rt_msg *q) {
     *s = a->now;
     s->ref = store_stat_of(q)->ref;
     s->full = a->full;
+    s->waiting = a->held_bytes;
     s->damaged += a->read_damage;
     rt_send(cx, q->sender, &m);
 }
@@ -545,6 +560,10 @@ static err on_timer(rt_ctx *cx, void *st, rt_timer *t) {
     log_actor *a = st;
     if (t == &a->again.timer) {
         store_again_submit(cx, &a->again, RT_POOL_DISK);
+        return ERR_OK;
+    }
+    if (t == &a->lazy) {
+        pump(cx, a);
         return ERR_OK;
     }
     if (a->full)

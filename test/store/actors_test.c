@@ -254,6 +254,7 @@ static void records_are_read_and_deleted_ones_do_not_come_back(void **state) {
     assert_true(slice_is(env, "two") && cursor_left(&r) == 0);
     del(w, p, id_of(1, 1), first);
     run(w, true);
+    later(w, 10 * USEC_PER_MSEC);
     for (int restart = 0; restart < 2; restart++) {
         node_end(w);
         memsys_power_cut(&w->m);
@@ -265,6 +266,52 @@ static void records_are_read_and_deleted_ones_do_not_come_back(void **state) {
         assert_int_equal(x->n_recent, 2); /* a delivered one's origin-id still counts */
         assert_int_equal(index_of(last(&w->peer[0]))->n_entries, 0);
     }
+    world_free(w);
+}
+
+static uint64_t waiting(world *w, peer *p) {
+    rt_msg *m = rt_msg_new_ext(STORE_STAT, sizeof(store_stat));
+    send_as(w, p, w->log_pid, m);
+    for (unsigned i = 0; i < 10; i++) (void)rt_node_step(w->n, 0, false);
+    assert_int_equal(RT_TAG(last(p)), STORE_STATUS);
+    return store_status_of(last(p))->waiting;
+}
+
+/* A sync costs more than all else about a message, so a deletion does not have one of its own where a put comes soon. */
+static void a_deletion_waits_for_a_put_but_not_long(void **state) {
+    (void)state;
+    world *w = world_new(3);
+    peer *p = &w->peer[1];
+    attach_all(w);
+    put(w, p, 1, 1, "one");
+    put(w, p, 1, 2, "two");
+    run(w, true);
+    uint64_t one = loc_of(store_committed_of(last(p)), 0), two = loc_of(store_committed_of(last(p)), 1);
+    assert_int_equal(waiting(w, p), 0);
+    uint64_t calls = w->m.calls;
+    del(w, p, id_of(1, 1), one);
+    run(w, true);
+    assert_int_equal(w->m.calls, calls); /* nothing was written yet */
+    assert_true(waiting(w, p) > 0);
+    put(w, p, 1, 3, "three");
+    run(w, true);
+    assert_int_equal(RT_TAG(last(p)), STORE_COMMITTED);
+    assert_int_equal(waiting(w, p), 0); /* both are */
+    calls = w->m.calls;
+    del(w, p, id_of(1, 2), two);
+    run(w, true);
+    later(w, 2 * USEC_PER_MSEC);
+    assert_int_equal(w->m.calls, calls);
+    later(w, 8 * USEC_PER_MSEC);
+    assert_true(w->m.calls > calls);
+    assert_int_equal(waiting(w, p), 0);
+    node_end(w);
+    memsys_power_cut(&w->m);
+    boot(w);
+    attach_all(w);
+    const store_index *x = index_of(last(&w->peer[1]));
+    assert_int_equal(x->n_entries, 1);
+    assert_int_equal(x->entries[0].id, id_of(1, 3));
     world_free(w);
 }
 
@@ -758,6 +805,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(what_arrives_during_a_commit_is_one_batch_and_one_answer),
         cmocka_unit_test(records_are_read_and_deleted_ones_do_not_come_back),
+        cmocka_unit_test(a_deletion_waits_for_a_put_but_not_long),
         cmocka_unit_test(attaching_again_waits_for_what_came_before),
         cmocka_unit_test(a_put_before_the_first_attach_is_in_the_index),
         cmocka_unit_test(a_log_that_is_still_in_use_is_opened_a_moment_later),

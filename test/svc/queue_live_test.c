@@ -133,6 +133,24 @@ static void requests_that_wait_when_the_session_ends_are_answered(void **state) 
     rig_free(r);
 }
 
+static void what_they_wait_for_may_be_taken_by_another_resource(void **state) {
+    (void)state;
+    rig *r = rig_three();
+    r->cfg.window_messages = 1;
+    sess *a = login(r, "alice@x.test", "a", 0), *n = login(r, "bob@x.test", "n", -1), *c = login(r, "bob@x.test", "c", 0);
+    (void)say(c, "<iq type='set' id='c'><enable xmlns='urn:xmpp:carbons:2'/></iq>");
+    forget(n);
+    chat(a, "bob@x.test/n", "1");
+    chat(a, "bob@x.test/n", "2");
+    (void)say(a, "<message type='headline' to='bob@x.test/n'><body>3</body></message>");
+    assert_bodies(n, "1");
+    ack(c, 1);
+    ack(c, 2); /* copies of both: they are done with */
+    assert_int_equal(live_records(r), 0);
+    assert_int_equal(count(n, "<body>3"), 1);
+    rig_free(r);
+}
+
 static void a_node_that_ends_while_some_wait_leaks_nothing(void **state) {
     (void)state;
     rig *r = rig_three();
@@ -154,6 +172,7 @@ int main(void) {
         cmocka_unit_test(what_is_too_much_goes_out_at_once_and_in_its_own_order),
         cmocka_unit_test(bytes_are_bounded_too),
         cmocka_unit_test(requests_that_wait_when_the_session_ends_are_answered),
+        cmocka_unit_test(what_they_wait_for_may_be_taken_by_another_resource),
         cmocka_unit_test(a_node_that_ends_while_some_wait_leaks_nothing),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
