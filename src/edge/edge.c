@@ -218,6 +218,7 @@ static const rt_class shard_class = {
     .handle = shard_handle,
     .timer = shard_timer,
     .fini = shard_fini,
+    .unflushable = true,
 };
 
 /* --- for the layer above -------------------------------------------------------------------------------------------------------- */

@@ -83,8 +83,9 @@ static void print_banner(compose *c, const config *f, const char *program) {
         for (size_t j = 0; j < sizeof print; j++) (void)printf("%02X%s", print[j], j + 1 < sizeof print ? ":" : "\n");
         if (i == 0 && first)
             (void)printf("  profanity: /connect USER@%s server 127.0.0.1 port %u%s, then /tls allow (once) or /tls always\n"
+                         "  (it shows the SHA-1 fingerprint: openssl x509 -noout -fingerprint -sha1 -in %s)\n"
                          "  gajim: connect, compare the fingerprint in the dialogue, 'Add certificate to trusted'\n",
-                         domain, first->addr.port, first->transport == EDGE_STARTTLS ? "" : " tls legacy");
+                         domain, first->addr.port, first->transport == EDGE_STARTTLS ? "" : " tls legacy", path);
     }
     const char *ctl = rt_node_config(compose_node(c))->ctl_path;
     const char *slash = strrchr(program, '/'); /* murrectl lies beside us, so that the line can be copied */

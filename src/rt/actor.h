@@ -38,6 +38,7 @@ typedef struct rt_class {
     uint32_t mailbox_max;                           /* messages; 0: RT_MAILBOX_MAX_DEFAULT */
     uint64_t mailbox_bytes_max;                     /* payload and blobs, shared ones in full; 0: unlimited by bytes */
     rt_bound bound;
+    bool unflushable; /* others rely on each message that it is sent, beyond a DOWN: rt_stat_flush refuses (ERR_REFUSED) */
 } rt_class;
 #define RT_MAILBOX_MAX_DEFAULT 1000000u
 #define RT_MUTE_MAX_USEC       (100 * USEC_PER_MSEC)

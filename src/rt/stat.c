@@ -83,6 +83,7 @@ void rt_stat_queues(rt_node *n, rt_queue_stat *out_messages, rt_queue_stat *out_
 err rt_stat_flush(rt_ctx *cx, rt_pid pid, uint64_t *out_count) {
     rt_actor *a = rt_actor_find(cx->sh, pid);
     if (!a) return ERR_NOPROC;
+    if (a->cls->unflushable) return ERR_REFUSED;
     *out_count = rt_mailbox_clear(cx->sh, a, false); /* exits, downs and finished jobs stay: somebody counts on them */
     rt_event(cx, EV_FLUSH, a->slot, *out_count, 0);
     return ERR_OK;

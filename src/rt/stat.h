@@ -28,7 +28,8 @@ size_t rt_stat_actors(rt_ctx *cx, uint32_t *from, rt_actor_info *out, size_t max
 bool rt_stat_actor(rt_ctx *cx, rt_pid pid, rt_actor_info *out, rt_pid *links, size_t max_links, size_t *out_links);
 /* The whole node: O(shards), from any thread. */
 void rt_stat_queues(rt_node *n, rt_queue_stat *out_messages, rt_queue_stat *out_signals);
-/* Takes out every message that waits in an actor's mailbox (G12); on its shard; returns how many, NOPROC if gone. */
+/* Takes out every message that waits in an actor's mailbox (G12); on its shard; how many to *out_count. NOPROC if it is gone; REFUSED by
+ * a class that is unflushable. */
 NODISCARD err rt_stat_flush(rt_ctx *cx, rt_pid pid, uint64_t *out_count);
 uint32_t rt_stat_actor_count(rt_node *n);
 

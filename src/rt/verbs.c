@@ -221,6 +221,8 @@ static err ask_actor(rt_verb_call *c, void (*fn)(rt_ctx *, rt_shard_call *), sha
         return ERR_OK;
     }
     ask_unref(a);
+    if (e == ERR_REFUSED)
+        return fail(c, e, c->args[0], "holds what others rely on and is not flushed; `actor kill` ends it, and they send again");
     return fail(c, e, c->args[0], "is not alive");
 }
 

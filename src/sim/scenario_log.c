@@ -214,7 +214,7 @@ static void compact(log_run *r) {
     uint64_t segment = 0;
     int64_t wall = r->host.sys.wall(&r->host.sys);
     commit(r); /* the batch must be empty */
-    if (dead(r) || !store_log_wants_compact(r->log, wall)) return;
+    if (dead(r) || !store_log_wants_compact(r->log, wall, false)) return;
     settle(r, MAYBE, GONE_MAYBE);
     err e = store_log_compact(r->log, moved, r, &segment);
     if (e == ERR_OK && !dead(r)) e = store_log_drop(r->log, segment);

@@ -408,4 +408,5 @@ const rt_class store_keyed_class = {.name = "store_keyed",
                                     .handle = handle,
                                     .timer = on_timer,
                                     .flush = on_flush,
-                                    .fini = fini};
+                                    .fini = fini,
+                                    .unflushable = true};

@@ -54,6 +54,7 @@ typedef struct log_actor {
     bool busy;         /* a writer job is in flight */
     bool writing_puts; /* it has PUTs */
     bool full;         /* no space */
+    bool room;         /* though full: the last deletions went into the reserve, so more may */
     bool probe_due;
     bool mark_due, dirty; /* idle since a commit; a commit since the last mark */
     rt_timer timer;
@@ -79,6 +80,7 @@ static void fatal(rt_ctx *cx, err e, const char *what) {
 
 static void submit(rt_ctx *cx, log_actor *a, log_job *j) {
     j->cfg = a->cfg;
+    j->full = a->full;
     if (j->kind != LOG_JOB_READ && j->kind != LOG_JOB_BACKUP) a->busy = true;
     rt_job *rj = &j->job;
     rt_pool_submit(cx, RT_POOL_DISK, &rj);
@@ -171,11 +173,11 @@ static void requeue_tail(log_actor *a) {
 
 /* Moves what fits into one batch from the queue to the job; stops before an ATTACH. */
 static void take_batch(log_actor *a, log_job *j) {
-    uint64_t bytes = LOG_MARK_BYTES;
+    uint64_t bytes = LOG_MARK_BYTES, max = a->full ? store_log_reserve(a->cfg) / 4 : a->cfg->batch_bytes_max;
     while (a->head && RT_TAG(a->head) != STORE_ATTACH) {
         rt_msg *m = a->head;
         uint64_t cost = batch_cost(m);
-        if (j->head && bytes + cost > a->cfg->batch_bytes_max) break;
+        if (j->head && bytes + cost > max) break;
         bytes += cost;
         j->held += held(m);
         a->head = m->next;
@@ -202,8 +204,10 @@ static void pump_attach(rt_ctx *cx, log_actor *a) {
     submit(cx, a, j);
 }
 
+/* On a full disk only what needs no space: segments in which all is dead, and now and then a look whether a copy fits again. */
 static bool wants_step(const log_actor *a) {
-    return !a->full && (a->compact == COMPACT_STEPPING || (a->compact == COMPACT_NONE && a->wants_compact));
+    if (a->compact == COMPACT_STEPPING) return !a->full || a->probe_due;
+    return a->compact == COMPACT_NONE && a->wants_compact;
 }
 
 /* Gives the writer something to do, if there is anything. */
@@ -212,7 +216,8 @@ static void pump(rt_ctx *cx, log_actor *a) {
     if (a->full) {
         refuse_puts(cx, a, &a->head);
         requeue_tail(a);
-        if (!a->probe_due && !(a->head && RT_TAG(a->head) == STORE_ATTACH)) return; /* deletions go with the next probe, into the reserve */
+        bool goes = a->probe_due || a->compact == COMPACT_DROPPING || (a->head && (a->room || RT_TAG(a->head) == STORE_ATTACH));
+        if (!goes) return; /* deletions go into the reserve, with the next probe if the last did not fit */
     }
     if (a->head && RT_TAG(a->head) == STORE_ATTACH) {
         pump_attach(cx, a);
@@ -225,6 +230,7 @@ static void pump(rt_ctx *cx, log_actor *a) {
         return;
     }
     bool step = wants_step(a);
+    if (!a->head && !step && !a->probe_due && !a->mark_due) return;
     bool due = a->awaited || step || a->probe_due || a->mark_due || a->full || a->held_bytes >= a->cfg->batch_bytes_max;
     if (!due && !(a->head && rt_now(cx) >= a->lazy_until)) {
         if (a->head && !rt_timer_armed(&a->lazy)) rt_timer_set(cx, &a->lazy, a->lazy_until);
@@ -244,6 +250,7 @@ static void pump(rt_ctx *cx, log_actor *a) {
 static void on_no_space(rt_ctx *cx, log_actor *a, log_job *j) {
     if (!a->full) rt_event(cx, EV_LOG_NOSPC, j->bytes, 0, 0);
     a->full = true;
+    a->room = false;
     refuse_puts(cx, a, &j->head);
     rt_msg **end = &j->head; /* what is left, deletions, goes back to the front */
     while (*end) end = &(*end)->next;
@@ -331,6 +338,7 @@ static void on_written(rt_ctx *cx, log_actor *a, log_job *j) {
         a->full = false;
         rt_event(cx, EV_LOG_SPACE, 0, 0, 0);
     }
+    a->room = j->n_msgs > 0;
     if (j->n_msgs > 0) {
         rt_event(cx, EV_LOG_COMMIT, j->n_msgs, j->bytes, (uint64_t)j->took);
         report_batch(cx, a, j);
@@ -621,4 +629,5 @@ const rt_class store_log_class = {.name = "store_log",
                                   .handle = handle,
                                   .timer = on_timer,
                                   .flush = on_flush,
-                                  .fini = fini};
+                                  .fini = fini,
+                                  .unflushable = true};

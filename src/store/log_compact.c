@@ -8,7 +8,7 @@
  * Invariants: (1) a copy and the death of what it replaces are one record, so a crash leaves exactly one of the two alive. (2) The order of
  * segments is the order of time for deletions: a DEL lies in a segment at least as new as its PUT, and a segment is dropped, durably,
  * before a newer one is. (3) At most one segment is being moved. (4) A copy waits for the dedup window, so that recent origin-ids are on
- * disk. */
+ * disk; a full disk does not. */
 #include "base/mem.h"
 #include "store/log_int.h"
 
@@ -17,9 +17,10 @@
 
 #define LOG_SEGMENTS_MANY 256u /* above this, small segments (one a start) are gathered into large ones */
 
-bool store_log_wants_compact(const store_log *l, usec wall_now) {
+bool store_log_wants_compact(const store_log *l, usec wall_now, bool full) {
     if (l->failed || l->moving || l->n_segs < 2) return false;
     const log_seg *g = l->segs[0];
+    if (full) return store_log_seg_live_bytes(g) == 0; /* its recent origin-ids are remembered until the next start */
     int64_t age = wall_now - g->newest_wall;
     if (g->puts > 0 && age > -STORE_DEDUP_WINDOW && age < STORE_DEDUP_WINDOW)
         return false; /* a stamp far in the future is a broken clock */

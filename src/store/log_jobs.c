@@ -122,7 +122,7 @@ static void run(rt_job *rj) {
     store_log *l = j->kind == LOG_JOB_OPEN ? j->opened : j->hold->log;
     if (l && j->kind != LOG_JOB_READ && j->kind != LOG_JOB_BACKUP) { /* the writer may look */
         store_log_status(l, &j->now);
-        j->wants_compact = j->cfg->compact && store_log_wants_compact(l, s->wall(s));
+        j->wants_compact = j->cfg->compact && store_log_wants_compact(l, s->wall(s), j->full);
     }
     j->took = s->mono(s) - from;
 }

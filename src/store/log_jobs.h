@@ -40,6 +40,7 @@ typedef struct log_job {
     store_index *index; /* INDEX: the result */
     buf out;            /* READ: records; OPEN, READ: after them, nothing */
     buf damage;         /* OPEN, READ: u64le segment, u64le offset, lslice text for each loss */
+    bool full;          /* the disk was full when the job was made */
     /* how the log is afterwards (writer jobs) */
     store_status now;
     bool wants_compact;

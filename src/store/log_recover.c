@@ -395,6 +395,13 @@ static err recover(recovery *r) {
     return ERR_OK;
 }
 
+static uint64_t chunk_of(const store_log_cfg *c) {
+    uint64_t quarter = c->segment_bytes / 4;
+    return quarter < LOG_CHUNK_MIN ? LOG_CHUNK_MIN : quarter > LOG_CHUNK_MAX ? LOG_CHUNK_MAX : quarter;
+}
+
+uint64_t store_log_reserve(const store_log_cfg *c) { return chunk_of(c) / 4; }
+
 err store_log_open(sys *s, const store_log_cfg *c, log_damage_fn *damage, void *arg, store_log **out, store_log_open_stat *out_stat) {
     if (c->partitions == 0 || c->partitions > STORE_PARTITIONS_MAX || c->segment_bytes > LOG_SEGMENT_END_MAX / 2) return ERR_INVALID;
     if (c->batch_bytes_max < LOG_PAGE || c->batch_bytes_max > (1u << 30)) return ERR_INVALID;
@@ -407,10 +414,8 @@ err store_log_open(sys *s, const store_log_cfg *c, log_damage_fn *damage, void *
     l->damage = damage;
     l->damage_arg = arg;
     l->next_number = 1;
-    l->chunk = c->segment_bytes / 4 < LOG_CHUNK_MIN   ? LOG_CHUNK_MIN
-               : c->segment_bytes / 4 > LOG_CHUNK_MAX ? LOG_CHUNK_MAX
-                                                      : c->segment_bytes / 4;
-    l->reserve = l->chunk / 16;
+    l->chunk = chunk_of(c);
+    l->reserve = store_log_reserve(c);
     l->batch_seq = 1;
     l->lock_fd = -1;
     l->lost = mem_zalloc(c->partitions * sizeof *l->lost);

@@ -30,10 +30,10 @@ struct svc_dedup {
 
 void svc_dedup_hash(const svc_dedup *d, slice from_bare, slice to_bare, slice origin_id, uint64_t out[2]) {
     buf b;
-    buf_init(&b, 3 * 4096 + XMPP_JID_MAX * 2);
+    buf_init(&b, 2 * XMPP_JID_MAX + origin_id.len + 64); /* with the three lengths */
     buf_add_lslice(&b, from_bare);
     buf_add_lslice(&b, to_bare);
-    buf_add_lslice(&b, slice_sub(origin_id, 0, 4096));
+    buf_add_lslice(&b, origin_id);
     hash_bytes128(&d->key, buf_slice(&b), out);
     buf_fini(&b);
     if (!out[0] && !out[1]) out[0] = 1;

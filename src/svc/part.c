@@ -339,4 +339,5 @@ const rt_class svc_part_class = {
     .fini = part_fini,
     .mailbox_bytes_max = MAILBOX_BYTES_MAX,
     .bound = RT_BOUND_MUTE,
+    .unflushable = true,
 };

@@ -28,9 +28,14 @@ typedef struct fixture {
 static err echo_handle(rt_ctx *cx, void *st, rt_msg **m) { return (void)cx, (void)st, (void)m, ERR_OK; }
 static err echo_init(rt_ctx *cx, void *st, const void *arg) { return (void)st, (void)arg, rt_name_register(cx, "echo"); }
 static const rt_class echo_class = {.name = "echo", .state_size = 16, .init = echo_init, .handle = echo_handle};
+static err precious_init(rt_ctx *cx, void *st, const void *arg) { return (void)st, (void)arg, rt_name_register(cx, "precious"); }
+static const rt_class precious_class = {
+    .name = "precious", .state_size = 16, .init = precious_init, .handle = echo_handle, .unflushable = true};
 static void boot(rt_ctx *cx, void *arg) {
     fixture *f = arg;
+    rt_pid precious;
     assert_int_equal(rt_spawn(cx, &echo_class, NULL, 0, &f->echo, NULL), ERR_OK);
+    assert_int_equal(rt_spawn(cx, &precious_class, NULL, 0, &precious, NULL), ERR_OK);
 }
 static err slow_verb(rt_verb_call *c) {
     _Atomic int *gate = c->env;
@@ -265,6 +270,8 @@ static void unknown_actors_and_bad_pids_are_told_apart(void **state) {
     assert_has(ask(f, "actor", "info", "<0.1.77.5>"), "\"error\":\"noproc\",\"why\":\"'<0.1.77.5>' is not alive\"");
     assert_has(ask(f, "actor", "info", "<0.9.1.1>"), "\"error\":\"noproc\",\"why\":\"'<0.9.1.1>' is not an actor of this node\"");
     assert_has(ask(f, "actor", "info", "<0.1"), "\"error\":\"invalid\"");
+    assert_has(ask(f, "flush", "actor", "precious"),
+               "\"error\":\"refused\",\"why\":\"'precious' holds what others rely on and is not flushed;");
     assert_has(ask(f, "flush", "actor", "nobody"), "\"error\":\"noproc\",\"why\":\"'nobody' is neither a pid nor the name of an actor\"");
     assert_has(ask(f, "actors", "list", "0"), "\"error\":\"invalid\"");
     assert_has(ask(f, "actors", "list", "1x"), "\"error\":\"invalid\"");

@@ -147,9 +147,48 @@ static void every_policy_keeps_order_and_loses_only_what_it_should(void **state)
     }
 }
 
+/* What waits is memory mostly by its blobs: a bound in bytes counts them. */
+static void a_bound_in_bytes_counts_what_messages_hold(void **state) {
+    (void)state;
+    enum { BYTES = 10000, EACH = 1000 };
+    static const rt_class small = {.name = "small",
+                                   .state_size = sizeof(puppet_state),
+                                   .init = p_init,
+                                   .handle = p_handle,
+                                   .fini = p_fini,
+                                   .mailbox_bytes_max = BYTES,
+                                   .bound = RT_BOUND_REFUSE};
+    world *w = world_new(1, 1);
+    puppet *p = puppet_new(w, 0, &small);
+    (void)world_run(w);
+    rt_shard *sh = &w->n->shards[0];
+    rt_actor *a = rt_actor_find(sh, p->pid);
+    rt_blob *body = rt_blob_alloc(EACH);
+    memset(body->data, 'x', EACH);
+    unsigned in = 0;
+    for (unsigned i = 0; i < 2 * BYTES / EACH; i++) {
+        rt_msg *m = rt_msg_new_ext(T_NOTE, sizeof(t_note));
+        t_note_of(m)->body = rt_blob_ref(body); /* shared: counted in full each time */
+        uint32_t before = a->queued;
+        rt_mailbox_arrive(sh, p->pid, m, false);
+        in += a->queued - before;
+        assert_true(a->bytes <= BYTES);
+    }
+    assert_true(in < BYTES / EACH && in > BYTES / EACH / 2); /* the message itself counts too */
+    while (a->queued > 0) {
+        rt_msg *m = rt_mailbox_take(sh, a);
+        rt_msg_release(sh, m);
+    }
+    assert_int_equal(a->bytes, 0);
+    rt_blob_unref(body);
+    world_free(w);
+    mem_free(p);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_policy_keeps_order_and_loses_only_what_it_should),
+        cmocka_unit_test(a_bound_in_bytes_counts_what_messages_hold),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -68,7 +68,7 @@ static err commit(store_log *l, model *m) {
 static err compact(store_log *l, model *m, memsys *ms) {
     uint64_t seg;
     err e = commit(l, m);
-    if (e != ERR_OK || !store_log_wants_compact(l, ms->wall)) return e;
+    if (e != ERR_OK || !store_log_wants_compact(l, ms->wall, false)) return e;
     e = store_log_compact(l, moved, m, &seg);
     return e == ERR_OK ? store_log_drop(l, seg) : e;
 }

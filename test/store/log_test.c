@@ -208,16 +208,16 @@ static void compaction_keeps_the_living_and_gives_space_back(void **state) {
         loc[i] = put(l, &m, i, "a@x", text);
         assert_int_equal(store_log_commit(l), ERR_OK);
     }
-    assert_false(store_log_wants_compact(l, m.wall)); /* all live */
+    assert_false(store_log_wants_compact(l, m.wall, false)); /* all live */
     for (unsigned i = 0; i < 400; i++)
         if (i % 10) assert_int_equal(store_log_del(l, id_of(part, i), loc[i]), ERR_OK);
     assert_int_equal(store_log_commit(l), ERR_OK);
-    assert_false(store_log_wants_compact(l, m.wall)); /* origin-ids of the last 10 minutes are needed */
+    assert_false(store_log_wants_compact(l, m.wall, false)); /* origin-ids of the last 10 minutes are needed */
     m.wall += HOUR;
     store_status before = {0}, after = {0};
     store_log_status(l, &before);
     unsigned dropped = 0;
-    while (store_log_wants_compact(l, m.wall)) {
+    while (store_log_wants_compact(l, m.wall, false)) {
         uint64_t seg, old = loc[0];
         assert_int_equal(store_log_compact(l, on_moved, loc, &seg), ERR_OK);
         if (dropped == 0) { /* a deletion by the old place, before the partition knows of the new one */

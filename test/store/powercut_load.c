@@ -58,7 +58,7 @@ static void say(const char *text, size_t n) {
 
 static err compact(store_log *l, sys *s, live *v) {
     /* Records carry old stamps here, so the window of origin-ids does not hold a segment back. */
-    while (store_log_wants_compact(l, s->wall(s))) {
+    while (store_log_wants_compact(l, s->wall(s), false)) {
         uint64_t seg;
         err e = store_log_compact(l, moved, v, &seg);
         if (e == ERR_OK) e = store_log_drop(l, seg);

@@ -43,6 +43,31 @@ static void hashes(uint8_t secret, uint64_t out[2]) {
     rig_free(r);
 }
 
+/* An id may be as long as a stanza: what differs at its end only is another message. */
+static void long_ids_are_told_apart_by_their_last_character(void **state) {
+    (void)state;
+    rig *r = rig_three();
+    sess *a = login(r, "alice@x.test", "a", 0);
+    char stem[3001];
+    memset(stem, 'o', sizeof stem - 1);
+    stem[sizeof stem - 1] = 0;
+    for (int i = 0; i < 3; i++)
+        (void)sayf(a, "<message type='chat' to='bob@x.test'><body>%d</body><origin-id xmlns='urn:xmpp:sid:0' id='%s%d'/></message>", i,
+                   stem, i % 2);
+    assert_int_equal(r->puts, 2);
+    uint64_t x[2], y[2];
+    char *id = mem_alloc(10000);
+    memset(id, 'o', 10000);
+    svc_dedup *d = svc_dedup_new(SLICE("secret"), 16);
+    svc_dedup_hash(d, SLICE("a@x"), SLICE("b@x"), slice_of(id, 10000), x);
+    id[9999] = 'p';
+    svc_dedup_hash(d, SLICE("a@x"), SLICE("b@x"), slice_of(id, 10000), y);
+    assert_true(x[0] != y[0] && x[1] != y[1]);
+    svc_dedup_free(d);
+    mem_free(id);
+    rig_free(r);
+}
+
 static void the_hash_depends_on_the_secret_of_the_data_directory(void **state) {
     (void)state;
     uint64_t a[2], b[2], c[2];
@@ -76,6 +101,7 @@ static void a_partition_that_begins_again_remembers(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(too_many_within_ten_minutes_end_them_early_and_are_counted),
+        cmocka_unit_test(long_ids_are_told_apart_by_their_last_character),
         cmocka_unit_test(the_hash_depends_on_the_secret_of_the_data_directory),
         cmocka_unit_test(a_partition_that_begins_again_remembers),
     };
