@@ -36,7 +36,7 @@ LDFLAGS := -pie -pthread -rdynamic -Wl,-z,relro,-z,now $(if $(filter asan,$(SAN)
            $(if $(filter tsan,$(SAN)),-fsanitize=thread)
 PKGS    := openssl sqlite3 libidn libunistring yaml-0.1 jansson
 PKG_CFLAGS := $(shell pkg-config --cflags openssl sqlite3 libidn yaml-0.1 jansson)
-LIBS    := $(shell pkg-config --libs openssl sqlite3 libidn yaml-0.1 jansson) -lunistring -ldl -lm
+LIBS    := $(shell pkg-config --libs openssl sqlite3 libidn yaml-0.1 jansson) -lunistring -lhttp_parser -ldl -lm
 TEST_LIBS := -lcmocka -lexpat $(shell pkg-config --libs libxml-2.0)
 TEST_CFLAGS := $(shell pkg-config --cflags libxml-2.0) -Wno-cast-qual
 
@@ -58,7 +58,7 @@ say = $(if $(V),,@echo "  $(1) $(2)";)
 .DEFAULT_GOAL := all
 .DELETE_ON_ERROR:
 .SECONDARY:
-.PHONY: all help test sim fuzz fuzz-build interop checks bench soak tidy ci ci-rest fuzz-all install clean print-layers compile_commands
+.PHONY: all help test sim fuzz fuzz-build interop inside inside-root checks bench soak tidy ci ci-rest fuzz-all install clean print-layers compile_commands
 
 all: $(PROG) ## build the programs into build/
 
@@ -85,10 +85,21 @@ $(LIB): $(OBJ)
 
 $(B)/murre: $(B)/obj/src/main/murre.o $(LIB)
 	$(call say,LD,$@)$(CC) $(LDFLAGS) -o $@ $^ $(LIBS)
+$(B)/murrectl: LIBS += -ledit
 $(B)/murrectl: $(B)/obj/src/main/murrectl.o $(LIB)
 	$(call say,LD,$@)$(CC) $(LDFLAGS) -o $@ $^ $(LIBS)
 $(B)/murre-sim: $(B)/obj/src/main/murre_sim.o $(LIB)
 	$(call say,LD,$@)$(CC) $(LDFLAGS) -o $@ $^ $(LIBS)
+
+WARP_OBJ := $(patsubst %.c,$(B)/obj/%.o,$(sort $(wildcard tools/netwarp/*.c)))
+$(B)/obj/tools/%.o: tools/%.c
+	@mkdir -p $(@D)
+	$(call say,CC,$<)$(CC) $(CFLAGS) -Isrc -Itools/netwarp -MMD -MP -c $< -o $@
+$(B)/netwarp: $(WARP_OBJ) $(LIB)
+	$(call say,LD,$@)$(CC) $(LDFLAGS) -o $@ $^ $(LIBS)
+
+$(B)/murre.yaml.5: $(B)/murre man/murre.yaml.5.awk
+	$(call say,MAN,$@)$(B)/murre config | awk -f man/murre.yaml.5.awk > $@.tmp && mv $@.tmp $@
 
 # --- tests -----------------------------------------------------------------------------------------------------------------------
 $(B)/obj/test/%.o: test/%.c
@@ -164,9 +175,21 @@ tidy: ## format, layers, prefixes, budgets, banned words, dead files
 print-layers:
 	@$(foreach l,$(LAYERS),echo "$(l): $(DEPS_$(l))";)
 
-install: all ## install into $(DESTDIR)$(PREFIX)
+# The looks into a running node, and the relay that damages the traffic between processes. gdb and bpf want root and what a container may forbid.
+INSIDE ?= ../../inside/test_console.py ../../inside/test_metrics.py ../../netwarp/test_netwarp.py
+inside: all $(B)/netwarp $(B)/murre.yaml.5 $(B)/murre-bench ## tests of console, metrics and netwarp
+	MURRE_BUILD=$(abspath $(B)) test/interop/run $(INSIDE)
+inside-root: all $(B)/murre-bench ## tests of the gdb commands and the bpftrace scripts, as root
+	MURRE_BUILD=$(abspath $(B)) test/interop/run ../../inside/test_gdb.py ../../inside/test_bpf.py
+
+install: all $(B)/murre.yaml.5 ## install into $(DESTDIR)$(PREFIX)
 	install -D -m 755 $(B)/murre $(DESTDIR)$(PREFIX)/bin/murre
 	install -D -m 755 $(B)/murrectl $(DESTDIR)$(PREFIX)/bin/murrectl
+	for p in murre murrectl; do install -D -m 644 man/$$p.1 $(DESTDIR)$(PREFIX)/share/man/man1/$$p.1; done
+	install -D -m 644 $(B)/murre.yaml.5 $(DESTDIR)$(PREFIX)/share/man/man5/murre.yaml.5
+	for p in murre murrectl; do install -D -m 644 completions/murre.bash $(DESTDIR)$(PREFIX)/share/bash-completion/completions/$$p; done
+	install -d $(DESTDIR)$(PREFIX)/lib/systemd/system
+	sed 's,/usr/local,$(PREFIX),' dist/murre.service > $(DESTDIR)$(PREFIX)/lib/systemd/system/murre.service
 
 clean: ## remove build/
 	rm -rf build

@@ -40,5 +40,13 @@ hmap_node *hmap_first(const hmap *m);
 hmap_node *hmap_next(const hmap *m, const hmap_node *n);
 /* Chain-length statistics: longest chain and number of non-empty buckets. */
 void hmap_stat(const hmap *m, size_t *out_longest, size_t *out_used);
+/* The same, a part at a time: adds the buckets from `from` on to *s, at most max of them, and returns the bucket to go on with; m->mask +
+ * 1: that was all. s starts zeroed. A map that grew or shrank meanwhile (another mask) has to be looked at again from the start. */
+#define HMAP_CHAIN_BUCKETS 16u
+typedef struct hmap_chains {
+    size_t entries, used, longest;     /* seen; buckets that are not empty; the longest chain */
+    size_t of_len[HMAP_CHAIN_BUCKETS]; /* [k]: chains of 2^k to 2^(k+1)-1 entries; the last one has no end */
+} hmap_chains;
+size_t hmap_chains_add(const hmap *m, size_t from, size_t max, hmap_chains *s);
 
 #endif

@@ -109,15 +109,25 @@ hmap_node *hmap_first(const hmap *m) { return m->buckets ? first_from(m, 0) : NU
 
 hmap_node *hmap_next(const hmap *m, const hmap_node *n) { return n->next ? n->next : first_from(m, bucket_of(m->mask, n->hash) + 1); }
 
-void hmap_stat(const hmap *m, size_t *out_longest, size_t *out_used) {
-    size_t longest = 0;
-    size_t used = 0;
-    for (size_t i = 0; m->buckets && i <= m->mask; i++) {
+size_t hmap_chains_add(const hmap *m, size_t from, size_t max, hmap_chains *s) {
+    if (!m->buckets) return m->mask + 1;
+    size_t i = from;
+    for (; i <= m->mask && i - from < max; i++) {
         size_t len = 0;
         for (const hmap_node *n = m->buckets[i]; n; n = n->next) len++;
-        if (len > longest) longest = len;
-        if (len) used++;
+        if (!len) continue;
+        unsigned k = 63u - (unsigned)__builtin_clzll(len);
+        s->of_len[k < HMAP_CHAIN_BUCKETS ? k : HMAP_CHAIN_BUCKETS - 1]++;
+        s->entries += len;
+        s->used++;
+        if (len > s->longest) s->longest = len;
     }
-    *out_longest = longest;
-    *out_used = used;
+    return i;
+}
+
+void hmap_stat(const hmap *m, size_t *out_longest, size_t *out_used) {
+    hmap_chains s = {0};
+    (void)hmap_chains_add(m, 0, m->mask + 1, &s); /* all: there is nothing to go on with */
+    *out_longest = s.longest;
+    *out_used = s.used;
 }

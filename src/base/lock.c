@@ -11,8 +11,12 @@
  * of exactly the thread that owns its mutex, also while that thread waits on a condition: then it runs nothing. (3) tries, collisions and
  * wait_cycles are written with the lock held, so that a load and a store do for an add; only lock_set_clear writes without it, and a take
  * at that very moment may undo it for one lock. They are relaxed: nothing is read through them. (4) A set's own mutex has a rank as
- * well, LOCK_RANK_SET, and is in held while it is owned; with it, a callback that takes a lock is caught. */
+ * well, LOCK_RANK_SET, and is in held while it is owned; with it, a callback that takes a lock is caught. (5) A site is put in front of its
+ * lock's list by the owner of the lock, is complete before it can be seen, and stays until lock_fini: readers walk the list under the set's
+ * mutex, which lock_fini takes as well. */
 #include "base/lock.h"
+
+#include "base/mem.h"
 
 #include <errno.h>
 #include <string.h>
@@ -70,6 +74,8 @@ static void set_release(lock_set *s) {
 void lock_set_init(lock_set *s) {
     must(pthread_mutex_init(&s->m, NULL), "init", "set");
     s->head = NULL;
+    s->cycles_per_usec = 1;
+    s->on_since = s->on_before = 0;
     atomic_init(&s->counting, false);
 }
 
@@ -78,17 +84,45 @@ void lock_set_fini(lock_set *s) {
     must(pthread_mutex_destroy(&s->m), "destroy", "set");
 }
 
+void lock_set_clock(lock_set *s, uint64_t cycles_per_usec) { s->cycles_per_usec = cycles_per_usec ? cycles_per_usec : 1; }
+
 void lock_set_counting(lock_set *s, bool on) {
-    atomic_store_explicit(&s->counting, on, memory_order_relaxed); /* with the load in lock_take */
+    set_take(s);
+    uint64_t now = __builtin_ia32_rdtsc();
+    if (on && !s->on_since) s->on_since = now;
+    if (!on && s->on_since) {
+        s->on_before += now - s->on_since;
+        s->on_since = 0;
+    }
+    atomic_store_explicit(&s->counting, on, memory_order_relaxed); /* with the load in lock_take_at */
+    set_release(s);
 }
+
+uint64_t lock_set_counted(lock_set *s) {
+    set_take(s);
+    uint64_t now = __builtin_ia32_rdtsc(), sum = s->on_before;
+    if (s->on_since && now > s->on_since) sum += now - s->on_since; /* another CPU's counter may be a little behind */
+    set_release(s);
+    return sum;
+}
+
+static void zero(_Atomic uint64_t *counter) { atomic_store_explicit(counter, 0, memory_order_relaxed); /* with add(); see invariant 3 */ }
 
 void lock_set_clear(lock_set *s) {
     set_take(s);
     for (lock *l = s->head; l; l = l->next) {
-        atomic_store_explicit(&l->tries, 0, memory_order_relaxed); /* with add() in lock_take; see invariant 3 */
-        atomic_store_explicit(&l->collisions, 0, memory_order_relaxed);
-        atomic_store_explicit(&l->wait_cycles, 0, memory_order_relaxed);
+        zero(&l->tries);
+        zero(&l->collisions);
+        zero(&l->wait_cycles);
+        for (lock_site *i = atomic_load_explicit(&l->sites, memory_order_acquire); i; i = i->next) { /* partner: site_of */
+            zero(&i->tries);
+            zero(&i->collisions);
+            zero(&i->wait_cycles);
+            for (unsigned k = 0; k < LOCK_WAIT_BUCKETS; k++) zero(&i->waits[k]);
+        }
     }
+    s->on_before = 0;
+    if (s->on_since) s->on_since = __builtin_ia32_rdtsc();
     set_release(s);
 }
 
@@ -109,6 +143,7 @@ void lock_init(lock *l, lock_set *set, const char *name, uint32_t id, lock_rank 
     atomic_init(&l->tries, 0);
     atomic_init(&l->collisions, 0);
     atomic_init(&l->wait_cycles, 0);
+    atomic_init(&l->sites, NULL);
     set_take(set);
     l->next = set->head;
     set->head = l;
@@ -123,6 +158,10 @@ void lock_fini(lock *l) {
     *at = l->next;
     set_release(l->set);
     must(pthread_mutex_destroy(&l->m), "destroy", l->name); /* EBUSY: somebody still holds it */
+    for (lock_site *i = atomic_load_explicit(&l->sites, memory_order_acquire), *next; i; i = next) {
+        next = i->next;
+        mem_free(i);
+    }
 }
 
 /* Adds to a counter that only the owner of the lock writes; see invariant 3. */
@@ -130,23 +169,51 @@ static inline void add(_Atomic uint64_t *counter, uint64_t n) {
     atomic_store_explicit(counter, atomic_load_explicit(counter, memory_order_relaxed) + n, memory_order_relaxed);
 }
 
-static void take_counted(lock *l) {
+/* With the lock held. There are as many sites as places in the source that take this lock: a handful. */
+static lock_site *site_of(lock *l, const char *file, unsigned line) {
+    lock_site *first = atomic_load_explicit(&l->sites, memory_order_relaxed); /* our own */
+    for (lock_site *i = first; i; i = i->next)
+        if (i->line == line && i->file == file) return i;
+    lock_site *made = mem_zalloc(sizeof *made);
+    made->file = file;
+    made->line = line;
+    made->next = first;
+    atomic_store_explicit(&l->sites, made, memory_order_release); /* partner: readers in lock_set_each */
+    return made;
+}
+
+static unsigned wait_bucket(const lock_set *s, uint64_t cycles) {
+    uint64_t usecs = cycles / s->cycles_per_usec;
+    unsigned k = usecs ? 64u - (unsigned)__builtin_clzll(usecs) : 0;
+    return k < LOCK_WAIT_BUCKETS ? k : LOCK_WAIT_BUCKETS - 1;
+}
+
+static void count_wait(lock *l, lock_site *at, uint64_t cycles) {
+    add(&l->wait_cycles, cycles);
+    add(&l->collisions, 1);
+    add(&at->wait_cycles, cycles);
+    add(&at->collisions, 1);
+    add(&at->waits[wait_bucket(l->set, cycles)], 1);
+}
+
+static void take_counted(lock *l, const char *file, unsigned line) {
     int rc = pthread_mutex_trylock(&l->m);
     if (rc == EBUSY) {
         uint64_t from = __builtin_ia32_rdtsc();
         must(pthread_mutex_lock(&l->m), "lock", l->name);
-        add(&l->wait_cycles, __builtin_ia32_rdtsc() - from);
-        add(&l->collisions, 1);
+        uint64_t to = __builtin_ia32_rdtsc();
+        count_wait(l, site_of(l, file, line), to > from ? to - from : 0); /* another CPU's counter may be a little behind */
     } else {
         must(rc, "trylock", l->name);
     }
     add(&l->tries, 1);
+    add(&site_of(l, file, line)->tries, 1);
 }
 
-void lock_take(lock *l) {
+void lock_take_at(lock *l, const char *file, unsigned line) {
     push_held(l, l->name, l->id, l->rank);
     if (UNLIKELY(atomic_load_explicit(&l->set->counting, memory_order_relaxed))) { /* with the store in lock_set_counting */
-        take_counted(l);
+        take_counted(l, file, line);
     } else {
         must(pthread_mutex_lock(&l->m), "lock", l->name);
     }

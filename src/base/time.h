@@ -8,5 +8,6 @@ typedef int64_t usec;
 #define USEC_PER_SEC  INT64_C(1000000)
 #define USEC_NEVER    INT64_MAX /* a deadline that never comes */
 static inline usec usec_min(usec a, usec b) { return a < b ? a : b; }
+static inline usec usec_max(usec a, usec b) { return a > b ? a : b; }
 
 #endif

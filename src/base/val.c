@@ -260,4 +260,14 @@ void val_json(const val *v, buf *out) {
     }
 }
 
+bool val_get_int(const val *v, const char *key, int64_t *out) {
+    if (!v || v->kind != VAL_MAP) return false;
+    for (const val *item = v->first; item; item = item->next) {
+        if (item->kind != VAL_INT || strcmp(item->key, key) != 0) continue;
+        *out = item->i;
+        return true;
+    }
+    return false;
+}
+
 val_kind val_kind_of(const val *v) { return v ? v->kind : VAL_NULL; }

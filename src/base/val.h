@@ -27,5 +27,7 @@ void val_concat(arena *a, val *to, val *from);
  * set, marks out as failed: a tree with a hole is never shown as whole. */
 void val_json(const val *v, buf *out);
 val_kind val_kind_of(const val *v);
+/* An integer of a map. False: there is none of that name, or v is no map. */
+NODISCARD bool val_get_int(const val *v, const char *key, int64_t *out);
 
 #endif

@@ -5,7 +5,9 @@
  * Everything that a service borrows (settings, domain names, certificate paths) lives in struct compose until the node is freed. */
 #include "main/compose.h"
 
+#include "base/codec.h"
 #include "base/mem.h"
+#include "main/metrics.h"
 #include "main/verbs.h"
 #include "rt/event.h"
 #include "rt/sup.h"
@@ -16,6 +18,9 @@
 #include <idna.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #define PATH_BYTES       768
 #define DATA_PATH_MAX    400u /* leaves room for the names below */
@@ -57,6 +62,8 @@ struct compose {
     size_t n_certs;
     bool self_signed;
     tls_server *server;
+    main_metrics *metrics; /* NULL, as is scrape: metrics.listen is empty */
+    main_scrape *scrape;
     char log_dir[PATH_BYTES], keyed_path[PATH_BYTES], ctl_path[PATH_BYTES], recorder_path[PATH_BYTES];
 };
 
@@ -228,6 +235,17 @@ static err check_ctl(compose *c, char *why) {
     return ERR_OK;
 }
 
+/* Standard error is the journal's: JOURNAL_STREAM names its device and inode (systemd.exec(5)). Whoever redirected it since has another. */
+static bool stderr_is_journal(void) {
+    const char *stream = getenv("JOURNAL_STREAM");
+    struct stat st;
+    uint64_t device, inode;
+    slice text = slice_str(stream);
+    size_t colon = stream ? slice_find(text, ':') : 0;
+    return stream && fstat(STDERR_FILENO, &st) == 0 && dec_parse_u64(slice_sub(text, 0, colon), UINT64_MAX, &device) == ERR_OK &&
+           dec_parse_u64(slice_from(text, colon + 1), UINT64_MAX, &inode) == ERR_OK && device == st.st_dev && inode == st.st_ino;
+}
+
 static err make_node(compose *c, char *why) {
     const config *f = c->config;
     rt_node_cfg n;
@@ -240,6 +258,7 @@ static err make_node(compose *c, char *why) {
     n.handler_budget = f->handler_budget;
     n.stuck_report = f->stuck_report;
     n.stuck_limit = f->stuck_limit;
+    n.queue_long = (uint32_t)f->queue_long;
     join(c->recorder_path, f->data, "recorder");
     n.recorder_path = f->recorder_bytes ? c->recorder_path : NULL;
     n.recorder_bytes = (size_t)f->recorder_bytes;
@@ -255,6 +274,8 @@ static err make_node(compose *c, char *why) {
     if (e != ERR_OK) return say(why, e, "the node cannot be made: %s", err_text(e));
     rt_level level;
     if (rt_log_level_parse(slice_str(f->log_level), &level)) rt_log_level(c->node, level);
+    rt_log_style style;
+    if (rt_log_style_parse(slice_str(f->log_format), &style)) rt_log_style_set(c->node, style, c->sys->thread_start && stderr_is_journal());
     rt_node_set_env(c->node, &c->env);
     rt_node_add_msgs(c->node, store_msgs, store_msgs_count);
     rt_node_add_msgs(c->node, svc_msgs, svc_msgs_count);
@@ -373,6 +394,37 @@ static err open_listeners(compose *c, const config_list *l, edge_transport trans
     return ERR_OK;
 }
 
+/* --- metrics: a thread beside the shards, where there are threads */
+static err start_metrics(void *arg) {
+    compose *c = arg;
+    sys_addr a = {.family = SYS_INET4};
+    err e = main_scrape_start(c->scrape);
+    if (e != ERR_OK) return e;
+    char at[SYS_ADDR_TEXT], text[SYS_ADDR_TEXT + 32];
+    main_scrape_addr(c->scrape, &a);
+    sys_addr_format(&a, at);
+    (void)snprintf(text, sizeof text, "metrics http://%s/metrics", at);
+    rt_event_ext(c->node, EV_LISTEN, 0, a.port, slice_str(text));
+    return ERR_OK;
+}
+
+static void stop_metrics(void *arg) {
+    compose *c = arg;
+    main_scrape_stop(c->scrape);
+}
+
+static err open_metrics(compose *c, char *why) {
+    const char *listen = c->config->metrics_listen;
+    sys_addr a;
+    if (!*listen || !c->sys->thread_start) return ERR_OK;
+    if (!check(sys_addr_parse(slice_str(listen), &a) == ERR_OK)) return ERR_BUG; /* config_check has seen to it */
+    c->metrics = main_metrics_new(c->node);
+    err e = main_scrape_new(c->sys, &a, main_metrics_text, c->metrics, &c->scrape);
+    if (e != ERR_OK) return say(why, e, "metrics.listen: cannot listen on %s: %s", listen, err_text(e));
+    rt_node_set_beside(c->node, &(rt_beside){start_metrics, stop_metrics, c});
+    return ERR_OK;
+}
+
 static err compose_boot(compose *c, char *why) {
     const config *f = c->config;
     err e = config_check(f, why);
@@ -395,7 +447,7 @@ static err compose_boot(compose *c, char *why) {
     if (e != ERR_OK) return say(why, e, "the edge cannot start: %s", err_text(e));
     e = open_listeners(c, &f->listen, EDGE_STARTTLS, "xmpp.listen", why);
     if (e == ERR_OK) e = open_listeners(c, &f->tls_listen, EDGE_DIRECT_TLS, "xmpp.tls_listen", why);
-    return e;
+    return e == ERR_OK ? open_metrics(c, why) : e;
 }
 
 err compose_new(const config *f, sys *s, tls *t, compose **out, char why[CONFIG_WHY_MAX]) {
@@ -419,6 +471,8 @@ err compose_new(const config *f, sys *s, tls *t, compose **out, char why[CONFIG_
 void compose_free(compose *c) {
     if (!c) return;
     if (c->node) rt_node_free(c->node);
+    main_scrape_free(c->scrape);
+    main_metrics_free(c->metrics);
     svc_services_free(c->services);
     edge_services_free(c->edges);
     if (c->server) c->tls->server_unref(c->server);

@@ -388,8 +388,27 @@ static err check_delivery(const config *c, char why[CONFIG_WHY_MAX]) {
     return ERR_OK;
 }
 
+/* 127.0.0.0/8, also as IPv4 within IPv6, and ::1. */
+static bool is_loopback(const sys_addr *a) {
+    static const uint8_t one[16] = {[15] = 1}, mapped[12] = {[10] = 0xff, [11] = 0xff};
+    if (a->family == SYS_INET4) return a->ip[0] == 127;
+    return memcmp(a->ip, one, sizeof one) == 0 || (memcmp(a->ip, mapped, sizeof mapped) == 0 && a->ip[12] == 127);
+}
+
+/* The metrics name no user, but say how busy the node is and what fails: not for everybody unless the operator says so. */
+static err check_metrics(const config *c, char why[CONFIG_WHY_MAX]) {
+    sys_addr a;
+    if (!*c->metrics_listen) return ERR_OK;
+    if (sys_addr_parse(slice_str(c->metrics_listen), &a) != ERR_OK || a.family == SYS_UNIX)
+        return contradiction(why, "metrics.listen: '%.80s' is not an address such as 127.0.0.1:9100 or [::1]:9100", c->metrics_listen);
+    if (!is_loopback(&a) && !c->metrics_public)
+        return contradiction(why, "metrics.listen: %.80s is not loopback; metrics.public: true allows it", c->metrics_listen);
+    return ERR_OK;
+}
+
 err config_check(const config *c, char why[CONFIG_WHY_MAX]) {
     rt_level level;
+    rt_log_style style;
     if (c->domains.n == 0) return contradiction(why, "domains must name at least one domain");
     for (size_t i = 0; i < c->anonymous.n; i++)
         if (!contains(&c->domains, c->anonymous.v[i]))
@@ -403,7 +422,10 @@ err config_check(const config *c, char why[CONFIG_WHY_MAX]) {
         return contradiction(why, "tls.cert must have one file, or one per domain (%zu)", c->domains.n);
     if (!rt_log_level_parse(slice_str(c->log_level), &level))
         return contradiction(why, "log.level must be debug, info, notice, warning or error, not '%.40s'", c->log_level);
-    return check_delivery(c, why);
+    if (!rt_log_style_parse(slice_str(c->log_format), &style))
+        return contradiction(why, "log.format must be text or json, not '%.40s'", c->log_format);
+    err e = check_delivery(c, why);
+    return e == ERR_OK ? check_metrics(c, why) : e;
 }
 
 /* --- docs/config.md */

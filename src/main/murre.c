@@ -1,9 +1,11 @@
 /* murre: the server. `murre run` composes a node, says where it listens and how to use it, and waits for signals: SIGTERM and SIGINT drain
  * and end, SIGHUP reads certificates again. Stopping is no more than kill -9 with good manners: everything that was promised is on stable
- * storage at every moment. Exit status by kind, as in sysexits(3). */
+ * storage at every moment. A service manager that wants to know is told when it serves and when it stops (notify.h). Exit status by kind,
+ * as in sysexits(3). */
 #include "base/codec.h"
 #include "base/mem.h"
 #include "main/compose.h"
+#include "main/notify.h"
 #include "rt/event.h"
 
 #include <errno.h>
@@ -105,20 +107,26 @@ typedef struct flags {
 static err serve(compose *c, const config *f, sys *s, const sigset_t *signals, const char *program) {
     flags st = {0};
     usec looked = 0;
+    main_notify manager;
+    char why[200];
+    if (!main_notify_init(&manager, why)) (void)fprintf(stderr, "murre: %s; it is not told\n", why); /* no reason not to serve */
     for (;;) {
         const struct timespec tick = {.tv_nsec = st.printed ? TICK_NSEC : TICK_NSEC / 100};
         int sig = sigtimedwait(signals, NULL, &tick);
         if (sig == SIGTERM || sig == SIGINT) {
             if (st.draining) return ERR_OK; /* asked twice */
             st.draining = true;
+            main_notify_send(&manager, "STOPPING=1\nSTATUS=draining");
             st.drain_until = s->mono(s) + f->drain_timeout;
             compose_drain(c, "the server is going down for a moment");
         }
         if (!st.printed && compose_ready(c)) {
             print_banner(c, f, program);
+            main_notify_send(&manager, "READY=1\nSTATUS=serving");
             st.printed = true;
         }
         usec now = s->mono(s);
+        main_notify_alive(&manager, now);
         if (sig == SIGHUP || now - looked >= USEC_PER_SEC) {
             compose_watch_certificates(c);
             looked = now;

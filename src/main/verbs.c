@@ -1,12 +1,17 @@
 /* verbs: see verbs.h. */
 #include "main/verbs.h"
 
+#include "base/cursor.h"
 #include "base/mem.h"
 #include "main/compose.h"
+#include "rt/event.h"
+#include "rt/msacc.h"
+#include "rt/pool.h"
 #include "rt/stat.h"
 #include "store/store.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <unistd.h>
 
 #define CALL_USEC   (10 * USEC_PER_SEC)
@@ -15,6 +20,9 @@
 #define BACKUP_DIR_MAX 400
 #define BACKUP_PATH    768
 #define SMALL_FILE_MAX 65536u
+
+#define THREADS_MAX 512u
+#define FOUND_MAX   100u
 
 void main_env_init(main_env *e, struct compose *c, const svc_cfg *svc, sys *s) {
     long n = sysconf(_SC_NPROCESSORS_ONLN);
@@ -41,19 +49,135 @@ static err ask_store(rt_verb_call *c, const char *name, rt_msg **m, usec limit, 
     return e;
 }
 
-static err status(rt_verb_call *c) {
+/* --- what asks neither a shard nor an actor ---------------------------------------------------------------------------------------- */
+static void set_count(rt_verb_call *c, val *map, const char *key, uint64_t n) {
+    val_set(c->arena, map, key, val_int(c->arena, n > INT64_MAX ? INT64_MAX : (int64_t)n));
+}
+
+/* A path as it is from everywhere; as it was configured where the kernel does not know it (simulator). */
+static void set_path(rt_verb_call *c, val *map, const char *key, const char *path) {
+    char *whole = path ? realpath(path, NULL) : NULL;
+    val_set(c->arena, map, key, path ? val_str(c->arena, slice_str(whole ? whole : path)) : val_null(c->arena));
+    free(whole);
+}
+
+static void set_node(rt_verb_call *c, val *v) {
     main_env *env = env_of(c);
     arena *a = c->arena;
-    rt_msg *m = rt_msg_new_ext(STORE_STAT, sizeof(store_stat)), *r = NULL;
-    val *v = c->result = val_map(a);
     sys *s = rt_node_sys(c->node);
     val_set(a, v, "name", val_str(a, slice_str(rt_node_config(c->node)->name)));
     val_set(a, v, "version", val_str(a, slice_str(env->svc.cfg->version)));
+    val_set(a, v, "pid", val_int(a, getpid()));
     val_set(a, v, "ready", val_bool(a, compose_ready(env->compose)));
     val_set(a, v, "uptime_sec", val_int(a, (s->mono(s) - env->started) / USEC_PER_SEC));
     val_set(a, v, "shards", val_int(a, rt_node_shards(c->node)));
     val_set(a, v, "actors", val_int(a, rt_stat_actor_count(c->node)));
     val_set(a, v, "sessions", val_int(a, edge_session_count(c->node)));
+}
+
+static err node_show(rt_verb_call *c) {
+    c->result = val_map(c->arena);
+    set_node(c, c->result);
+    set_path(c, c->result, "data", compose_data(env_of(c)->compose));
+    set_path(c, c->result, "recorder", rt_node_config(c->node)->recorder_path);
+    return ERR_OK;
+}
+
+static val *queue_counts(rt_verb_call *c, const rt_queue_stat *q) {
+    val *m = val_map(c->arena);
+    set_count(c, m, "queued", q->queued);
+    set_count(c, m, "longest", q->longest);
+    set_count(c, m, "enqueued", q->enqueued);
+    set_count(c, m, "dequeued", q->dequeued);
+    set_count(c, m, "bytes", q->bytes);
+    return m;
+}
+
+static val *thread_times(rt_verb_call *c) {
+    rt_msacc_row *rows = mem_alloc(THREADS_MAX * sizeof *rows);
+    size_t n = rt_msacc_read(c->node, rows, THREADS_MAX);
+    sys *s = rt_node_sys(c->node);
+    uint64_t per_usec = s->cycles_per_sec(s) / (uint64_t)USEC_PER_SEC;
+    val *list = val_list(c->arena);
+    for (size_t i = 0; i < n; i++) {
+        val *m = val_map(c->arena);
+        const char *type = rt_msacc_type_name(rows[i].type);
+        unsigned kind = rows[i].id >> 8;
+        bool pool = rows[i].type == RT_MSACC_POOL && kind < RT_POOL_KINDS;
+        val *name = pool ? val_strf(c->arena, "%s %s/%u", type, rt_pool_kind_name((rt_pool_kind)kind), rows[i].id & 0xff)
+                         : val_strf(c->arena, "%s %u", type, rows[i].id);
+        val_set(c->arena, m, "thread", name);
+        val_set(c->arena, m, "type", val_str(c->arena, slice_str(type)));
+        for (unsigned k = 0; k < RT_MSACC_STATES; k++)
+            set_count(c, m, rt_msacc_state_name((rt_msacc_state)k), rows[i].cycles[k] / (per_usec ? per_usec : 1));
+        val_push(c->arena, list, m);
+    }
+    mem_free(rows);
+    return list;
+}
+
+static val *pool_counts(rt_verb_call *c) {
+    val *list = val_list(c->arena);
+    for (unsigned k = 0; k < RT_POOL_KINDS; k++) {
+        rt_pool_stat p;
+        rt_pool_stats(c->node, (rt_pool_kind)k, &p);
+        val *m = val_map(c->arena);
+        val_set(c->arena, m, "kind", val_str(c->arena, slice_str(rt_pool_kind_name((rt_pool_kind)k))));
+        set_count(c, m, "threads", p.threads);
+        set_count(c, m, "running", p.running);
+        set_count(c, m, "queued", p.queued);
+        set_count(c, m, "done", p.done);
+        set_count(c, m, "expired", p.expired);
+        set_count(c, m, "refused", p.refused);
+        val_push(c->arena, list, m);
+    }
+    return list;
+}
+
+/* All counts since the start at one moment, for who compares two moments: murrectl top. */
+static err load_read(rt_verb_call *c) {
+    arena *a = c->arena;
+    sys *s = rt_node_sys(c->node);
+    rt_queue_stat messages, signals;
+    val *v = c->result = val_map(a), *events = val_map(a);
+    set_node(c, v);
+    val_set(a, v, "mono_usec", val_int(a, s->mono(s)));
+    rt_stat_queues(c->node, &messages, &signals);
+    val_set(a, v, "messages", queue_counts(c, &messages));
+    val_set(a, v, "signals", queue_counts(c, &signals));
+    val_set(a, v, "threads", thread_times(c));
+    val_set(a, v, "pools", pool_counts(c));
+    for (unsigned i = 0; i < EV_COUNT_; i++) {
+        uint64_t n = rt_event_count(c->node, (rt_event_id)i);
+        if (n) set_count(c, events, rt_event_descs[i].name, n);
+    }
+    val_set(a, v, "events", events);
+    return ERR_OK;
+}
+
+/* For completion: names in order, from the prefix on, while they begin with it. */
+static err user_find(rt_verb_call *c) {
+    rt_msg *m = rt_msg_new_ext(KEYED_LIST, sizeof(keyed_list)), *r = NULL;
+    if (c->args[0].len) keyed_list_of(m)->after = rt_blob_new(c->args[0]);
+    keyed_list_of(m)->max = FOUND_MAX;
+    err e = ask_store(c, STORE_KEYED_NAME, &m, CALL_USEC, &r);
+    if (e != ERR_OK) return e;
+    e = keyed_names_of(r)->status;
+    c->result = val_list(c->arena);
+    cursor names = cursor_of(e == ERR_OK ? rt_blob_slice(keyed_names_of(r)->names) : SLICE_NULL);
+    slice name;
+    while (cursor_lslice(&names, &name) && slice_starts(name, c->args[0])) val_push(c->arena, c->result, val_str(c->arena, name));
+    if (e != ERR_OK) (void)snprintf(c->why, sizeof c->why, "the accounts cannot be read: %s", err_text(e));
+    rt_msg_drop(c->node, &r);
+    return e;
+}
+
+static err status(rt_verb_call *c) {
+    main_env *env = env_of(c);
+    arena *a = c->arena;
+    rt_msg *m = rt_msg_new_ext(STORE_STAT, sizeof(store_stat)), *r = NULL;
+    val *v = c->result = val_map(a);
+    set_node(c, v);
     val *domains = val_list(a), *listen = val_list(a);
     for (size_t i = 0; i < env->svc.cfg->n_domains; i++) val_push(a, domains, val_str(a, env->svc.cfg->domains[i].name));
     val_set(a, v, "domains", domains);
@@ -206,6 +330,11 @@ static err backup(rt_verb_call *c) {
 
 const rt_verb main_verbs[] = {
     {"status", "show", 0, 0, false, status, "status", "shows the node: listeners, sessions, message log"},
+    {"node", "show", 0, 0, false, node_show, "node",
+     "shows the process, its data directory and its age; asks no shard, so that it always answers"},
+    {"load", "read", 0, 0, false, load_read, "load",
+     "shows all counts since the start at one moment: threads, queues, pools, events; asks no shard"},
+    {"user", "find", 1, 1, false, user_find, "user find PREFIX", "names the first hundred accounts that begin with PREFIX"},
     {"drain", "start", 0, 0, true, drain, "drain", "refuses new sessions and sends the present ones away"},
     {"backup", "write", 1, 1, true, backup, "backup DIR",
      "writes a copy of the data directory, fit to be started on, to a new directory while running"},

@@ -1,6 +1,6 @@
 #ifndef MAIN_VERBS_H
 #define MAIN_VERBS_H
-/* verbs: what operators ask of the whole node: status, drain, backup. */
+/* verbs: what operators ask of the whole node: status, node, load, drain, backup; and which accounts begin with a prefix. */
 #include "svc/svc.h"
 
 struct compose;

@@ -293,6 +293,17 @@ static unsigned run_batch(rt_shard *sh, rt_actor *a) {
     return n;
 }
 
+/* Looked at before a batch, when the mailbox is at its longest, and after it; a send pays nothing for it. */
+static void report_long(rt_shard *sh, rt_actor *a) {
+    if (a->flags & RT_A_LONG) return;
+    a->flags |= RT_A_LONG;
+    rt_event_text(&sh->cx, EV_LONG_QUEUE, a->slot, a->queued, slice_str(a->cls->name));
+}
+static void report_halved(rt_shard *sh, rt_actor *a) {
+    a->flags &= (uint16_t)~RT_A_LONG;
+    rt_event_text(&sh->cx, EV_QUEUE_HALVED, a->slot, a->queued, slice_str(a->cls->name));
+}
+
 /* The caller has set span_start, or the last run has. */
 unsigned rt_actor_run(rt_shard *sh, rt_actor *a) {
     a->flags &= (uint16_t)~RT_A_QUEUED;
@@ -300,8 +311,10 @@ unsigned rt_actor_run(rt_shard *sh, rt_actor *a) {
         rt_actor_unpin(sh, a);
         return 0;
     }
+    if (UNLIKELY(a->queued >= sh->queue_long)) report_long(sh, a);
     a->flags |= RT_A_RUNNING;
     unsigned n = run_batch(sh, a);
+    if (UNLIKELY(a->flags & RT_A_LONG) && a->queued <= sh->queue_long / 2) report_halved(sh, a);
     if (UNLIKELY(a->flags & RT_A_MUTING) && a->queued <= rt_mailbox_max(a) / 2) rt_mute_release(sh, a);
     if (runnable(a)) rt_actor_schedule(sh, a);
     reap_some(sh);

@@ -131,7 +131,7 @@ void rt_post(rt_node *n, rt_pid to, rt_msg **mp) {
         rt_msg_drop(n, &m);
 }
 
-err rt_call(rt_node *n, rt_pid to, rt_msg **mp, usec timeout, rt_msg **out_reply) {
+static NODISCARD err call(rt_node *n, rt_pid to, rt_msg **mp, uint16_t how, usec timeout, rt_msg **out_reply) {
     rt_msg *m = *mp;
     *mp = NULL;
     if (!check(m)) return ERR_BUG;
@@ -143,13 +143,26 @@ err rt_call(rt_node *n, rt_pid to, rt_msg **mp, usec timeout, rt_msg **out_reply
     wait_begin(n, &w);
     rt_pid me = {0, RT_SHARD_EXTERNAL << 24, w.gen};
     post_signal(n, me, to, RT_SIG_MONITOR);
-    m->tag = RT_TAG(m);
+    m->tag = RT_TAG(m) | how;
     m->sender = me;
     put(n, rt_pid_shard(to), (rt_entry){m, to.slot, to.gen});
     wait_end(n, &w, timeout);
     if (w.result != ERR_NOPROC) post_signal(n, me, to, RT_SIG_DEMONITOR);
     if (w.result == ERR_OK) *out_reply = w.reply;
     return w.result;
+}
+
+err rt_call(rt_node *n, rt_pid to, rt_msg **m, usec timeout, rt_msg **out_reply) { return call(n, to, m, 0, timeout, out_reply); }
+
+err rt_calls_probe(rt_node *n, rt_pid to, usec timeout, uint64_t *out_queued) {
+    rt_msg *m = rt_msg_new_ext(RT_PROBE, sizeof(rt_probe)), *reply = NULL;
+    m->deadline = (uint32_t)((n->s->mono(n->s) - n->epoch + timeout) / USEC_PER_MSEC);
+    if (m->deadline == 0) m->deadline = 1; /* 0 means: none */
+    err e = call(n, to, &m, RT_M_FRONT, timeout, &reply);
+    if (e) return e;
+    *out_queued = rt_probe_of(reply)->queued;
+    rt_msg_drop(n, &reply);
+    return ERR_OK;
 }
 
 /* --- rt_node_call ---------------------------------------------------------------------------------------------------------------- */

@@ -99,6 +99,7 @@ void rt_name_init(rt_node *n);
 void rt_name_fini(rt_node *n);
 void rt_name_remove(rt_node *n, rt_pid pid);
 bool rt_name_of(rt_node *n, rt_pid pid, char *out, size_t max);
+void rt_name_look(rt_node *n, rt_maps_look *l); /* at the table of names, whole */
 void rt_pool_init(rt_node *n);
 NODISCARD err rt_pool_start(rt_node *n);
 void rt_pool_stop(rt_node *n);
@@ -107,5 +108,7 @@ void rt_calls_init(rt_node *n);
 void rt_calls_fini(rt_node *n);
 void rt_calls_reply(rt_node *n, rt_pid to, rt_msg *m); /* to a caller outside; drops it if that has gone */
 void rt_calls_down(rt_node *n, rt_pid to, err reason);
+/* Sends the actor a probe that overtakes all that waits in its mailbox, and waits until it has taken it out; how many wait behind it. */
+NODISCARD err rt_calls_probe(rt_node *n, rt_pid to, usec timeout, uint64_t *out_queued);
 void rt_calls_run(rt_shard *sh, rt_msg *m); /* an RT_CALL that has arrived */
 #endif

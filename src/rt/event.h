@@ -36,6 +36,12 @@ uint64_t rt_event_digest(rt_node *n);                /* of all events so far, in
 void rt_log_level(rt_node *n, rt_level l);
 rt_level rt_log_level_get(rt_node *n);
 NODISCARD bool rt_log_level_parse(slice name, rt_level *out);
+/* How a line looks. TEXT: time, level, event, name=value for each argument, text. JSON: an object with time, level, event, the arguments
+ * under their names in events.def, and text; numbers but for slots ("1.23") and errors ("fd_limit"), which are strings. Both are valid
+ * UTF-8 without control bytes. priorities: lines begin with <N> for the journal (sd-daemon(3)). Before start. */
+typedef enum rt_log_style { RT_LOG_TEXT, RT_LOG_JSON } rt_log_style;
+NODISCARD bool rt_log_style_parse(slice name, rt_log_style *out);
+void rt_log_style_set(rt_node *n, rt_log_style style, bool priorities);
 void rt_log_sink(rt_node *n, void (*fn)(void *arg, const char *line), void *arg); /* before start; NULL: standard error */
 
 #endif

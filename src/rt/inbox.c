@@ -30,6 +30,8 @@ void rt_inbox_put(rt_inbox *in, rt_entry e) {
     mem_grow(&arr, &in->cap, in->n + 1, sizeof e);
     in->e = arr;
     in->e[in->n++] = e;
+    uint64_t puts = atomic_load_explicit(&in->puts, memory_order_relaxed);
+    atomic_store_explicit(&in->puts, puts + 1, memory_order_relaxed); /* l is held: nobody else writes it */
     lock_release(&in->l);
     /* seq_cst: partner is the shard's load before it sleeps (rt_shard_quiet); see shard.h, sleeping. */
     atomic_store_explicit(&in->filled, true, memory_order_seq_cst);

@@ -6,9 +6,10 @@
 
 typedef struct rt_inbox {
     lock l;
-    rt_entry *e;     /* guarded by l */
-    size_t n, cap;   /* guarded by l */
-    rt_entry *spare; /* the shard's: swapped with e */
+    rt_entry *e;           /* guarded by l */
+    size_t n, cap;         /* guarded by l */
+    _Atomic uint64_t puts; /* entries ever put in; relaxed: written with l held, read by tools */
+    rt_entry *spare;       /* the shard's: swapped with e */
     size_t spare_cap;
     _Atomic bool filled; /* seq_cst store by the poster after it has put an entry in; seq_cst load by the shard before it sleeps */
 } rt_inbox;

@@ -7,8 +7,8 @@
  *
  * Invariants: (1) nobody but the log's thread waits for the sink. (2) The lock is held for the copying of one entry, never while
  * formatting or writing. (3) Every line that is not written is counted: suppressed (its event's rate) or lost (ring full), and reported
- * once there is room. (4) A line holds no control bytes and no newline of its own, whatever a peer sent. (5) Where there are no
- * threads (the simulator) lines are written at once.
+ * once there is room. (4) A line holds no control bytes and no newline of its own, whatever a peer sent, and is valid UTF-8; as JSON
+ * it is one whole object. (5) Where there are no threads (the simulator) lines are written at once.
  *
  * The rate limit is lock-free, because it is what stands between a flood of events and the lock: one word per event holds the second
  * and the number of lines in it. */
@@ -21,7 +21,7 @@
 #include <stdio.h>
 
 #define LOG_ENTRIES_MAX 512                    /* lines that wait; more are lost and counted */
-#define LOG_LINE_MAX    2048                   /* bytes of a line: every byte of a text may become four */
+#define LOG_LINE_MAX    2304                   /* bytes of a line: every byte of a text may become six, what is beside it is 300 at most */
 #define LOG_SUMMARY     (1100 * USEC_PER_MSEC) /* after a line: look for suppressed ones when its second is surely over */
 #define RATE_COUNT_BITS 24                     /* of a rate word: lines in the second; above: the second */
 
@@ -40,6 +40,8 @@ struct rt_log {
     void (*sink)(void *arg, const char *line);
     void *sink_arg;
     sys_thread *thread;
+    rt_log_style style; /* set before the start */
+    bool priorities;
     _Atomic int level;                      /* rt_level; relaxed: only for reading back */
     _Atomic uint64_t rate[EV_COUNT_];       /* second << RATE_COUNT_BITS | lines; relaxed: a count, nothing is read through it */
     _Atomic uint64_t suppressed[EV_COUNT_]; /* since the last report; relaxed */
@@ -54,25 +56,76 @@ struct rt_log {
 static const char *const level_names[] = {"debug", "info", "notice", "warning", "error"};
 
 /* --- one line -------------------------------------------------------------------------------------------------------------------- */
-static void add_arg(buf *b, const char *name, uint64_t value) {
+/* A bare word that needs no escaping: a number, or what stands for one. Its length is in the string. */
+static void value_text(const char *name, uint64_t value, char out[40]) {
     size_t len = strlen(name);
-    if (len >= 4 && strcmp(name + len - 4, "slot") == 0) { /* as in a pid: shard.index */
-        buf_addf(b, " %s=%" PRIu64 ".%" PRIu64, name, value >> 24 & 0xff, value & 0xffffff);
-    } else if (strcmp(name, "err") == 0) {
-        buf_addf(b, " err=%s", err_name(value < ERR_COUNT_ ? (err)value : ERR_BUG));
-    } else {
-        buf_addf(b, " %s=%" PRIu64, name, value);
-    }
+    if (len >= 4 && strcmp(name + len - 4, "slot") == 0) /* as in a pid: shard.index */
+        (void)snprintf(out, 40, "%" PRIu64 ".%" PRIu64, value >> 24 & 0xff, value & 0xffffff);
+    else if (strcmp(name, "err") == 0)
+        (void)snprintf(out, 40, "%s", err_name(value < ERR_COUNT_ ? (err)value : ERR_BUG));
+    else
+        (void)snprintf(out, 40, "%" PRIu64, value);
 }
 
-static void start_line(buf *b, usec wall, rt_level level, const char *name) {
+static void add_arg(const rt_log *l, buf *b, const char *name, uint64_t value) {
+    char text[40];
+    value_text(name, value, text);
+    bool number = text[strspn(text, "0123456789")] == 0; /* "2.7" is a slot, not a fraction */
+    if (l->style == RT_LOG_TEXT)
+        buf_addf(b, " %s=%s", name, text);
+    else
+        buf_addf(b, number ? ",\"%s\":%s" : ",\"%s\":\"%s\"", name, text);
+}
+
+/* A JSON string (RFC 8259 section 7). What utf8_escape would not show as it is becomes \uNNNN, an invalid byte U+FFFD. */
+static void add_json_text(buf *b, slice s) {
+    buf_add_byte(b, '"');
+    for (size_t i = 0; i < s.len;) {
+        uint32_t cp;
+        size_t n = utf8_decode(slice_from(s, i), &cp);
+        slice bytes = slice_sub(s, i, n);
+        char shown[32];
+        if (n == 0) {
+            buf_add_str(b, "\\ufffd");
+        } else if (cp == '"' || cp == '\\') {
+            buf_add_byte(b, '\\');
+            buf_add(b, bytes);
+        } else if (utf8_escape(bytes, shown, sizeof shown) != n) {
+            buf_addf(b, "\\u%04x", (unsigned)cp); /* none of these is past U+FFFF */
+        } else {
+            buf_add(b, bytes);
+        }
+        i += n ? n : 1;
+    }
+    buf_add_byte(b, '"');
+}
+
+static void add_text(const rt_log *l, buf *b, slice text) {
+    if (l->style == RT_LOG_JSON) {
+        buf_add_str(b, ",\"text\":");
+        add_json_text(b, text);
+        return;
+    }
+    char shown[RT_EVENT_TEXT * 4 + 1];            /* a peer may have chosen it: nothing in it can move a cursor or start a line */
+    (void)utf8_escape(text, shown, sizeof shown); /* its length is in the string */
+    buf_addf(b, " %s", shown);
+}
+
+/* sd-daemon(3): the journal takes "<N>" at the front of a line for its priority, as in syslog(3), and removes it. */
+static void start_line(const rt_log *l, buf *b, usec wall, rt_level level, const char *name) {
+    static const char priority[] = {[RT_DEBUG] = '7', [RT_INFO] = '6', [RT_NOTICE] = '5', [RT_WARNING] = '4', [RT_ERROR] = '3'};
     char stamp[32];
     (void)time_format(wall, true, stamp); /* its length is in the string */
-    buf_addf(b, "%s %s %s", stamp, level_names[level], name);
+    if (l->priorities) buf_addf(b, "<%c>", priority[level]);
+    if (l->style == RT_LOG_JSON)
+        buf_addf(b, "{\"time\":\"%s\",\"level\":\"%s\",\"event\":\"%s\"", stamp, level_names[level], name);
+    else
+        buf_addf(b, "%s %s %s", stamp, level_names[level], name);
 }
 
 static void end_line(rt_log *l, buf *b) {
     static const uint8_t nul = 0;
+    if (l->style == RT_LOG_JSON) buf_add_byte(b, '}');
     if (!buf_ok(b))
         b->p[b->len - 1] = 0; /* LOG_LINE_MAX has room for every entry; should it not, the line is cut */
     else
@@ -90,14 +143,10 @@ static void write_entry(rt_log *l, const log_entry *e) {
     const rt_event_desc *d = &rt_event_descs[e->id];
     buf b;
     buf_init(&b, LOG_LINE_MAX);
-    start_line(&b, e->wall, d->level, d->name);
+    start_line(l, &b, e->wall, d->level, d->name);
     for (int i = 0; i < (e->has_text ? 2 : 3); i++)
-        if (d->arg[i][0]) add_arg(&b, d->arg[i], e->arg[i]);
-    if (e->has_text && e->text_len > 0) {
-        char shown[RT_EVENT_TEXT * 4 + 1]; /* a peer may have chosen it: nothing in it can move a cursor or start a line */
-        (void)utf8_escape(slice_of(e->text, e->text_len), shown, sizeof shown); /* its length is in the string */
-        buf_addf(&b, " %s", shown);
-    }
+        if (d->arg[i][0]) add_arg(l, &b, d->arg[i], e->arg[i]);
+    if (e->has_text && e->text_len > 0) add_text(l, &b, slice_of(e->text, e->text_len));
     end_line(l, &b);
     buf_fini(&b);
 }
@@ -110,8 +159,8 @@ static bool write_suppressed(rt_log *l) {
         uint64_t k = atomic_exchange_explicit(&l->suppressed[id], 0, memory_order_relaxed);
         buf b;
         buf_init(&b, LOG_LINE_MAX);
-        start_line(&b, l->node->s->wall(l->node->s), rt_event_descs[id].level, rt_event_descs[id].name);
-        buf_addf(&b, " suppressed=%" PRIu64, k);
+        start_line(l, &b, l->node->s->wall(l->node->s), rt_event_descs[id].level, rt_event_descs[id].name);
+        add_arg(l, &b, "suppressed", k);
         end_line(l, &b);
         buf_fini(&b);
         any = true;
@@ -167,25 +216,28 @@ static void report_lost(rt_log *l) {
     if (lost > 0) rt_event_ext(l->node, EV_LOG_DROPPED, lost, 0, SLICE_NULL);
 }
 
+/* Suppressed lines are looked for LOG_SUMMARY after a line, and again while there are more of either: in a flood that does not end, too. */
 static void log_thread(void *arg) {
     rt_log *l = arg;
+    sys *s = l->node->s;
     log_entry e;
-    bool summary = true; /* a line was written since the last look at what was suppressed */
+    usec line = s->mono(s), due = line + LOG_SUMMARY; /* line: when the last one was written; due: of the next look */
     lock_take(&l->lock);
     while (!l->stop || l->n > 0) {
-        if (pop(l, &e)) {
-            bool empty = l->n == 0;
-            lock_release(&l->lock);
-            write_entry(l, &e);
-            if (empty) report_lost(l);
-            summary = true;
-            lock_take(&l->lock);
+        usec now = s->mono(s);
+        if (now < due && l->n == 0) {
+            (void)lock_wait(&l->more, &l->lock, due == USEC_NEVER ? -1 : due - now); /* the loop looks for itself */
             continue;
         }
-        bool woken = lock_wait(&l->more, &l->lock, summary ? LOG_SUMMARY : -1);
-        if (woken || l->n > 0 || l->stop) continue;
+        bool got = pop(l, &e), empty = l->n == 0;
         lock_release(&l->lock);
-        summary = write_suppressed(l);
+        if (got) {
+            write_entry(l, &e);
+            if (empty) report_lost(l);
+            line = now;
+            due = usec_min(due, now + LOG_SUMMARY);
+        }
+        if (now >= due) due = write_suppressed(l) || now - line < LOG_SUMMARY ? now + LOG_SUMMARY : USEC_NEVER;
         lock_take(&l->lock);
     }
     lock_release(&l->lock);
@@ -255,6 +307,18 @@ bool rt_log_level_parse(slice name, rt_level *out) {
         return true;
     }
     return false;
+}
+
+bool rt_log_style_parse(slice name, rt_log_style *out) {
+    bool json = slice_is(name, "json");
+    if (!json && !slice_is(name, "text")) return false;
+    *out = json ? RT_LOG_JSON : RT_LOG_TEXT;
+    return true;
+}
+
+void rt_log_style_set(rt_node *n, rt_log_style style, bool priorities) {
+    n->log->style = style;
+    n->log->priorities = priorities;
 }
 
 void rt_log_sink(rt_node *n, void (*fn)(void *arg, const char *line), void *arg) {

@@ -7,8 +7,10 @@
  *
  * Invariants: (1) the runtime's own messages (EXIT, DOWN, JOB_DONE) and returned ones are never refused or dropped by a bound: a monitor
  * fires exactly once, whatever the load; (2) a deadline is tested in rt_mailbox_take only (system.md G11); (3) queue statistics are
- * counters kept by append and take: reading them is O(1) (G13). */
+ * counters kept by append and take: reading them is O(1) (G13); (4) a probe is answered here, when it is taken out: no actor sees one. */
 #include "rt/core.h"
+
+#define LATE_QUIET (10 * USEC_PER_SEC)
 
 uint32_t rt_mailbox_max(const rt_actor *a) { return a->cls->mailbox_max ? a->cls->mailbox_max : RT_MAILBOX_MAX_DEFAULT; }
 
@@ -75,18 +77,43 @@ static inline rt_msg *cut(rt_shard *sh, rt_actor *a, rt_msg *prev) {
 
 static bool expired(const rt_shard *sh, const rt_msg *m) { return m->deadline && (int32_t)(sh->now_msec - m->deadline) > 0; }
 
+/* Work that comes too late is reported when it begins, and again only after it has been in time for LATE_QUIET. */
+static void report_late(rt_shard *sh, const rt_actor *a, uint32_t late_msec) {
+    bool begins = sh->late_at == USEC_NEVER || sh->now - sh->late_at > LATE_QUIET;
+    sh->late_at = sh->now;
+    if (begins) rt_event_text(&sh->cx, EV_LATE_WORK, a->slot, late_msec, slice_str(a->cls->name));
+}
+
 static void drop_expired_one(rt_shard *sh, rt_actor *a, rt_msg *m) {
     rt_count(&sh->n_expired, 1);
     a->dropped++;
+    report_late(sh, a, sh->now_msec - m->deadline);
     rt_event(&sh->cx, EV_EXPIRED, a->slot, m->tag, sh->now_msec - m->deadline);
     rt_msg_release(sh, m);
+}
+
+/* Says how many wait behind it; a caller that has gone meanwhile is found gone by rt_calls_reply. */
+static void answer_probe(rt_shard *sh, rt_actor *a, rt_msg *m) {
+    rt_pid to = m->sender;
+    rt_probe_of(m)->queued = a->queued;
+    a->dropped++; /* taken out without being handled */
+    m->deadline = 0;
+    if (check(rt_pid_shard(to) == RT_SHARD_EXTERNAL))
+        rt_calls_reply(sh->node, to, m);
+    else
+        rt_msg_release(sh, m);
 }
 
 rt_msg *rt_mailbox_take(rt_shard *sh, rt_actor *a) {
     while (a->last) {
         rt_msg *m = cut(sh, a, a->last);
-        if (LIKELY(!expired(sh, m))) return m;
-        drop_expired_one(sh, a, m);
+        if (LIKELY(!m->deadline)) return m;
+        if (UNLIKELY(m->tag == RT_PROBE)) /* has a deadline always: others pay nothing for it */
+            answer_probe(sh, a, m);
+        else if (!expired(sh, m))
+            return m;
+        else
+            drop_expired_one(sh, a, m);
     }
     return NULL;
 }

@@ -106,3 +106,12 @@ bool rt_name_of(rt_node *n, rt_pid pid, char *out, size_t max) {
     lock_release(&n->names->l);
     return found;
 }
+
+void rt_name_look(rt_node *n, rt_maps_look *l) {
+    const hmap *m = &n->names->by_name;
+    lock_take(&n->names->l);
+    l->count = m->count;
+    l->buckets = m->buckets ? m->mask + 1 : 0;
+    (void)hmap_chains_add(m, 0, m->mask + 1, &l->chains); /* all: it is short */
+    lock_release(&n->names->l);
+}

@@ -8,6 +8,7 @@
  * box, job and descriptor goes; (4) thread order: the log first, ctl last; stopping is the reverse, so that nobody talks to a thread that
  * is gone. */
 #include "base/mem.h"
+#include "rt/contend.h"
 #include "rt/core.h"
 #include "rt/ctl.h"
 
@@ -16,6 +17,7 @@
 #define NODE_SPIN_DEFAULT   50
 #define NODE_RECORDER_BYTES (4u << 20)
 #define NODE_TAG_MASK       0x0fffu
+#define NODE_QUEUE_LONG     10000
 
 void rt_node_cfg_default(rt_node_cfg *c) {
     *c = (rt_node_cfg){
@@ -28,6 +30,7 @@ void rt_node_cfg_default(rt_node_cfg *c) {
         .handler_budget = USEC_PER_MSEC,
         .stuck_report = USEC_PER_SEC,
         .stuck_limit = 60 * USEC_PER_SEC,
+        .queue_long = NODE_QUEUE_LONG,
     };
 }
 
@@ -36,6 +39,7 @@ static char *copy_str(const char *s) { return s ? slice_dup_str(slice_str(s)) : 
 static NODISCARD err make_shards(rt_node *n) {
     n->shards = mem_zalloc(n->n_shards * sizeof *n->shards);
     n->rings = mem_zalloc((size_t)n->n_shards * n->n_shards * sizeof *n->rings);
+    rt_contend_init(n);
     for (unsigned i = 0; i < n->n_shards; i++) n->shards[i].poll = -1;
     for (unsigned i = 0; i < n->n_shards; i++) {
         err e = rt_shard_init(n, i);
@@ -57,6 +61,7 @@ err rt_node_new(const rt_node_cfg *c, sys *s, tls *t, rt_node **out) {
     n->epoch = s->mono(s);
     s->entropy(s, &n->key, sizeof n->key);
     lock_set_init(&n->locks);
+    lock_set_clock(&n->locks, s->cycles_per_sec(s) / (uint64_t)USEC_PER_SEC);
     rt_name_init(n);
     rt_calls_init(n);
     rt_pool_init(n);
@@ -119,6 +124,7 @@ lock_set *rt_node_locks(rt_node *n) { return &n->locks; }
 const hash_key *rt_node_hash_key(const rt_node *n) { return &n->key; }
 void rt_node_set_env(rt_node *n, void *env) { n->env = env; }
 void *rt_node_env(const rt_node *n) { return n->env; }
+void rt_node_set_beside(rt_node *n, const rt_beside *b) { n->beside = *b; }
 
 void rt_node_boot(rt_node *n, unsigned shard, void (*fn)(rt_ctx *cx, void *arg), void *arg) {
     if (check(!n->started && shard < n->n_shards)) rt_shard_boot(&n->shards[shard], fn, arg);
@@ -144,6 +150,7 @@ static NODISCARD err start_all(rt_node *n) {
         e = rt_ctl_new(n, n->ctl_path, &n->ctl);
         if (!e) e = rt_ctl_start(n->ctl);
     }
+    if (!e && n->beside.start) e = n->beside.start(n->beside.arg);
     return e;
 }
 
@@ -163,6 +170,7 @@ err rt_node_start(rt_node *n) {
 void rt_node_stop(rt_node *n) {
     if (!n->started) return;
     rt_event_ext(n, EV_NODE_STOP, 0, 0, SLICE_NULL);
+    if (n->beside.start) n->beside.stop(n->beside.arg);
     if (n->ctl) rt_ctl_free(n->ctl);
     n->ctl = NULL;
     rt_watchdog_stop(n);
@@ -218,6 +226,7 @@ void rt_node_free(rt_node *n) {
     for (size_t i = 0; i < ARRAY_LEN(n->descs); i++) mem_free(n->descs[i]);
     mem_free(n->verbs);
     mem_free(n->rings);
+    rt_contend_fini(n);
     mem_free(n->shards);
     mem_free(n->name);
     mem_free(n->recorder_path);

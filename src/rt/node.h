@@ -19,6 +19,7 @@ typedef struct rt_node_cfg {
     usec handler_budget;       /* a handler that takes longer is an event (1 ms) */
     usec stuck_report;         /* a shard stuck this long is reported with its stack (1 s) */
     usec stuck_limit;          /* and past this the node ends (60 s); 0: never */
+    uint32_t queue_long;       /* messages in a mailbox from which on it is reported, once until it has halved (10000); 0: never */
     uint64_t handler_cost_max; /* simulator: a handler takes a time drawn from the seed up to this, in microseconds; 0 live */
 } rt_node_cfg;
 #define RT_SHARDS_MAX 64u
@@ -42,6 +43,15 @@ void rt_node_boot(rt_node *n, unsigned shard, void (*fn)(rt_ctx *cx, void *arg),
 NODISCARD err rt_node_start(rt_node *n); /* live */
 void rt_node_stop(rt_node *n);           /* live: ends the threads after their present round; idempotent */
 void rt_node_free(rt_node *n);           /* every actor's fini runs (reason KILLED), then all memory goes */
+
+/* A thread of the layer above, beside the shards. start is called when the node's own threads run, and its error ends the start; stop when
+ * a start ends, well or not, before any of the node's threads does: fine when start has not been called. Before start; arg outlives it. */
+typedef struct rt_beside {
+    err (*start)(void *arg);
+    void (*stop)(void *arg);
+    void *arg;
+} rt_beside;
+void rt_node_set_beside(rt_node *n, const rt_beside *b);
 
 /* One round of a shard: inbox, rings, timers, actors, flush, poll. Live (may_sleep) it waits in poll when idle. Returns when it wants to
  * run next: at most now if it has work, USEC_NEVER if only something from outside can give it any. */

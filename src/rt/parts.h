@@ -20,6 +20,7 @@ typedef struct rt_rel rt_rel;
 #define RT_A_MASKED  128u  /* a port was taken off reading while it is muted */
 #define RT_A_TIMED   256u  /* was over budget in a batch: every message is timed */
 #define RT_A_MUTING  512u  /* has muted senders */
+#define RT_A_LONG    2048u /* its mailbox was reported as long and has not halved yet */
 #define RT_A_RUNNING 1024u /* its batch is being handled: others may end meanwhile, and take it along */
 struct rt_actor {
     /* what a send touches */

@@ -6,7 +6,8 @@
  *
  * Invariants: (1) a record is one cache line, at a multiple of its size. (2) Its check word is computed over the rest and stored last; a
  * record torn by a kill between two stores, or by another machine's cache after a power cut, does not fit it and is skipped. (3) seq rises
- * by one a record, from 1: 0 is "never written". (4) The reader trusts nothing in the file: sizes are held against the file's own. */
+ * by one a record, from 1: 0 is "never written". (4) The reader trusts nothing in the file: sizes are held against the file's own.
+ * (5) Event numbers mean something only together with events.def: its digest is in the header. */
 #include "rt/recorder.h"
 
 #include "base/codec.h"
@@ -15,7 +16,6 @@
 #include "base/mem.h"
 
 #include <stdio.h>
-#include <stdlib.h>
 
 #define PAGE       4096u
 #define MAGIC      SLICE("murre-fr")
@@ -23,7 +23,8 @@
 #define RINGS_MAX  1024u
 #define FILE_MAX   ((size_t)1 << 30)
 #define RING_MIN   16u /* records */
-#define HEADER_LEN 24u
+#define HEADER_LEN 32u
+#define CHUNK      64u                                                      /* records read at once, of each ring */
 #define CHECK_KEY  ((hash_key){UINT64_C(0x6d757272), UINT64_C(0x7265636f)}) /* a constant: readers are other processes */
 #define OLD_SUFFIX ".1"
 #define PATH_BYTES 4096
@@ -49,6 +50,20 @@ static uint32_t check_word(const rt_record *r) {
     return (uint32_t)(h ^ h >> 32);
 }
 
+/* Of the names of all events and their arguments. */
+static uint64_t events_digest(void) {
+    buf b;
+    const hash_key k = CHECK_KEY;
+    buf_init(&b, 1u << 20);
+    for (unsigned i = 0; i < EV_COUNT_; i++) {
+        const rt_event_desc *d = &rt_event_descs[i];
+        buf_addf(&b, "%s(%s,%s,%s)", d->name, d->arg[0], d->arg[1], d->arg[2]);
+    }
+    uint64_t h = hash_bytes(&k, buf_slice(&b));
+    buf_fini(&b);
+    return h;
+}
+
 /* --- writing --------------------------------------------------------------------------------------------------------------------- */
 static err move_old(sys *s, const char *path) {
     char old[PATH_BYTES];
@@ -66,6 +81,7 @@ static void write_header(rt_recorder *r) {
     buf_add_u32le(&b, r->n_rings);
     buf_add_u32le(&b, r->per_ring);
     buf_add_u32le(&b, (uint32_t)sizeof(rt_record));
+    buf_add_u64le(&b, events_digest());
     memcpy(r->map, b.p, b.len);
     buf_fini(&b);
 }
@@ -108,79 +124,137 @@ void rt_recorder_write(rt_recorder *r, unsigned ring_no, const rt_record *rec) {
 }
 
 /* --- reading --------------------------------------------------------------------------------------------------------------------- */
-typedef struct found {
-    rt_record rec;
-    unsigned ring;
-} found;
+typedef struct source { /* a ring that is being read */
+    uint64_t newest;    /* seq of its last record when it was opened; what was written since is left out */
+    uint64_t next;      /* seq of the record to go on with; past newest: none */
+    uint64_t from;      /* seq of chunk[0] */
+    uint32_t n;         /* records in chunk */
+    bool ready;         /* head is the next record to hand out */
+    rt_record head;
+    rt_record chunk[CHUNK];
+} source;
+struct rt_recorder_reader {
+    sys *s;
+    int fd;
+    rt_recorder_info info;
+    source at[];
+};
 
-static int by_time(const void *a, const void *b) {
-    const found *x = a, *y = b;
-    if (x->rec.wall_usec != y->rec.wall_usec) return x->rec.wall_usec < y->rec.wall_usec ? -1 : 1;
-    if (x->ring != y->ring) return x->ring < y->ring ? -1 : 1;
-    return x->rec.seq < y->rec.seq ? -1 : x->rec.seq > y->rec.seq;
+static bool is_whole(const rt_record *r, uint32_t per_ring, uint64_t index) {
+    return r->seq != 0 && (r->seq - 1) % per_ring == index && r->check == check_word(r);
 }
 
-typedef struct header {
-    uint32_t rings, per_ring;
-} header;
-
-static err read_header(slice page, uint64_t file_len, header *out) {
+static err read_header(slice page, rt_recorder_info *out) {
     cursor c = cursor_of(page);
     slice magic;
     uint32_t format, rings, per_ring, size;
+    uint64_t events;
     if (!cursor_bytes(&c, MAGIC.len, &magic) || !slice_eq(magic, MAGIC)) return ERR_CORRUPT;
-    if (!cursor_u32le(&c, &format) || !cursor_u32le(&c, &rings) || !cursor_u32le(&c, &per_ring) || !cursor_u32le(&c, &size))
+    if (!cursor_u32le(&c, &format) || !cursor_u32le(&c, &rings) || !cursor_u32le(&c, &per_ring) || !cursor_u32le(&c, &size) ||
+        !cursor_u64le(&c, &events))
         return ERR_CORRUPT;
     if (format != FORMAT || size != sizeof(rt_record)) return ERR_VERSION;
-    if (rings == 0 || rings > RINGS_MAX || per_ring == 0) return ERR_CORRUPT;
-    if (file_len < PAGE + (uint64_t)rings * per_ring * sizeof(rt_record)) return ERR_CORRUPT;
-    *out = (header){rings, per_ring};
+    if (rings == 0 || rings > RINGS_MAX || per_ring == 0 || per_ring > FILE_MAX / size / rings) return ERR_CORRUPT;
+    *out = (rt_recorder_info){.rings = rings, .per_ring = per_ring, .same_events = events == events_digest(), .newest_usec = INT64_MIN};
     return ERR_OK;
 }
 
-static size_t collect(const uint8_t *p, const header *h, found *out) {
-    size_t n = 0;
-    for (uint32_t g = 0; g < h->rings; g++) {
-        for (uint32_t i = 0; i < h->per_ring; i++, p += sizeof(rt_record)) {
-            rt_record r;
-            memcpy(&r, p, sizeof r);
-            bool whole = r.seq != 0 && (r.seq - 1) % h->per_ring == i && r.check == check_word(&r);
-            if (whole) out[n++] = (found){r, g};
+/* Reads up to CHUNK records of a ring from an index on, not around its end; 0: the file ends before, or cannot be read there. */
+static uint32_t read_chunk(const rt_recorder_reader *r, uint32_t ring_no, uint64_t index, rt_record out[CHUNK]) {
+    uint64_t n = r->info.per_ring - index < CHUNK ? r->info.per_ring - index : CHUNK;
+    uint64_t offset = PAGE + ((uint64_t)ring_no * r->info.per_ring + index) * sizeof(rt_record);
+    size_t got = 0;
+    if (r->s->file_read(r->s, r->fd, (uint8_t *)out, (size_t)n * sizeof(rt_record), offset, &got)) return 0;
+    return (uint32_t)(got / sizeof(rt_record));
+}
+
+/* Finds the newest record of a ring, and counts. */
+static void survey(rt_recorder_reader *r, uint32_t ring_no) {
+    source *g = &r->at[ring_no];
+    uint64_t index = 0, newest = 0;
+    for (uint32_t n; index < r->info.per_ring && (n = read_chunk(r, ring_no, index, g->chunk)) > 0; index += n)
+        for (uint32_t i = 0; i < n; i++) {
+            const rt_record *x = &g->chunk[i];
+            bool whole = is_whole(x, r->info.per_ring, index + i);
+            r->info.whole += whole;
+            r->info.torn += !whole && x->seq != 0;
+            if (whole && x->seq > newest) newest = x->seq;
+            if (whole && x->wall_usec > r->info.newest_usec) r->info.newest_usec = x->wall_usec;
         }
+    g->newest = newest;
+    g->next = newest > r->info.per_ring ? newest - r->info.per_ring + 1 : 1;
+}
+
+/* Puts the next whole record of the ring into head. */
+static void advance(rt_recorder_reader *r, uint32_t ring_no) {
+    source *g = &r->at[ring_no];
+    for (g->ready = false; !g->ready && g->next <= g->newest; g->next++) {
+        uint64_t index = (g->next - 1) % r->info.per_ring;
+        if (g->next < g->from || g->next - g->from >= g->n) {
+            g->from = g->next;
+            g->n = read_chunk(r, ring_no, index, g->chunk);
+        }
+        if (g->n == 0) { /* cut off; the ring may go on at its front */
+            g->next += r->info.per_ring - index - 1;
+            continue;
+        }
+        g->head = g->chunk[g->next - g->from];
+        g->ready = g->head.seq == g->next && is_whole(&g->head, r->info.per_ring, index);
     }
-    return n;
 }
 
-static err read_all(sys *s, int fd, uint8_t **out_p, header *out_h) {
-    uint64_t len;
-    err e = s->file_size(s, fd, &len);
-    if (e) return e;
-    if (len < PAGE || len > FILE_MAX) return ERR_CORRUPT;
-    uint8_t *p = mem_alloc((size_t)len);
+static err open_file(sys *s, const char *path, int *out_fd, uint64_t *out_len, rt_recorder_info *out_info) {
+    uint8_t page[HEADER_LEN];
     size_t n = 0;
-    e = s->file_read(s, fd, p, (size_t)len, 0, &n);
-    if (!e) e = n < PAGE ? ERR_CORRUPT : read_header(slice_of(p, HEADER_LEN), n, out_h);
-    if (e)
-        mem_free(p);
-    else
-        *out_p = p;
-    return e;
-}
-
-err rt_recorder_read(sys *s, const char *path, void (*fn)(void *arg, unsigned ring, const rt_record *rec), void *arg) {
     int fd;
     err e = s->file_open(s, path, SYS_OPEN_READ, &fd);
     if (e) return e;
-    uint8_t *p = NULL;
-    header h = {0};
-    e = read_all(s, fd, &p, &h);
+    e = s->file_read(s, fd, page, sizeof page, 0, &n);
+    if (!e) e = read_header(slice_of(page, n), out_info);
+    if (!e) e = s->file_size(s, fd, out_len);
+    if (!e) {
+        *out_fd = fd;
+        return ERR_OK;
+    }
     s->file_close(s, fd);
+    return e;
+}
+
+err rt_recorder_open(sys *s, const char *path, rt_recorder_reader **out) {
+    rt_recorder_info info;
+    uint64_t len;
+    int fd;
+    err e = open_file(s, path, &fd, &len, &info);
     if (e) return e;
-    found *all = mem_alloc((size_t)h.rings * h.per_ring * sizeof *all);
-    size_t n = collect(p + PAGE, &h, all);
-    qsort(all, n, sizeof *all, by_time);
-    for (size_t i = 0; i < n; i++) fn(arg, all[i].ring, &all[i].rec);
-    mem_free(all);
-    mem_free(p);
+    uint64_t full = PAGE + (uint64_t)info.rings * info.per_ring * sizeof(rt_record);
+    info.missing_bytes = len < full ? full - len : 0;
+    rt_recorder_reader *r = mem_zalloc(sizeof *r + info.rings * sizeof(source));
+    *r = (rt_recorder_reader){.s = s, .fd = fd, .info = info};
+    for (uint32_t g = 0; g < info.rings; g++) {
+        survey(r, g);
+        advance(r, g);
+    }
+    *out = r;
     return ERR_OK;
+}
+
+const rt_recorder_info *rt_recorder_info_of(const rt_recorder_reader *r) { return &r->info; }
+
+bool rt_recorder_next(rt_recorder_reader *r, unsigned *out_ring, rt_record *out) {
+    uint32_t best = r->info.rings;
+    for (uint32_t g = 0; g < r->info.rings; g++) {
+        bool earlier = r->at[g].ready && (best == r->info.rings || r->at[g].head.wall_usec < r->at[best].head.wall_usec);
+        if (earlier) best = g;
+    }
+    if (best == r->info.rings) return false;
+    *out = r->at[best].head;
+    *out_ring = best;
+    advance(r, best);
+    return true;
+}
+
+void rt_recorder_close(rt_recorder_reader *r) {
+    if (!r) return;
+    r->s->file_close(r->s, r->fd);
+    mem_free(r);
 }

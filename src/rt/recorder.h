@@ -21,7 +21,22 @@ typedef struct rt_recorder rt_recorder;
 NODISCARD err rt_recorder_new(sys *s, const char *path, size_t bytes, unsigned rings, rt_recorder **out); /* moves an old file to path.1 */
 void rt_recorder_free(rt_recorder *r);
 void rt_recorder_write(rt_recorder *r, unsigned ring, const rt_record *rec); /* sets seq and check; one writer a ring */
-/* Reads a file (of a live or a dead node) and calls fn for every whole record, ordered by time. ERR_CORRUPT, ERR_VERSION. */
-NODISCARD err rt_recorder_read(sys *s, const char *path, void (*fn)(void *arg, unsigned ring, const rt_record *rec), void *arg);
+
+/* Reading, of the file of a live node or of a dead one, in memory that does not grow with the file. What is torn, overwritten meanwhile or
+ * cut off is left out and counted. */
+typedef struct rt_recorder_info {
+    uint32_t rings, per_ring; /* as the file's header says */
+    bool same_events;         /* its event numbers are ours; else it is of a version with other events */
+    uint64_t whole, torn;     /* records when it was opened */
+    uint64_t missing_bytes;   /* at the end of the file: it was truncated */
+    int64_t newest_usec;      /* wall clock of the newest record; INT64_MIN: none */
+} rt_recorder_info;
+typedef struct rt_recorder_reader rt_recorder_reader;
+/* ERR_CORRUPT: no recorder file; ERR_VERSION: of another format; or what opening it says. */
+NODISCARD err rt_recorder_open(sys *s, const char *path, rt_recorder_reader **out);
+const rt_recorder_info *rt_recorder_info_of(const rt_recorder_reader *r);
+/* The next record: of each ring in the order in which they were written, of the rings the one with the earlier time first. */
+NODISCARD bool rt_recorder_next(rt_recorder_reader *r, unsigned *out_ring, rt_record *out);
+void rt_recorder_close(rt_recorder_reader *r); /* NULL is fine */
 
 #endif

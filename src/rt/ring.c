@@ -44,6 +44,8 @@ static void make_ring(rt_shard *sh, rt_out *o) {
 static void publish(rt_shard *sh, rt_out *o, bool wake) {
     if (o->published == o->tail) return;
     rt_shard *dst = &sh->node->shards[o->dst];
+    rt_count(&o->ring->entries, o->tail - o->published);
+    rt_count(&o->ring->batches, 1);
     o->published = o->tail;
     /* release: partner is the consumer's acquire load; it orders the entries and the messages they point to. */
     atomic_store_explicit(&o->ring->tail, o->tail, memory_order_release);
@@ -69,7 +71,9 @@ static void overflow(rt_shard *sh, rt_out *o, rt_entry e) {
         rt_count(&sh->n_ring_full, 1);
         rt_event(&sh->cx, EV_RING_FULL, sh->id, o->dst, 0);
         o->over_from = o->over_to = 0;
+        o->over_since = sh->now;
     }
+    rt_count(&o->ring->delayed, 1);
     void *arr = o->over;
     mem_grow(&arr, &o->over_cap, o->over_to + 1, sizeof e);
     o->over = arr;
@@ -115,6 +119,10 @@ void rt_out_home(rt_shard *sh, rt_msg *m) {
 }
 
 static void refill(rt_shard *sh, rt_out *o) {
+    if (o->over_from != o->over_to) {
+        rt_count(&o->ring->full_usec, (uint64_t)(sh->now - o->over_since));
+        o->over_since = sh->now;
+    }
     while (o->over_from != o->over_to && has_room(o)) {
         write_entry(o, o->over[o->over_from++]);
         sh->n_over--;

@@ -21,7 +21,11 @@ typedef struct rt_ring {   /* padded, so that producer and consumer write differ
     _Atomic uint32_t tail; /* producer: entries before it may be read. release store; partner: consumer's acquire load */
     _Atomic bool starved;  /* producer waits for room: seq_cst store, then it looks at head again (seq_cst); the consumer stores head
                             * (seq_cst), then exchanges this (seq_cst): one of them sees the other */
-    uint8_t pad_tail[123];
+    /* What contend.c shows: written by the producer, once a batch or when it is full; relaxed. */
+    _Atomic uint64_t entries, batches; /* published */
+    _Atomic uint64_t delayed;          /* entries that found it full and waited in the overflow queue */
+    _Atomic uint64_t full_usec;        /* time during which entries waited there */
+    uint8_t pad_tail[88];
     rt_entry e[RT_RING_SIZE];
 } rt_ring;
 
@@ -38,6 +42,7 @@ typedef struct rt_out { /* producer's side of a ring */
     bool dirty;         /* in the shard's list of outs to publish */
     rt_entry *over;     /* overflow queue: entries over_from to over_to wait for room */
     size_t over_cap, over_from, over_to;
+    usec over_since;  /* up to when full_usec counts, while the overflow queue is not empty */
     rt_chain *chains; /* blocks of dst's slab that end here, by class; NULL until there is one */
     uint32_t chained; /* bit c: chain c is not empty */
 } rt_out;

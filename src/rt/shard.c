@@ -24,12 +24,15 @@ err rt_shard_init(rt_node *n, unsigned id) {
     rt_wheel_init(&sh->wheel);
     rt_slab_init(&sh->slab);
     hmap_init(&sh->rels);
+    rt_maps_show(&sh->maps, &sh->rels_shown, "relations", id, &sh->rels);
     uint64_t seed;
     n->s->entropy(n->s, &seed, sizeof seed);
     prng_init(&sh->prng, seed);
     uint64_t per_sec = n->s->cycles_per_sec(n->s);
     sh->cycles_per_usec = per_sec / (uint64_t)USEC_PER_SEC ? per_sec / (uint64_t)USEC_PER_SEC : 1;
     sh->budget_cycles = sh->cycles_per_usec * (uint64_t)n->cfg.handler_budget;
+    sh->queue_long = n->cfg.queue_long ? n->cfg.queue_long : UINT32_MAX;
+    sh->late_at = USEC_NEVER;
     sh->step_cycles = sh->cycles_per_usec * (uint64_t)RT_STEP_USEC;
     rt_inbox_init(&sh->inbox, &n->locks, id);
     rt_event_state_init(n, &sh->ev, id);
@@ -70,7 +73,9 @@ void rt_shard_clock(rt_shard *sh) {
 void rt_shard_poke(rt_shard *dst) {
     /* seq_cst load and exchange: partner is wait_for_work, which sets sleeping and then looks. The load saves the exchange. */
     if (!atomic_load_explicit(&dst->sleeping, memory_order_seq_cst)) return;
-    if (atomic_exchange_explicit(&dst->sleeping, false, memory_order_seq_cst)) dst->s->poll_wake(dst->s, dst->poll);
+    if (!atomic_exchange_explicit(&dst->sleeping, false, memory_order_seq_cst)) return;
+    (void)atomic_fetch_add_explicit(&dst->n_woken, 1, memory_order_relaxed); /* statistics */
+    dst->s->poll_wake(dst->s, dst->poll);
 }
 
 void rt_shard_entry(rt_shard *sh, rt_entry e) {

@@ -9,6 +9,7 @@
 #include "base/prng.h"
 #include "rt/event_state.h"
 #include "rt/inbox.h"
+#include "rt/maps.h"
 #include "rt/msacc.h"
 #include "rt/node.h"
 #include "rt/parts.h"
@@ -56,7 +57,9 @@ struct rt_shard {
     uint32_t n_slots;   /* slots ever used */
     uint32_t free_slot; /* index + 1; 0: none */
     hmap rels;
-    rt_pid *dying; /* actors that end when the present callback is over */
+    rt_map *maps;      /* tables that tools may look at; maps.c */
+    rt_map rels_shown; /* of rels */
+    rt_pid *dying;     /* actors that end when the present callback is over */
     size_t dying_cap, dying_from, dying_to;
     bool reaping;      /* inside rt_actor_reap */
     bool freeing;      /* node_free is at work */
@@ -78,7 +81,9 @@ struct rt_shard {
     uint64_t budget_cycles; /* of a handler */
     uint64_t step_cycles;   /* RT_STEP_USEC in cycles */
     uint64_t cycles_per_usec;
-    usec gap; /* average of the last waits for work: whether spinning is worth it */
+    uint32_t queue_long; /* cfg.queue_long; UINT32_MAX: never */
+    usec late_at;        /* when a message was last dropped because it had expired; USEC_NEVER: not yet */
+    usec gap;            /* average of the last waits for work: whether spinning is worth it */
 
     struct rt_event_state ev; /* event.c's */
     rt_msacc msacc;
@@ -105,6 +110,7 @@ struct rt_shard {
     _Atomic bool sleeping;
     _Atomic uint64_t pending; /* bit i: shard i has published to its ring to here. fetch_or by i, exchange(0) here; both seq_cst */
     rt_inbox inbox;           /* from threads outside the shards */
+    _Atomic uint64_t n_woken; /* times it was woken from its sleep; relaxed, added by who wakes it */
     uint8_t pad_after[128];
 };
 
@@ -130,6 +136,7 @@ struct rt_node {
     size_t n_verbs, verbs_cap;
     rt_remote *remote;
     void *env;
+    rt_beside beside; /* start NULL: none */
     rt_pool *pool;
     rt_names *names;
     rt_calls *calls;
@@ -142,7 +149,9 @@ struct rt_node {
     struct rt_log *log;
     struct rt_ctl *ctl;
     struct rt_watchdog *watchdog;
-    rt_msacc *msaccs; /* shards, then pool threads, watchdog, ctl: rt_msacc_join, before the thread runs */
+    struct rt_rates *rates;     /* queue rates; NULL: nothing samples them (not started, simulator). Written before threads run */
+    struct rt_contend *contend; /* what the lock-free counters read when they were cleared; contend.c */
+    rt_msacc *msaccs;           /* shards, then pool threads, watchdog, ctl: rt_msacc_join, before the thread runs */
 };
 
 const rt_msg_desc *rt_node_desc(const rt_node *n, uint16_t tag); /* NULL: no table was added with it */

@@ -49,21 +49,26 @@ void rt_slab_fini(rt_slab *s) {
 
 void rt_slab_return(rt_slab *home, rt_msg *m) {
     rt_msg *top = atomic_load_explicit(&home->returns, memory_order_relaxed); /* only a first guess for the CAS */
-    do {
+    uint64_t retries = 0;
+    m->next = top;
+    /* release: partner is the acquire exchange in rt_slab_collect, which then reads m->next. Nothing is popped singly: no ABA. */
+    while (!atomic_compare_exchange_weak_explicit(&home->returns, &top, m, memory_order_release, memory_order_relaxed)) {
         m->next = top;
-        /* release: partner is the acquire exchange in rt_slab_collect, which then reads m->next. Nothing is popped singly: no ABA. */
-    } while (!atomic_compare_exchange_weak_explicit(&home->returns, &top, m, memory_order_release, memory_order_relaxed));
+        retries++;
+    }
+    if (UNLIKELY(retries)) (void)atomic_fetch_add_explicit(&home->retries, retries, memory_order_relaxed); /* statistics */
 }
 
 void rt_slab_collect(rt_slab *s) {
     /* relaxed: an empty look may be a moment old; the exchange is the partner of rt_slab_return. */
     if (!atomic_load_explicit(&s->returns, memory_order_relaxed)) return;
     rt_msg *m = atomic_exchange_explicit(&s->returns, NULL, memory_order_acquire);
-    while (m) {
-        rt_msg *next = m->next;
+    uint64_t n = atomic_load_explicit(&s->returned, memory_order_relaxed); /* our own */
+    for (rt_msg *next; m; m = next, n++) {
+        next = m->next;
         rt_slab_free(s, m->size_class, m);
-        m = next;
     }
+    atomic_store_explicit(&s->returned, n, memory_order_relaxed);
 }
 
 void *rt_slab_refill(rt_slab *s, unsigned c) {

@@ -25,6 +25,8 @@ typedef struct rt_slab {
     uint64_t live;             /* blocks handed out and not back */
     uint64_t bytes;            /* in chunks */
     _Atomic(rt_msg *) returns; /* stack: release CAS by any thread, acquire exchange by the shard */
+    _Atomic uint64_t returned; /* blocks that came through it; relaxed: written by the shard, read by tools */
+    _Atomic uint64_t retries;  /* CAS that failed because others returned a block at the same time; relaxed, added by any thread */
 } rt_slab;
 
 void rt_slab_init(rt_slab *s);

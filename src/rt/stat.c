@@ -60,11 +60,28 @@ bool rt_stat_actor(rt_ctx *cx, rt_pid pid, rt_actor_info *out, rt_pid *links, si
     return true;
 }
 
+void rt_stat_keep(rt_stat_queue *out, size_t max, size_t *n, const rt_stat_queue *q) {
+    if (q->queued == 0 || (*n == max && out[max - 1].queued >= q->queued)) return;
+    size_t i = *n < max ? (*n)++ : max - 1;
+    for (; i > 0 && out[i - 1].queued < q->queued; i--) out[i] = out[i - 1];
+    out[i] = *q;
+}
+
+bool rt_stat_longest(rt_ctx *cx, uint32_t *from, rt_stat_queue *out, size_t max, size_t *n) {
+    uint32_t end = cx->sh->n_slots - *from > RT_STAT_SCAN ? *from + RT_STAT_SCAN : cx->sh->n_slots;
+    for (; *from < end; (*from)++) {
+        const rt_actor *a = rt_actor_at(cx->sh, *from);
+        if (!a || (a->flags & RT_A_DEAD) || a->queued == 0) continue;
+        rt_stat_keep(out, max, n, &(rt_stat_queue){rt_actor_pid(a), a->cls->name, a->queued, a->longest, a->bytes});
+    }
+    return *from < cx->sh->n_slots;
+}
+
 static uint64_t difference(uint64_t a, uint64_t b) { return a > b ? a - b : 0; }
 
-void rt_stat_queues(rt_node *n, rt_queue_stat *out_messages, rt_queue_stat *out_signals) {
+static void queues(rt_node *n, unsigned first, unsigned end, rt_queue_stat *out_messages, rt_queue_stat *out_signals) {
     rt_queue_stat m = {0}, s = {0};
-    for (unsigned i = 0; i < n->n_shards; i++) {
+    for (unsigned i = first; i < end; i++) {
         rt_shard *sh = &n->shards[i];
         m.dequeued += rt_counted(&sh->msg_dequeued); /* read first: what was taken out had been put in */
         m.enqueued += rt_counted(&sh->msg_enqueued);
@@ -73,11 +90,33 @@ void rt_stat_queues(rt_node *n, rt_queue_stat *out_messages, rt_queue_stat *out_
         s.dequeued += rt_counted(&sh->sig_dequeued);
         s.longest += rt_counted(&sh->sig_longest);
     }
-    for (unsigned i = 0; i < n->n_shards; i++) s.enqueued += rt_counted(&n->shards[i].sig_enqueued);
+    for (unsigned i = first; i < end; i++) s.enqueued += rt_counted(&n->shards[i].sig_enqueued);
     m.queued = difference(m.enqueued, m.dequeued);
     s.queued = difference(s.enqueued, s.dequeued);
     *out_messages = m;
     *out_signals = s;
+}
+
+void rt_stat_queues(rt_node *n, rt_queue_stat *out_messages, rt_queue_stat *out_signals) {
+    queues(n, 0, n->n_shards, out_messages, out_signals);
+}
+
+void rt_stat_queues_of(rt_node *n, unsigned shard, rt_queue_stat *out_messages, rt_queue_stat *out_signals) {
+    queues(n, shard, shard + 1, out_messages, out_signals);
+}
+
+void rt_stat_shard(rt_node *n, unsigned shard, rt_shard_stat *out) {
+    rt_shard *sh = &n->shards[shard];
+    rt_shard_stat st = {.messages.dequeued = rt_counted(&sh->msg_dequeued)}; /* read first: what was taken out had been put in */
+    st.messages.enqueued = rt_counted(&sh->msg_enqueued);
+    st.messages.queued = difference(st.messages.enqueued, st.messages.dequeued);
+    st.messages.longest = rt_counted(&sh->msg_longest);
+    st.messages.bytes = rt_counted(&sh->msg_bytes);
+    st.signals.enqueued = rt_counted(&sh->sig_enqueued);
+    st.signals.dequeued = rt_counted(&sh->sig_dequeued);
+    st.signals.longest = rt_counted(&sh->sig_longest);
+    st.actors = atomic_load_explicit(&sh->n_actors, memory_order_relaxed); /* statistics */
+    *out = st;
 }
 
 err rt_stat_flush(rt_ctx *cx, rt_pid pid, uint64_t *out_count) {

@@ -25,9 +25,29 @@ typedef struct rt_actor_info {
 } rt_actor_info;
 /* Actors of a shard with slot index >= *from, up to max; *from moves on; returns how many (0: done). Runs on that shard. */
 size_t rt_stat_actors(rt_ctx *cx, uint32_t *from, rt_actor_info *out, size_t max);
+/* The actors with the longest mailboxes, for who has a million of them: looks at the next RT_STAT_SCAN slots from *from on, keeps the best
+ * max (empty mailboxes never) of those seen so far in out, longest first, *n of them; *from moves on; false: that was all. On that shard.
+ */
+#define RT_STAT_SCAN 4096u
+typedef struct rt_stat_queue {
+    rt_pid pid;
+    const char *cls;
+    uint64_t queued, longest, bytes;
+} rt_stat_queue;
+bool rt_stat_longest(rt_ctx *cx, uint32_t *from, rt_stat_queue *out, size_t max, size_t *n);
+/* Puts q in its place among the best max. */
+void rt_stat_keep(rt_stat_queue *out, size_t max, size_t *n, const rt_stat_queue *q);
 bool rt_stat_actor(rt_ctx *cx, rt_pid pid, rt_actor_info *out, rt_pid *links, size_t max_links, size_t *out_links);
 /* The whole node: O(shards), from any thread. */
 void rt_stat_queues(rt_node *n, rt_queue_stat *out_messages, rt_queue_stat *out_signals);
+void rt_stat_queues_of(rt_node *n, unsigned shard, rt_queue_stat *out_messages, rt_queue_stat *out_signals); /* one shard */
+/* One shard's part, from any thread; O(1). A signal is counted where it is sent and where it arrives, so that `queued` of one shard's
+ * signals means nothing and is 0. */
+typedef struct rt_shard_stat {
+    rt_queue_stat messages, signals;
+    uint64_t actors;
+} rt_shard_stat;
+void rt_stat_shard(rt_node *n, unsigned shard, rt_shard_stat *out);
 /* Takes out every message that waits in an actor's mailbox (G12); on its shard; how many to *out_count. NOPROC if it is gone; REFUSED by
  * a class that is unflushable. */
 NODISCARD err rt_stat_flush(rt_ctx *cx, rt_pid pid, uint64_t *out_count);

@@ -4,13 +4,17 @@
  *     steps++  idle  run_class  --> steps have not moved and it is not idle?
  *                               <-- since stuck_report: its stack, by signal; event STUCK with one line
  *                                   since stuck_limit:  panic: a restart is cheap, a zombie is not
+ *     queue counters            --> copied once a second: rates (rate.c)
  *
  * Invariants: (1) a stall is reported once, and within twice stuck_report: it is noticed at most a quarter late, and taking a stack takes
  * at most 100 ms. (2) The watchdog takes no lock that a shard could hold while it is stuck, but the log's, which is held for a copy only.
  * (3) When the watchdog itself was not run for long (a stopped process, a suspended machine), time that it did not see counts for nothing:
  * a look adds at most two intervals to a stall. */
+#include "rt/watchdog.h"
+
 #include "base/mem.h"
 #include "rt/core.h"
+#include "rt/rate.h"
 
 #include <dlfcn.h>
 #include <inttypes.h>
@@ -58,38 +62,39 @@ static size_t format_stack(const sys_stack *st, char *out, size_t max) {
     return len;
 }
 
-typedef struct doing { /* what a shard was at, by its own snapshot fields */
-    const char *cls;
-    rt_pid pid;
-    const char *msg;
-} doing;
-
-static doing what_of(rt_watchdog *w, unsigned i) {
-    rt_shard *sh = &w->node->shards[i];
-    doing d;
+rt_doing rt_watchdog_doing(const rt_node *n, unsigned shard) {
+    rt_shard *sh = &n->shards[shard];
+    rt_doing d;
     d.cls = atomic_load_explicit(&sh->run_class, memory_order_relaxed);
     d.pid =
         (rt_pid){0, atomic_load_explicit(&sh->run_slot, memory_order_relaxed), atomic_load_explicit(&sh->run_gen, memory_order_relaxed)};
     uint32_t tag = atomic_load_explicit(&sh->run_tag, memory_order_relaxed);
-    const rt_msg_desc *desc = tag ? rt_node_desc(w->node, (uint16_t)(tag & 0x7fffu)) : NULL;
+    const rt_msg_desc *desc = tag ? rt_node_desc(n, (uint16_t)(tag & 0x7fffu)) : NULL;
+    d.idle = atomic_load_explicit(&sh->idle, memory_order_relaxed);
     d.msg = desc ? desc->name : "callback";
     if (!d.cls) d.cls = "no actor";
     return d;
 }
 
+size_t rt_watchdog_stack(rt_node *n, unsigned shard, char *out, size_t max) {
+    sys_stack st = {.n = 0};
+    sys_thread *t = n->shards[shard].thread;
+    size_t len;
+    if (t && n->s->thread_stack(n->s, t, &st))
+        len = format_stack(&st, out, max);
+    else
+        len = (size_t)snprintf(out, max, "no stack");
+    return len < max ? len : max - 1;
+}
+
 static void report(rt_watchdog *w, unsigned i) {
-    doing d = what_of(w, i);
+    rt_doing d = rt_watchdog_doing(w->node, i);
     char text[RT_EVENT_TEXT + 1], pid[RT_PID_TEXT];
     rt_pid_format(d.pid, pid);
     int n = snprintf(text, sizeof text, "%s %s in %s: ", d.cls, rt_pid_ok(d.pid) ? pid : "-", d.msg);
     size_t len = n > 0 && (size_t)n < sizeof text ? (size_t)n : 0;
-    sys_stack st = {.n = 0};
-    sys_thread *t = w->node->shards[i].thread;
-    if (t && w->node->s->thread_stack(w->node->s, t, &st))
-        len += format_stack(&st, text + len, sizeof text - len);
-    else
-        len += (size_t)snprintf(text + len, sizeof text - len, "no stack");
-    rt_event_ext(w->node, EV_STUCK, i, (uint64_t)w->shard[i].stuck, slice_of(text, len < sizeof text ? len : sizeof text - 1));
+    len += rt_watchdog_stack(w->node, i, text + len, sizeof text - len);
+    rt_event_ext(w->node, EV_STUCK, i, (uint64_t)w->shard[i].stuck, slice_of(text, len));
 }
 
 static void look(rt_watchdog *w, unsigned i, usec passed) {
@@ -107,7 +112,7 @@ static void look(rt_watchdog *w, unsigned i, usec passed) {
         report(w, i);
     }
     if (c->stuck_limit > 0 && x->stuck >= c->stuck_limit) {
-        doing d = what_of(w, i);
+        rt_doing d = rt_watchdog_doing(w->node, i);
         panic("shard %u has been stuck for %" PRId64 " ms in %s of %s, slot %u: the node ends", i, x->stuck / USEC_PER_MSEC, d.msg, d.cls,
               rt_slot_index(d.pid.slot));
     }
@@ -116,15 +121,22 @@ static void look(rt_watchdog *w, unsigned i, usec passed) {
 static void watch(void *arg) {
     rt_watchdog *w = arg;
     sys *s = w->node->s;
-    usec nap = w->node->cfg.stuck_report / LOOKS_PER_REPORT;
-    if (nap < LOOK_MIN) nap = LOOK_MIN;
-    usec last = s->mono(s);
+    bool looks = w->node->cfg.stuck_report > 0;
+    usec nap = usec_max(w->node->cfg.stuck_report / LOOKS_PER_REPORT, LOOK_MIN);
+    usec last = s->mono(s), sample_at = last + RT_RATE_EVERY, look_at = looks ? last + nap : USEC_NEVER;
     while (!atomic_load_explicit(&w->stop, memory_order_relaxed)) {
         sys_ready none;
         rt_msacc_set(s, &w->msacc, RT_MSACC_SLEEP);
-        (void)s->poll_wait(s, w->poll, nap, &none, 1); /* there is nothing in this poller: it ends by time or by a wake */
+        usec wait = usec_max(usec_min(look_at, sample_at) - s->mono(s), 0);
+        (void)s->poll_wait(s, w->poll, wait, &none, 1); /* there is nothing in this poller: it ends by time or by a wake */
         rt_msacc_set(s, &w->msacc, RT_MSACC_OTHER);
         usec now = s->mono(s);
+        if (now >= sample_at) {
+            rt_rate_sample(w->node);
+            sample_at = usec_max(sample_at, now - RT_RATE_EVERY) + RT_RATE_EVERY; /* late ones are left out, not made up for */
+        }
+        if (now < look_at) continue;
+        look_at = now + nap;
         usec passed = usec_min(now - last, 2 * nap);
         last = now;
         for (unsigned i = 0; i < w->node->n_shards; i++) look(w, i, passed);
@@ -132,7 +144,7 @@ static void watch(void *arg) {
 }
 
 err rt_watchdog_start(rt_node *n) {
-    if (!n->s->thread_start || n->cfg.stuck_report <= 0) return ERR_OK;
+    if (!n->s->thread_start) return ERR_OK;
     int poll;
     err e = n->s->poll_new(n->s, &poll);
     if (e) return e;
@@ -140,8 +152,10 @@ err rt_watchdog_start(rt_node *n) {
     w->node = n;
     w->poll = poll;
     rt_msacc_join(n, &w->msacc, RT_MSACC_WATCHDOG, 0);
+    rt_rate_init(n);
     e = n->s->thread_start(n->s, "watchdog", watch, w, &w->thread);
     if (e) {
+        rt_rate_fini(n);
         rt_msacc_leave(n, &w->msacc);
         n->s->poll_free(n->s, poll);
         mem_free(w);
@@ -159,6 +173,7 @@ void rt_watchdog_stop(rt_node *n) {
     n->s->thread_join(n->s, w->thread);
     n->s->poll_free(n->s, w->poll);
     rt_msacc_leave(n, &w->msacc);
+    rt_rate_fini(n);
     n->watchdog = NULL;
     mem_free(w);
 }

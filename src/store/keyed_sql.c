@@ -1,7 +1,7 @@
 /* keyed_sql: the SQL of keyed state. Plain statements that PostgreSQL understands as well (upsert by ON CONFLICT, no rowid tricks),
  * prepared once.
  *
- *   meta(name, value)      the format version of the schema
+ *   meta(name, value)      the format version of the schema: 2; 1 is brought to it at the opening
  *   account(jid, created, roster_ver, and for each SCRAM mechanism: iterations, salt, stored key, server key)    never a password
  *   roster(account, jid, ...)      block(account, jid)
  *
@@ -14,7 +14,7 @@
 
 #include <stdio.h>
 
-#define SQL_FORMAT          1
+#define SQL_FORMAT          2
 #define SQL_RESERVED        STORE_VFS_RESERVED
 #define SQL_QUICK_CHECK_MAX (UINT64_C(32) << 20) /* a larger database is checked by page checksums only: about 1 GB/s, not 20 MB/s */
 
@@ -57,7 +57,7 @@ static const char *const sql_text[SQL_COUNT] = {
     [SQL_USER_DEL] = "DELETE FROM account WHERE jid = ?1",
     [SQL_USER_DEL_ROSTER] = "DELETE FROM roster WHERE account = ?1",
     [SQL_USER_DEL_BLOCK] = "DELETE FROM block WHERE account = ?1",
-    [SQL_USER_VER] = "UPDATE account SET roster_ver = ?2 WHERE jid = ?1",
+    [SQL_USER_VER] = "UPDATE account SET roster_ver = CASE WHEN roster_ver < ?2 THEN ?2 ELSE roster_ver END WHERE jid = ?1",
     [SQL_ROSTER_PUT] =
         "INSERT INTO roster (account, jid, name, grps, request, ver, sub, ask, approved, in_roster, gone) "
         "VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11) ON CONFLICT (account, jid) DO UPDATE SET name = excluded.name, "
@@ -86,8 +86,18 @@ static const char sql_schema[] =
     " ver BIGINT NOT NULL, sub INTEGER NOT NULL, ask INTEGER NOT NULL, approved INTEGER NOT NULL, in_roster INTEGER NOT NULL,"
     " gone INTEGER NOT NULL, PRIMARY KEY (account, jid));"
     "CREATE TABLE IF NOT EXISTS block (account TEXT NOT NULL, jid TEXT NOT NULL, PRIMARY KEY (account, jid));"
-    "INSERT INTO meta (name, value) VALUES ('format', '1') ON CONFLICT (name) DO NOTHING;"
+    "INSERT INTO meta (name, value) VALUES ('format', '2') ON CONFLICT (name) DO NOTHING;"
     "COMMIT;";
+
+/* Format 1 forgot removals, gave a version to requests of strangers, or left tombstones of those: what it says about what went is of no
+ * use. So what was removed until now is not known (a floor, for whoever's roster ever changed), and a request was never in the roster. */
+static const char sql_from_1[] = "BEGIN IMMEDIATE;"
+                                 "DELETE FROM roster WHERE gone <> 0;"
+                                 "UPDATE roster SET ver = 0 WHERE in_roster = 0;"
+                                 "INSERT INTO roster (account, jid, name, grps, request, ver, sub, ask, approved, in_roster, gone)"
+                                 " SELECT jid, '', NULL, X'', X'', roster_ver, 0, 0, 0, 0, 1 FROM account WHERE roster_ver > 0;"
+                                 "UPDATE meta SET value = '2' WHERE name = 'format';"
+                                 "COMMIT;";
 
 struct store_sql {
     sys *s;
@@ -448,6 +458,14 @@ static void quick_check(store_sql *q, page_report *r) {
 
 static err pragma(store_sql *q, const char *text) { return to_err(q, sqlite3_exec(q->db, text, NULL, NULL, NULL)); }
 
+/* An older format is brought to the present one: all of it or nothing, and older programs refuse it from then on. */
+static err upgrade(store_sql *q) {
+    err e = pragma(q, sql_from_1);
+    if (!sqlite3_get_autocommit(q->db)) (void)sqlite3_exec(q->db, "ROLLBACK", NULL, NULL, NULL); /* e says what is wrong */
+    return e;
+}
+
+/* NOT_FOUND: new. */
 static err check_format(store_sql *q) {
     sqlite3_stmt *st = NULL;
     int rc = sqlite3_prepare_v2(q->db, "SELECT value FROM meta WHERE name = 'format'", -1, &st, NULL);
@@ -459,6 +477,7 @@ static err check_format(store_sql *q) {
     int format = rc == SQLITE_ROW ? sqlite3_column_int(st, 0) : 0;
     (void)sqlite3_finalize(st); /* says again what step said */
     if (e != ERR_OK || format == SQL_FORMAT) return e;
+    if (format == 1) return upgrade(q);
     (void)snprintf(q->why, sizeof q->why, "the account database has format %d; this program knows format %d", format, SQL_FORMAT);
     return ERR_VERSION;
 }
@@ -479,7 +498,7 @@ static err open_db(store_sql *q, const char *path) {
     if (e != ERR_OK) return e;
     e = check_format(q);
     if (e == ERR_NOT_FOUND) return pragma(q, sql_schema); /* new */
-    return e == ERR_CORRUPT ? ERR_OK : e;                 /* the page that says so is damaged; the scan has named it */
+    return e == ERR_CORRUPT ? ERR_OK : e; /* a page is damaged; the scan has named it. What stays in an older format is tried next time */
 }
 
 err store_sql_open(sys *s, const char *path, damage_fn *damage, void *arg, store_sql **out, char why[256]) {

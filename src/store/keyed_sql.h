@@ -7,7 +7,8 @@
 
 typedef struct store_sql store_sql;
 /* Opens or creates. damage(arg, text) is called for each part that is found damaged; the rest is served. CORRUPT: nothing of it can be
- * used; VERSION: the schema is newer. why: a sentence. damage NULL: only opened; its pages are not looked through. */
+ * used; VERSION: the schema is newer. An older one is brought to the present, after which older programs refuse it. why: a sentence. damage
+ * NULL: only opened; its pages are not looked through. */
 NODISCARD err store_sql_open(sys *s, const char *path, void (*damage)(void *arg, const char *text), void *arg, store_sql **out,
                              char why[256]);
 void store_sql_close(store_sql *q);

@@ -70,12 +70,12 @@ typedef struct store_item { /* of a roster; RFC 6121 section 2 */
     slice name;             /* p NULL when absent */
     slice groups;           /* lslice for each; empty when none */
     slice request;          /* packed env of a subscribe that waits for approval; empty when none */
-    uint64_t ver;           /* roster version at its last change */
+    uint64_t ver;           /* roster version at its last change; not in_roster: at its removal, 0 if it never was in the roster */
     uint8_t sub;            /* store_sub */
     bool ask;               /* pending out */
     bool approved;          /* pre-approved (RFC 6121 3.4) */
     bool in_roster;         /* false: only a pending request in, not shown to the user (RFC 6121 A) */
-    bool gone;              /* a tombstone: removed at ver, kept for versioning */
+    bool gone;              /* a tombstone: removed at ver, kept for versioning; with no jid: removals up to ver are not known */
 } store_item;
 typedef struct store_user {
     rt_box box;
@@ -98,7 +98,7 @@ void store_ops_user_add(store_ops *o, slice user, const store_keys *sha1, const 
                         int64_t created);                                                                 /* EXISTS if present */
 void store_ops_user_set_keys(store_ops *o, slice user, const store_keys *sha1, const store_keys *sha256); /* NOT_FOUND */
 void store_ops_user_del(store_ops *o, slice user);                           /* roster and blocklist too; NOT_FOUND */
-void store_ops_roster_put(store_ops *o, slice user, const store_item *item); /* and the account's roster_ver becomes item->ver */
+void store_ops_roster_put(store_ops *o, slice user, const store_item *item); /* and the account's roster_ver is at least item->ver */
 void store_ops_roster_purge(store_ops *o, slice user, slice jid);            /* a row and its tombstone; no version change */
 void store_ops_block_add(store_ops *o, slice user, slice jid);
 void store_ops_block_del(store_ops *o, slice user, slice jid);

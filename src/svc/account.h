@@ -132,8 +132,9 @@ store_item *svc_contacts_put(svc_account *a, const store_item *item); /* copies;
 void svc_contacts_del(svc_account *a, slice bare);
 uint64_t svc_contacts_next_ver(svc_account *a); /* the roster changes: its new version */
 /* The memory of removals, so that a client that names an older version is sent the difference. */
-void svc_contacts_removed(svc_account *a, slice bare, uint64_t ver);
-void svc_contacts_returned(svc_account *a, slice bare); /* it is there again */
+bool svc_contacts_removed(svc_account *a, slice bare, uint64_t ver); /* false: nothing to remember, 0 or a forgotten version */
+uint64_t svc_contacts_gone_ver(const svc_account *a, slice bare);    /* when it was removed; 0: never, or that is forgotten */
+void svc_contacts_returned(svc_account *a, slice bare);              /* it is there again */
 /* With more than max of them, forgets the oldest: the caller takes its JID over. False: there are not so many. */
 bool svc_contacts_forget(svc_account *a, size_t max, slice *out_bare, uint64_t *out_ver);
 size_t svc_contacts_count(const svc_account *a); /* items that are in the roster */

@@ -34,14 +34,24 @@ static void history_del(svc_history *h, size_t i) {
     h->gone[i] = h->gone[--h->n];
 }
 
-void svc_contacts_removed(svc_account *a, slice bare, uint64_t ver) {
-    svc_history *h = history_of(a);
+bool svc_contacts_removed(svc_account *a, slice bare, uint64_t ver) {
+    svc_history *h = a->contacts ? a->contacts->history : NULL;
+    if (ver <= (h ? h->floor : 0)) return false;
+    h = history_of(a);
     slice jid = svc_own(bare);
     svc_contacts_returned(a, bare);
     void *gone = h->gone;
     mem_grow(&gone, &h->cap, h->n + 1, sizeof *h->gone);
     h->gone = gone;
     h->gone[h->n++] = (svc_gone){jid, ver};
+    return true;
+}
+
+uint64_t svc_contacts_gone_ver(const svc_account *a, slice bare) {
+    const svc_history *h = a->contacts ? a->contacts->history : NULL;
+    for (size_t i = 0; h && i < h->n; i++)
+        if (slice_eq(h->gone[i].jid, bare)) return h->gone[i].ver;
+    return 0;
 }
 
 void svc_contacts_returned(svc_account *a, slice bare) {
@@ -75,7 +85,7 @@ void svc_contacts_load(svc_account *a, const store_user *u) {
         if (!item->gone)
             (void)svc_contacts_put(a, item);
         else if (item->jid.len)
-            svc_contacts_removed(a, item->jid, item->ver);
+            (void)svc_contacts_removed(a, item->jid, item->ver);
         else
             history_of(a)->floor = item->ver;
     }

@@ -290,6 +290,7 @@ static err part_init(rt_ctx *cx, void *st, const void *arg) {
         svc_dedup_free(p->dedup);
         return e;
     }
+    rt_map_show(cx, &p->accounts_shown, "accounts", p->index, &p->accounts);
     rt_timer_set(cx, &p->tick, rt_now(cx) + TICK_USEC);
     attach(p);
     return ERR_OK;
@@ -323,6 +324,7 @@ static void part_fini(rt_ctx *cx, void *st, err reason) {
     }
     svc_queue_fini(p);
     svc_account_free_all(p);
+    rt_map_hide(cx, &p->accounts_shown);
     hmap_fini(&p->refs);
     hmap_fini(&p->accounts);
     svc_dedup_free(p->dedup);

@@ -7,8 +7,8 @@
  *
  * Invariants of the kept queue (queue.c): (1) entries are in id order = arrival order. (2) an entry leaves when it is acked and every
  * session that was available when it came has passed it, or expires from no limit: never silently. (3) nothing that came after a put that
- * is not committed yet is delivered before it (account.order). (4) A session's in-flight list holds exactly the kept messages it was sent
- * and has not acked. */
+ * is not committed yet is delivered before it (account.order). (4) A session has in flight just the kept messages sent and not acked. */
+#include "rt/maps.h"
 #include "svc/account.h"
 
 /* Ids that were given out: outlives a life of the partition, so that an id never names two messages of one epoch. */
@@ -34,6 +34,7 @@ struct svc_part {
     bool ready;                      /* the index has come */
     rt_msg *defer_head, *defer_tail; /* before ready */
     hmap accounts;
+    rt_map accounts_shown; /* of accounts, for tools */
     list idle;
     hmap refs; /* requests under way (ref -> what to do then); part.c */
     uint64_t next_ref;
@@ -168,8 +169,8 @@ void svc_presence_block(svc_part *p, svc_account *a, slice block);  /* ends dire
 bool svc_presence_trusted(const svc_account *a, slice bare);        /* may that contact see our presence (from or both, or ourselves)? */
 /* Roster iq of the account's own user. */
 void svc_roster_iq(svc_part *p, svc_account *a, svc_session *s, const xmpp_env *e, rt_pid origin, uint32_t ticket);
-/* Puts (or, if item->gone, removes) an item: new version, memory, store; when durable: push to interested resources if it is or was in
- * the roster, then(OK). On failure memory is loaded again and then(status). */
+/* Puts (or, if item->gone, removes) an item: memory and store; if it is or was in the roster, with a new version, and when durable a push
+ * to interested resources; then(OK). On failure memory is loaded again and then(status). */
 typedef void svc_roster_then(svc_part *p, svc_account *a, void *arg, err status);
 void svc_roster_change(svc_part *p, svc_account *a, store_item *item, svc_roster_then *then, void *arg);
 /* Presence of the subscription types, out of and into the account (RFC 6121 section 3 and appendix A). */

@@ -5,6 +5,9 @@
  * A removed item stays in the store as a tombstone with its version. There are at most GONE_MAX; the oldest gives way, and a tombstone
  * without an address says from which version on removals are known.
  *
+ * An item that is not in the roster, a stranger's request, is never shown (RFC 6121 A.1), so that it is no change of the roster: neither
+ * its coming nor its going takes a new version. It keeps the version at which the contact was removed, if it was, in the tombstone's place.
+ *
  * Invariant: a result or a push is sent only after the change is on stable storage; memory runs ahead of it and is loaded again when the
  * write fails, so that two changes in flight never work on the same old item. */
 #include "base/codec.h"
@@ -88,13 +91,16 @@ static void remove_item(svc_account *a, store_ops *ops, slice jid, uint64_t ver)
     store_item floor = {.jid = SLICE(""), .gone = true};
     slice oldest;
     svc_contacts_del(a, jid);
-    svc_contacts_removed(a, jid, ver);
+    if (!svc_contacts_removed(a, jid, ver)) {
+        store_ops_roster_purge(ops, svc_account_jid(a), jid);
+        return;
+    }
     while (svc_contacts_forget(a, GONE_MAX, &oldest, &floor.ver)) {
         store_ops_roster_purge(ops, svc_account_jid(a), oldest);
         store_ops_roster_put(ops, svc_account_jid(a), &floor);
         svc_disown(&oldest);
     }
-    store_ops_roster_put(ops, svc_account_jid(a), &tombstone); /* last: its version becomes the roster's */
+    store_ops_roster_put(ops, svc_account_jid(a), &tombstone);
 }
 
 static void put_item(svc_account *a, store_ops *ops, store_item *item) {
@@ -106,7 +112,8 @@ static void put_item(svc_account *a, store_ops *ops, store_item *item) {
 void svc_roster_change(svc_part *p, svc_account *a, store_item *item, svc_roster_then *then, void *arg) {
     const store_item *old = svc_contacts_find(a, item->jid);
     change *c = mem_zalloc(sizeof *c);
-    item->ver = svc_contacts_next_ver(a);
+    c->show = item->in_roster || (old && old->in_roster);
+    item->ver = c->show ? svc_contacts_next_ver(a) : old ? old->ver : svc_contacts_gone_ver(a, item->jid);
     c->then = then;
     c->arg = arg;
     c->user = svc_own(svc_account_jid(a));
@@ -115,7 +122,6 @@ void svc_roster_change(svc_part *p, svc_account *a, store_item *item, svc_roster
     c->item.name = svc_own(item->name);
     c->item.groups = svc_own(item->groups);
     c->item.request = SLICE_NULL;
-    c->show = item->in_roster || (old && old->in_roster);
     if (!item->in_roster) c->item.gone = true; /* nothing shown is left of it */
     store_ops *ops = store_ops_new();
     if (item->gone)

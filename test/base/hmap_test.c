@@ -143,6 +143,53 @@ static void statistics_show_a_chain_and_a_good_hash_makes_none(void **state) {
     hmap_fini(&m);
 }
 
+static void a_look_in_parts_sees_the_same_as_one_look(void **state) {
+    (void)state;
+    hmap m;
+    hmap_chains whole = {0}, parts = {0};
+    fill(&m, 3000);
+    for (size_t i = 3000; i < 3100; i++) hmap_insert(&m, &entries[i].node, 7); /* one chain of 100 and more */
+    assert_int_equal(hmap_chains_add(&m, 0, SIZE_MAX, &whole), m.mask + 1);
+    size_t from = 0, looks = 0;
+    for (; from <= m.mask; looks++) from = hmap_chains_add(&m, from, 1000, &parts);
+    assert_int_equal(looks, 5);
+    assert_memory_equal(&whole, &parts, sizeof whole);
+    assert_int_equal(whole.entries, 3100);
+    assert_in_range(whole.longest, 100, 110);
+    assert_int_equal(whole.of_len[6], 1); /* from 64 to 127 */
+    size_t chains = 0;
+    for (size_t k = 0; k < HMAP_CHAIN_BUCKETS; k++) chains += whole.of_len[k];
+    assert_int_equal(chains, whole.used);
+    hmap_fini(&m);
+    hmap_chains none = {0};
+    assert_int_equal(hmap_chains_add(&m, 0, 10, &none), 1); /* an empty table is seen whole at once */
+    assert_int_equal(none.used, 0);
+}
+
+/* What took a large system down once (system.md G6): one hash chose the fragment of a table and the bucket within it, so that in each
+ * fragment all but a few buckets stayed empty. A fragment is chosen here by the bits that hmap takes its bucket from. */
+#define FRAGMENTS 2048
+#define KEYS      4096 /* in the fragment that is looked at: as many as it has buckets */
+static size_t longest_in_a_fragment(const hash_key *to_fragment, const hash_key *to_bucket) {
+    hmap m;
+    size_t longest, used;
+    fill(&m, 0);
+    for (uint64_t user = 0; m.count < KEYS; user++) {
+        slice name = slice_of(&user, sizeof user);
+        uint64_t fragment = hash_bytes(to_fragment, name) * UINT64_C(0x9e3779b97f4a7c15) >> 53;
+        if (fragment == FRAGMENTS / 3) hmap_insert(&m, &entries[m.count].node, hash_bytes(to_bucket, name));
+    }
+    hmap_stat(&m, &longest, &used);
+    hmap_fini(&m);
+    return longest;
+}
+static void one_seed_for_fragment_and_bucket_makes_chains_of_2000_and_two_seeds_cure_it(void **state) {
+    (void)state;
+    const hash_key one = {1, 2}, other = {3, 4};
+    assert_in_range(longest_in_a_fragment(&one, &one), 1900, 2300);
+    assert_in_range(longest_in_a_fragment(&one, &other), 3, 9);
+}
+
 static void remove_twice(void *arg) {
     (void)arg;
     hmap m;
@@ -164,6 +211,8 @@ int main(void) {
         cmocka_unit_test(equal_hashes_come_back_in_order_of_insertion),
         cmocka_unit_test(the_order_of_a_walk_does_not_depend_on_addresses),
         cmocka_unit_test(statistics_show_a_chain_and_a_good_hash_makes_none),
+        cmocka_unit_test(a_look_in_parts_sees_the_same_as_one_look),
+        cmocka_unit_test(one_seed_for_fragment_and_bucket_makes_chains_of_2000_and_two_seeds_cure_it),
         cmocka_unit_test(removing_what_is_not_in_panics),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <sched.h>
 #include <stdio.h>
+#include <string.h>
 
 typedef struct pair {
     lock_set set;
@@ -240,6 +241,72 @@ static void a_take_that_had_to_wait_is_a_collision_with_its_cycles(void **state)
     pair_fini(&c.p);
 }
 
+static void find_first(void *arg, const lock *l) {
+    if (strcmp(l->name, "names") == 0) *(const lock_site **)arg = atomic_load(&l->sites);
+}
+
+static void a_collision_is_known_by_its_place_and_by_how_long_it_waited(void **state) {
+    (void)state;
+    collision c = {.waiter = 0};
+    lock_set_init(&c.p.set);
+    lock_set_clock(&c.p.set, 1); /* a cycle counts as a microsecond: each wait is beyond the second bucket */
+    lock_init(&c.p.low, &c.p.set, "names", 0, LOCK_RANK_NAMES);
+    lock_init(&c.p.high, &c.p.set, "log", 3, LOCK_RANK_LOG);
+    lock_set_counting(&c.p.set, true);
+    lock_take(&c.p.low);
+    unsigned here = __LINE__ - 1;
+    pthread_t t;
+    assert_int_equal(pthread_create(&t, NULL, collides, &c), 0);
+    pid_t tid;
+    while ((tid = atomic_load_explicit(&c.waiter, memory_order_acquire)) == 0 || !sleeps(tid)) sched_yield();
+    lock_release(&c.p.low);
+    pthread_join(t, NULL);
+    const lock_site *waited = NULL;
+    lock_set_each(&c.p.set, find_first, &waited); /* its place came last, so it is in front */
+    const lock_site *at = waited->next;
+    assert_non_null(at);
+    assert_null(at->next);
+    assert_true(at->line == here && waited->line != here);
+    assert_string_equal(at->file, __FILE__);
+    assert_string_equal(waited->file, __FILE__);
+    assert_true(at->tries == 1 && at->collisions == 0 && at->wait_cycles == 0);
+    assert_true(waited->tries == 1 && waited->collisions == 1 && waited->wait_cycles == c.p.low.wait_cycles);
+    unsigned bucket = 64u - (unsigned)__builtin_clzll(waited->wait_cycles);
+    if (bucket > LOCK_WAIT_BUCKETS - 1) bucket = LOCK_WAIT_BUCKETS - 1;
+    for (unsigned k = 0; k < LOCK_WAIT_BUCKETS; k++) assert_int_equal(waited->waits[k], k == bucket);
+    for (int i = 0; i < 3; i++) { /* one place, however often */
+        lock_take(&c.p.high);
+        lock_release(&c.p.high);
+    }
+    const lock_site *high = atomic_load(&c.p.high.sites);
+    assert_true(high->tries == 3 && !high->next);
+    lock_set_clear(&c.p.set);
+    assert_true(waited->tries == 0 && waited->collisions == 0 && waited->wait_cycles == 0 && waited->waits[bucket] == 0 &&
+                high->tries == 0);
+    pair_fini(&c.p);
+}
+
+static void the_time_during_which_is_counted_stands_still_while_off(void **state) {
+    (void)state;
+    pair p;
+    pair_init(&p);
+    assert_int_equal(lock_set_counted(&p.set), 0);
+    lock_set_counting(&p.set, true);
+    lock_set_counting(&p.set, true);
+    uint64_t a = lock_set_counted(&p.set), b = lock_set_counted(&p.set);
+    assert_true(b > a);
+    lock_set_counting(&p.set, false);
+    uint64_t off = lock_set_counted(&p.set);
+    assert_true(off > b);
+    assert_true(lock_set_counted(&p.set) == off);
+    lock_set_counting(&p.set, true);
+    assert_true(lock_set_counted(&p.set) > off);
+    lock_set_counting(&p.set, false);
+    lock_set_clear(&p.set);
+    assert_int_equal(lock_set_counted(&p.set), 0);
+    pair_fini(&p);
+}
+
 typedef struct meeting {
     pair p;
     lock_cond c;
@@ -299,6 +366,8 @@ int main(void) {
         cmocka_unit_test(the_set_knows_its_locks),
         cmocka_unit_test(two_threads_exclude_each_other_and_every_take_is_counted),
         cmocka_unit_test(a_take_that_had_to_wait_is_a_collision_with_its_cycles),
+        cmocka_unit_test(a_collision_is_known_by_its_place_and_by_how_long_it_waited),
+        cmocka_unit_test(the_time_during_which_is_counted_stands_still_while_off),
         cmocka_unit_test(a_condition_hands_over_between_two_threads),
         cmocka_unit_test(a_wait_that_nobody_ends_times_out_with_the_lock_held),
     };

@@ -156,6 +156,22 @@ static void misuse_is_reported_and_leaves_a_hole(void **state) {
     assert_false(buf_ok(&out));
 }
 
+static void an_integer_of_a_map_is_found_by_its_name(void **state) {
+    (void)state;
+    int64_t i = 7;
+    val *map = val_map(&a), *list = val_list(&a);
+    val_set(&a, map, "text", val_str(&a, SLICE("1")));
+    val_set(&a, map, "x", val_int(&a, -3));
+    val_push(&a, list, val_int(&a, 5));
+    assert_false(val_get_int(map, "text", &i));
+    assert_false(val_get_int(map, "X", &i));
+    assert_false(val_get_int(list, "x", &i));
+    assert_false(val_get_int(NULL, "x", &i));
+    assert_int_equal(i, 7);
+    assert_true(val_get_int(map, "x", &i));
+    assert_int_equal(i, -3);
+}
+
 static void nesting_past_the_limit_fails(void **state) {
     (void)state;
     val *v = val_list(&a);
@@ -179,6 +195,7 @@ int main(void) {
         cmocka_unit_test_setup_teardown(a_tree_that_the_arena_cut_short_is_never_shown, setup, teardown),
         cmocka_unit_test_setup_teardown(the_limit_of_the_output_is_sticky, setup, teardown),
         cmocka_unit_test_setup_teardown(misuse_is_reported_and_leaves_a_hole, setup, teardown),
+        cmocka_unit_test_setup_teardown(an_integer_of_a_map_is_found_by_its_name, setup, teardown),
         cmocka_unit_test_setup_teardown(nesting_past_the_limit_fails, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

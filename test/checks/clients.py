@@ -80,7 +80,7 @@ class Stream:
         self.header()
 
     def header(self):
-        self.parser, self.depth, self.root = ET.XMLPullParser(("start", "end")), 0, None
+        self.parser, self.depth, self.root, self.rest = ET.XMLPullParser(("start", "end")), 0, None, b""
         self.send("<?xml version='1.0'?><stream:stream to='localhost' version='1.0' xmlns='jabber:client' xmlns:stream='http://etherx.jabber.org/streams'>")
 
     def send(self, text):
@@ -96,7 +96,10 @@ class Stream:
             raise Gone("send")
 
     def feed(self, data):
-        self.parser.feed(data)
+        # expat puts off a tag that came in two pieces until much more has come (CVE-2023-52425), so it gets whole ones only.
+        whole, end, part = (self.rest + data).rpartition(b">")
+        self.rest = part
+        self.parser.feed(whole + end)
         for kind, el in self.parser.read_events():
             self.depth += 1 if kind == "start" else -1
             if kind == "start" and self.depth == 1:

@@ -327,13 +327,13 @@ static void microstates_of_a_thread_sum_to_its_whole_time(void **state) {
 }
 static void locks_are_counted_when_asked_to(void **state) {
     fixture *f = *state;
-    assert_has(ask(f, "locks", "table"), "{\"lock\":\"log\",\"id\":0,\"tries\":0,\"collisions\":0");
+    assert_has(ask(f, "locks", "table"), "{\"lock\":\"log\",\"id\":1,\"tries\":0,\"collisions\":0");
     assert_starts(ask(f, "locks", "on"), OK);
     rt_event_ext(f->n, EV_CTL, 0, 0, SLICE("x"));
-    assert_null(strstr(ask(f, "locks", "table"), "{\"lock\":\"log\",\"id\":0,\"tries\":0,"));
+    assert_null(strstr(ask(f, "locks", "table"), "{\"lock\":\"log\",\"id\":1,\"tries\":0,"));
     assert_starts(ask(f, "locks", "off"), OK);
     assert_starts(ask(f, "locks", "clear"), OK);
-    assert_has(ask(f, "locks", "table"), "{\"lock\":\"log\",\"id\":0,\"tries\":0,");
+    assert_has(ask(f, "locks", "table"), "{\"lock\":\"log\",\"id\":1,\"tries\":0,");
 }
 static void the_log_level_is_shown_and_set(void **state) {
     fixture *f = *state;

@@ -180,6 +180,66 @@ static void foreign_bytes_cannot_forge_a_line(void **state) {
     assert_string_equal(strchr(f->k->text, '\n'), "\n");
     assert_non_null(strstr(f->k->text, "a\\x0ab\\x1b[2Jc\\xff\xc3\xa4"));
 }
+static void a_json_line_is_one_object_with_the_names_of_the_list(void **state) {
+    fixture *f = *state;
+    rt_log_style style;
+    assert_true(rt_log_style_parse(SLICE("json"), &style));
+    rt_log_style_set(f->n, style, false);
+    on(f->n, 0, (emit){.id = EV_LONG_HANDLER, .a = 2u << 24 | 7, .b = 1500, .text = "c2s \"stanza\" \\", .times = 1});
+    on(f->n, 0, (emit){.id = EV_ACCEPT_FAIL, .a = ERR_FD_LIMIT, .times = 1});
+    rt_event_ext(f->n, EV_CRASH, 0, UINT64_MAX, SLICE("a\nb\x1b\x7f\xff\xc3\xa4\xc2\x85\xe2\x80\xae\xf0\x9f\x98\x80\xc3"));
+    assert_string_equal(
+        f->k->text,
+        "{\"time\":\"2026-11-23T09:51:15.123Z\",\"level\":\"warning\",\"event\":\"long_handler\",\"slot\":\"2.7\",\"usec\":1500,"
+        "\"text\":\"c2s \\\"stanza\\\" \\\\\"}\n"
+        "{\"time\":\"2026-11-23T09:51:15.123Z\",\"level\":\"warning\",\"event\":\"accept_fail\",\"err\":\"fd_limit\"}\n"
+        "{\"time\":\"2026-11-23T09:51:15.123Z\",\"level\":\"error\",\"event\":\"crash\",\"slot\":\"0.0\",\"gen\":18446744073709551615,"
+        "\"text\":\"a\\u000ab\\u001b\\u007f\\ufffd\xc3\xa4\\u0085\\u202e\xf0\x9f\x98\x80\\ufffd\"}\n");
+    assert_false(rt_log_style_parse(SLICE("xml"), &style));
+    assert_true(rt_log_style_parse(SLICE("text"), &style));
+    assert_int_equal(style, RT_LOG_TEXT);
+}
+/* Tools that read the lines find each field once. */
+static void no_argument_has_the_name_of_a_field_of_every_line(void **state) {
+    (void)state;
+    static const char *const taken[] = {"time", "level", "event", "suppressed"};
+    for (unsigned id = 0; id < EV_COUNT_; id++)
+        for (int i = 0; i < 3; i++) {
+            const char *const *arg = rt_event_descs[id].arg;
+            for (size_t k = 0; k < sizeof taken / sizeof *taken; k++) assert_string_not_equal(arg[i], taken[k]);
+            for (int k = 0; k < i; k++) assert_true(!arg[i][0] || strcmp(arg[i], arg[k]) != 0);
+        }
+}
+static void the_longest_hostile_text_leaves_the_line_whole(void **state) {
+    fixture *f = *state;
+    char text[RT_EVENT_TEXT + 100];
+    memset(text, 1, sizeof text); /* each byte becomes six, the most that there is */
+    text[sizeof text - 1] = 0;
+    rt_log_style_set(f->n, RT_LOG_JSON, true);
+    for (unsigned id = 0; id < EV_COUNT_; id++) {
+        f->k->text[0] = 0;
+        f->w->mono += USEC_PER_SEC;
+        rt_log_level(f->n, RT_DEBUG);
+        on(f->n, 0, (emit){.id = (rt_event_id)id, .a = UINT64_MAX, .b = UINT64_MAX, .text = text, .times = 1});
+        size_t len = strlen(f->k->text), bytes = 0;
+        assert_string_equal(f->k->text + len - 3, "\"}\n");
+        for (const char *p = f->k->text; (p = strstr(p, "\\u0001")); p++) bytes++;
+        assert_int_equal(bytes, RT_EVENT_TEXT);
+    }
+}
+static void lines_for_the_journal_begin_with_their_priority(void **state) {
+    fixture *f = *state;
+    static const rt_event_id of_level[] = {EV_SEND, EV_CTL, EV_DRAIN, EV_LOG_OVERLOAD, EV_LOG_NOSPC};
+    rt_log_level(f->n, RT_DEBUG);
+    rt_log_style_set(f->n, RT_LOG_TEXT, true);
+    for (int l = RT_DEBUG; l <= RT_ERROR; l++) {
+        f->k->text[0] = 0;
+        assert_int_equal(rt_event_descs[of_level[l]].level, l);
+        on(f->n, 0, (emit){.id = of_level[l], .times = 1});
+        const char want[] = {'<', (char)('7' - l), '>', '2', 0}; /* syslog(3): debug 7 to err 3 */
+        assert_int_equal(strncmp(f->k->text, want, 4), 0);
+    }
+}
 static void a_flood_is_cut_to_the_rate_and_the_rest_is_counted(void **state) {
     fixture *f = *state;
     on(f->n, 0, (emit){.id = EV_LONG_HANDLER, .text = "x", .times = 50});
@@ -192,6 +252,14 @@ static void a_flood_is_cut_to_the_rate_and_the_rest_is_counted(void **state) {
     rt_node_free(f->n);
     f->n = NULL;
     assert_non_null(strstr(f->k->text, "warning long_handler suppressed=60\n"));
+}
+static void what_was_suppressed_is_told_in_json_too(void **state) {
+    fixture *f = *state;
+    rt_log_style_set(f->n, RT_LOG_JSON, false);
+    on(f->n, 0, (emit){.id = EV_LONG_HANDLER, .text = "x", .times = RT_LOG_RATE + 7});
+    rt_node_free(f->n);
+    f->n = NULL;
+    assert_non_null(strstr(f->k->text, "\"level\":\"warning\",\"event\":\"long_handler\",\"suppressed\":7}\n"));
 }
 static void a_sink_that_hangs_delays_nobody_and_its_losses_are_counted(void **state) {
     fixture *f = *state;
@@ -223,6 +291,11 @@ int main(void) {
         T(a_line_has_time_level_name_arguments_and_text),
         T(only_events_at_the_level_or_above_are_logged),
         T(foreign_bytes_cannot_forge_a_line),
+        T(a_json_line_is_one_object_with_the_names_of_the_list),
+        T(no_argument_has_the_name_of_a_field_of_every_line),
+        T(the_longest_hostile_text_leaves_the_line_whole),
+        T(lines_for_the_journal_begin_with_their_priority),
+        T(what_was_suppressed_is_told_in_json_too),
         T(a_flood_is_cut_to_the_rate_and_the_rest_is_counted),
         T(a_sink_that_hangs_delays_nobody_and_its_losses_are_counted),
     };

@@ -432,6 +432,40 @@ static void as_many_jobs_run_at_once_as_there_are_threads(void **state) {
     rt_node_free(n);
 }
 
+/* --- a thread of the layer above --------------------------------------------------------------------------------------------------- */
+typedef struct side {
+    rt_node *n;
+    rt_pid echo;
+    err e;
+    unsigned starts, stops;
+} side;
+static err side_start(void *arg) {
+    side *s = arg;
+    s->starts++;
+    (void)ask(s->n, s->echo); /* the shards run */
+    return s->e;
+}
+static void side_stop(void *arg) {
+    side *s = arg;
+    s->stops++;
+    (void)ask(s->n, s->echo); /* and still do */
+}
+static void what_runs_beside_the_shards_starts_after_and_stops_before_them(void **state) {
+    (void)state;
+    const err ends[] = {ERR_OK, ERR_FD_LIMIT};
+    for (size_t i = 0; i < ARRAY_LEN(ends); i++) {
+        side s = {.n = live_node(2, 0), .e = ends[i]};
+        s.echo = live_spawn(s.n, 1, &echo_class, NULL);
+        rt_node_set_beside(s.n, &(rt_beside){side_start, side_stop, &s});
+        assert_int_equal(rt_node_start(s.n), ends[i]);
+        assert_int_equal(s.starts, 1);
+        assert_int_equal(s.stops, ends[i] != ERR_OK); /* its error ends the start, and with it the node's threads */
+        rt_node_stop(s.n);
+        rt_node_free(s.n);
+        assert_int_equal(s.stops, 1);
+    }
+}
+
 static void many_nodes_live_in_one_process(void **state) {
     (void)state;
     enum { NODES = 200 };
@@ -454,6 +488,7 @@ int main(void) {
         cmocka_unit_test(a_function_runs_on_the_shard_it_was_sent_to),
         cmocka_unit_test(jobs_run_on_pool_threads_and_come_home),
         cmocka_unit_test(as_many_jobs_run_at_once_as_there_are_threads),
+        cmocka_unit_test(what_runs_beside_the_shards_starts_after_and_stops_before_them),
         cmocka_unit_test(many_nodes_live_in_one_process),
     };
     if (sys_linux_new(&the_sys) != ERR_OK) return 1;

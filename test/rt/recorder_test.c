@@ -16,6 +16,7 @@ typedef struct fixture {
     tmpdir dir;
     const char *path;
     size_t n; /* records read */
+    rt_recorder_info info;
     rt_record rec[KEPT_MAX];
     unsigned ring[KEPT_MAX];
 } fixture;
@@ -38,11 +39,21 @@ static int teardown(void **state) {
     return 0;
 }
 
-static void keep(void *arg, unsigned ring, const rt_record *r) {
-    fixture *f = arg;
+static void keep(fixture *f, unsigned ring, const rt_record *r) {
     assert_true(f->n < KEPT_MAX);
     f->ring[f->n] = ring;
     f->rec[f->n++] = *r;
+}
+static err read_records(fixture *f, const char *path) {
+    rt_recorder_reader *r;
+    rt_record x;
+    unsigned ring;
+    err e = rt_recorder_open(f->s, path, &r);
+    if (e) return e;
+    f->info = *rt_recorder_info_of(r);
+    while (rt_recorder_next(r, &ring, &x)) keep(f, ring, &x);
+    rt_recorder_close(r);
+    return ERR_OK;
 }
 static void write_some(rt_recorder *r, unsigned ring, unsigned n, int64_t from) {
     for (unsigned i = 0; i < n; i++) {
@@ -88,7 +99,7 @@ static void records_survive_kill_9(void **state) {
     int status;
     assert_int_equal(waitpid(child, &status, 0), child);
     assert_true(WIFSIGNALED(status));
-    assert_int_equal(rt_recorder_read(f->s, f->path, keep, f), ERR_OK);
+    assert_int_equal(read_records(f, f->path), ERR_OK);
     assert_int_equal(f->n, 103); /* the newest hundred of ring 0, and three */
     assert_int_equal(f->rec[0].seq, 151);
     assert_int_equal(f->rec[99].seq, 250);
@@ -100,7 +111,7 @@ static void records_survive_kill_9(void **state) {
 static void records_of_all_rings_come_in_order_of_time(void **state) {
     fixture *f = *state;
     make_file(f, 100, 100);
-    assert_int_equal(rt_recorder_read(f->s, f->path, keep, f), ERR_OK);
+    assert_int_equal(read_records(f, f->path), ERR_OK);
     assert_int_equal(f->n, 200);
     for (size_t i = 1; i < f->n; i++) assert_true(f->rec[i].wall_usec >= f->rec[i - 1].wall_usec);
     assert_int_equal(f->ring[0], 0);
@@ -113,41 +124,102 @@ static void a_torn_record_is_skipped_and_the_rest_is_read(void **state) {
         uint64_t at = 4096 + 3 * 64 + byte;
         change_byte(f, at);
         f->n = 0;
-        assert_int_equal(rt_recorder_read(f->s, f->path, keep, f), ERR_OK);
+        assert_int_equal(read_records(f, f->path), ERR_OK);
         assert_int_equal(f->n, 9);
         change_byte(f, at);
     }
     f->n = 0;
-    assert_int_equal(rt_recorder_read(f->s, f->path, keep, f), ERR_OK);
+    assert_int_equal(read_records(f, f->path), ERR_OK);
     assert_int_equal(f->n, 10);
 }
 static void a_file_of_another_kind_or_version_is_refused(void **state) {
     fixture *f = *state;
     make_file(f, 1, 1);
     change_byte(f, 0);
-    assert_int_equal(rt_recorder_read(f->s, f->path, keep, f), ERR_CORRUPT);
+    assert_int_equal(read_records(f, f->path), ERR_CORRUPT);
     change_byte(f, 0);
     change_byte(f, 8);
-    assert_int_equal(rt_recorder_read(f->s, f->path, keep, f), ERR_VERSION);
+    assert_int_equal(read_records(f, f->path), ERR_VERSION);
     change_byte(f, 8);
-    change_byte(f, 13); /* more rings than the file can hold */
-    assert_int_equal(rt_recorder_read(f->s, f->path, keep, f), ERR_CORRUPT);
-    change_byte(f, 13);
-    assert_int_equal(truncate(f->path, 5000), 0);
-    assert_int_equal(rt_recorder_read(f->s, f->path, keep, f), ERR_CORRUPT);
+    change_byte(f, 15); /* more rings than there may be */
+    assert_int_equal(read_records(f, f->path), ERR_CORRUPT);
+    change_byte(f, 15);
+    change_byte(f, 19); /* more records than there may be */
+    assert_int_equal(read_records(f, f->path), ERR_CORRUPT);
+    change_byte(f, 19);
+    assert_int_equal(truncate(f->path, 31), 0); /* within the header */
+    assert_int_equal(read_records(f, f->path), ERR_CORRUPT);
     assert_int_equal(truncate(f->path, 0), 0);
-    assert_int_equal(rt_recorder_read(f->s, f->path, keep, f), ERR_CORRUPT);
-    assert_int_equal(rt_recorder_read(f->s, tmpdir_at(&f->dir, "none"), keep, f), ERR_NOT_FOUND);
+    assert_int_equal(read_records(f, f->path), ERR_CORRUPT);
+    assert_int_equal(read_records(f, tmpdir_at(&f->dir, "none")), ERR_NOT_FOUND);
     assert_int_equal(f->n, 0);
+}
+static void what_a_truncated_file_still_has_is_read(void **state) {
+    fixture *f = *state;
+    make_file(f, 100, 100);
+    for (unsigned kept = 0; kept <= 200; kept++) {
+        unsigned whole = 200 - kept;
+        assert_int_equal(truncate(f->path, 4096 + (long)whole * 64), 0);
+        f->n = 0;
+        assert_int_equal(read_records(f, f->path), ERR_OK);
+        assert_int_equal(f->n, whole);
+        assert_int_equal(f->info.missing_bytes, kept * 64);
+        assert_int_equal(f->info.whole, whole);
+    }
+}
+/* The oldest records stand behind the newest: those are lost first. */
+static void a_ring_that_has_wrapped_and_was_cut_keeps_its_newest(void **state) {
+    fixture *f = *state;
+    make_file(f, 0, 150);
+    assert_int_equal(truncate(f->path, 4096 + 160 * 64), 0);
+    assert_int_equal(read_records(f, f->path), ERR_OK);
+    assert_int_equal(f->n, 60);
+    assert_int_equal(f->rec[0].seq, 51); /* 51 to 60 at index 50 to 59; 61 to 100 are gone; 101 to 150 at 0 to 49 */
+    assert_int_equal(f->rec[10].seq, 101);
+    for (size_t i = 1; i < f->n; i++) assert_true(f->rec[i].seq > f->rec[i - 1].seq);
+    assert_int_equal(f->rec[f->n - 1].seq, 150);
+}
+static void records_that_come_while_it_is_read_are_left_out(void **state) {
+    fixture *f = *state;
+    rt_recorder *w;
+    rt_recorder_reader *r;
+    rt_record x;
+    unsigned ring;
+    uint64_t last = 0;
+    assert_int_equal(rt_recorder_new(f->s, f->path, BYTES, 2, &w), ERR_OK);
+    write_some(w, 0, 150, 1000);
+    assert_int_equal(rt_recorder_open(f->s, f->path, &r), ERR_OK);
+    write_some(w, 0, 30, 2000);
+    while (rt_recorder_next(r, &ring, &x)) {
+        assert_true(x.seq > last && x.seq <= 150);
+        last = x.seq;
+        f->n++;
+    }
+    assert_int_equal(last, 150);
+    assert_true(f->n >= 70 && f->n <= 100); /* thirty were overwritten; what had been read ahead is there */
+    rt_recorder_close(r);
+    rt_recorder_free(w);
+}
+static void another_table_of_events_is_recognised(void **state) {
+    fixture *f = *state;
+    make_file(f, 3, 2);
+    assert_int_equal(read_records(f, f->path), ERR_OK);
+    assert_true(f->info.same_events);
+    assert_int_equal(f->info.newest_usec, 1051);
+    change_byte(f, 24);
+    f->n = 0;
+    assert_int_equal(read_records(f, f->path), ERR_OK);
+    assert_false(f->info.same_events);
+    assert_int_equal(f->n, 5);
 }
 static void the_file_of_the_run_before_is_kept_beside(void **state) {
     fixture *f = *state;
     make_file(f, 5, 0);
     make_file(f, 7, 0);
-    assert_int_equal(rt_recorder_read(f->s, f->path, keep, f), ERR_OK);
+    assert_int_equal(read_records(f, f->path), ERR_OK);
     assert_int_equal(f->n, 7);
     f->n = 0;
-    assert_int_equal(rt_recorder_read(f->s, tmpdir_at(&f->dir, "flight.1"), keep, f), ERR_OK);
+    assert_int_equal(read_records(f, tmpdir_at(&f->dir, "flight.1")), ERR_OK);
     assert_int_equal(f->n, 5);
 }
 static void sizes_that_make_no_sense_are_refused(void **state) {
@@ -175,7 +247,7 @@ static void a_nodes_events_are_recorded_but_the_most_frequent(void **state) {
     rt_node_boot(n, 0, emit, NULL);
     rt_event_ext(n, EV_CONFIG_RELOAD, 0, 0, SLICE("x"));
     rt_node_free(n);
-    assert_int_equal(rt_recorder_read(f->s, f->path, keep, f), ERR_OK);
+    assert_int_equal(read_records(f, f->path), ERR_OK);
     assert_int_equal(f->n, 3);
     assert_int_equal(f->rec[0].event, EV_CLOSE);
     assert_int_equal(f->rec[0].arg[0], 42);
@@ -193,6 +265,10 @@ int main(void) {
         T(records_of_all_rings_come_in_order_of_time),
         T(a_torn_record_is_skipped_and_the_rest_is_read),
         T(a_file_of_another_kind_or_version_is_refused),
+        T(what_a_truncated_file_still_has_is_read),
+        T(a_ring_that_has_wrapped_and_was_cut_keeps_its_newest),
+        T(records_that_come_while_it_is_read_are_left_out),
+        T(another_table_of_events_is_recognised),
         T(the_file_of_the_run_before_is_kept_beside),
         T(sizes_that_make_no_sense_are_refused),
         T(a_nodes_events_are_recorded_but_the_most_frequent),

@@ -413,6 +413,44 @@ static void a_full_disk_refuses_puts_and_resumes_unaided(void **state) {
     world_free(w);
 }
 
+/* The log itself filled the disk: deliveries make room without help from outside, where the deletions of a segment fit the reserve. */
+static void a_disk_that_the_log_filled_empties_itself(void **state) {
+    (void)state;
+    enum { MANY = 3000, EACH = 1000 };
+    world *w = world_new(5);
+    char text[EACH + 1];
+    memset(text, 't', EACH);
+    text[EACH] = 0;
+    attach_all(w);
+    peer *p = &w->peer[0];
+    w->m.disk.capacity = w->m.disk.used + 300000;
+    static uint64_t loc[MANY];
+    uint64_t n = 0;
+    for (bool full = false; n < MANY && !full;) {
+        drop_got(w, p);
+        put(w, p, 0, n, text);
+        run(w, true);
+        const store_committed *c = store_committed_of(last(p));
+        full = c->status != ERR_OK;
+        if (!full) loc[n++] = loc_of(c, 0);
+    }
+    assert_true(n > 100 && n < MANY);
+    for (uint64_t i = 0; i < n; i++) del(w, p, id_of(0, i), loc[i]);
+    for (int i = 0; i < 60; i++) later(w, 500 * USEC_PER_MSEC);
+    assert_int_equal(waiting(w, p), 0);
+    assert_int_equal(rt_event_count(w->n, EV_LOG_SPACE), 1);
+    drop_got(w, p);
+    put(w, p, 0, n, "there is room");
+    run(w, true);
+    assert_int_equal(store_committed_of(last(p))->status, ERR_OK);
+    node_end(w);
+    memsys_power_cut(&w->m);
+    boot(w);
+    attach_all(w);
+    assert_int_equal(index_of(last(p))->n_entries, 1);
+    world_free(w);
+}
+
 static void fill(world *w, const peer *p, rt_pool_kind kind) {
     rt_msg *m = rt_msg_new_ext(T_FILL, sizeof(t_fill));
     t_fill_of(m)->kind = (uint32_t)kind;
@@ -810,6 +848,7 @@ int main(void) {
         cmocka_unit_test(a_put_before_the_first_attach_is_in_the_index),
         cmocka_unit_test(a_log_that_is_still_in_use_is_opened_a_moment_later),
         cmocka_unit_test(a_full_disk_refuses_puts_and_resumes_unaided),
+        cmocka_unit_test(a_disk_that_the_log_filled_empties_itself),
         cmocka_unit_test(a_full_pool_is_asked_again_after_a_while),
         cmocka_unit_test(a_job_that_waits_for_room_goes_with_its_actor),
         cmocka_unit_test(puts_beyond_the_limit_of_bytes_are_refused_in_order),

@@ -187,6 +187,231 @@ static void accounts_rosters_and_blocks_are_kept(void **state) {
     memsys_fini(&m);
 }
 
+static void an_item_never_takes_the_rosters_version_back(void **state) {
+    (void)state;
+    memsys m;
+    memsys_init(&m, 9);
+    store_sql *q = open_sql(&m);
+    assert_int_equal(add_user(q, 1), ERR_OK);
+    slice u1 = SLICE("user00001@localhost");
+    store_ops *o = store_ops_new();
+    const store_item shown = {.jid = SLICE("b@x"), .ver = 7, .in_roster = true}, asks = {.jid = SLICE("s@x"), .request = SLICE("q")};
+    store_ops_roster_put(o, u1, &shown);
+    store_ops_roster_put(o, u1, &asks);
+    assert_int_equal(apply_ops(q, o), ERR_OK);
+    store_user *u;
+    assert_int_equal(store_sql_load(q, u1, &u), ERR_OK);
+    assert_int_equal(u->roster_ver, 7);
+    assert_int_equal(u->items[1].ver, 0);
+    u->box.free(&u->box);
+    store_sql_close(q);
+    memsys_fini(&m);
+}
+
+/* --- older formats: the statements are those of the programs that wrote them */
+static const char format_1[] =
+    "BEGIN IMMEDIATE;"
+    "CREATE TABLE meta (name TEXT PRIMARY KEY, value TEXT NOT NULL);"
+    "CREATE TABLE account (jid TEXT PRIMARY KEY, created BIGINT NOT NULL, roster_ver BIGINT NOT NULL,"
+    " i1 INTEGER NOT NULL, salt1 BLOB NOT NULL, stored1 BLOB NOT NULL, server1 BLOB NOT NULL,"
+    " i256 INTEGER NOT NULL, salt256 BLOB NOT NULL, stored256 BLOB NOT NULL, server256 BLOB NOT NULL);"
+    "CREATE TABLE roster (account TEXT NOT NULL, jid TEXT NOT NULL, name TEXT, grps BLOB NOT NULL, request BLOB NOT NULL,"
+    " ver BIGINT NOT NULL, sub INTEGER NOT NULL, ask INTEGER NOT NULL, approved INTEGER NOT NULL, in_roster INTEGER NOT NULL,"
+    " gone INTEGER NOT NULL, PRIMARY KEY (account, jid));"
+    "CREATE TABLE block (account TEXT NOT NULL, jid TEXT NOT NULL, PRIMARY KEY (account, jid));"
+    "INSERT INTO meta (name, value) VALUES ('format', '1');"
+    /* at 5 something was removed, of which nothing is left */
+    "INSERT INTO account VALUES ('a@x', 1000, 6, 0, X'', X'', X'', 0, X'', X'', X'');"
+    "INSERT INTO roster VALUES ('a@x', 'b@x', 'Bo', X'', X'', 3, 1, 0, 0, 1, 0);"
+    "INSERT INTO roster VALUES ('a@x', 's@x', NULL, X'', X'71', 6, 0, 0, 0, 0, 0);"
+    /* by a program that left tombstones and did not raise the format: one of a stranger's request, too */
+    "INSERT INTO account VALUES ('c@x', 1001, 9, 0, X'', X'', X'', 0, X'', X'', X'');"
+    "INSERT INTO roster VALUES ('c@x', '', NULL, X'', X'', 2, 0, 0, 0, 0, 1);"
+    "INSERT INTO roster VALUES ('c@x', 's@x', NULL, X'', X'', 9, 0, 0, 0, 0, 1);"
+    /* without a roster ever */
+    "INSERT INTO account VALUES ('n@x', 1002, 0, 0, X'', X'', X'', 0, X'', X'', X'');"
+    "INSERT INTO block VALUES ('n@x', 'z@x');"
+    "COMMIT;";
+
+/* Runs statements on the database as it is; the number in the first column of the last row. */
+static int first_column(void *arg, int n, char **values, char **names) {
+    (void)n;
+    (void)names;
+    *(uint64_t *)arg = strtoull(values[0], NULL, 10);
+    return 0;
+}
+static uint64_t run_sql(memsys *m, const char *text) {
+    store_vfs *v;
+    sqlite3 *db;
+    int flags = SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX, reserved = STORE_VFS_RESERVED;
+    uint64_t number = 0;
+    assert_int_equal(store_vfs_new(&m->sys, &v), ERR_OK);
+    assert_int_equal(sqlite3_open_v2(DB, &db, flags, store_vfs_name(v)), SQLITE_OK);
+    (void)sqlite3_file_control(db, "main", SQLITE_FCNTL_RESERVE_BYTES, &reserved);
+    assert_int_equal(sqlite3_exec(db, "PRAGMA locking_mode=EXCLUSIVE; PRAGMA journal_mode=WAL", NULL, NULL, NULL), SQLITE_OK);
+    if (sqlite3_exec(db, text, first_column, &number, NULL) != SQLITE_OK) fail_msg("%s", sqlite3_errmsg(db));
+    assert_int_equal(sqlite3_close(db), SQLITE_OK);
+    store_vfs_free(v);
+    return number;
+}
+
+static store_user *load_of(store_sql *q, const char *name) {
+    store_user *u = NULL;
+    assert_int_equal(store_sql_load(q, slice_str(name), &u), ERR_OK);
+    return u;
+}
+static void expect_floor(const store_user *u, uint64_t ver) {
+    assert_int_equal(u->roster_ver, ver);
+    assert_true(u->n_items > 0 && u->items[0].jid.len == 0 && u->items[0].gone);
+    assert_int_equal(u->items[0].ver, ver);
+}
+
+static void expect_upgraded(store_sql *q) {
+    store_user *u = load_of(q, "a@x");
+    expect_floor(u, 6);
+    assert_int_equal(u->n_items, 3);
+    assert_true(slice_is(u->items[1].name, "Bo") && u->items[1].ver == 3 && u->items[1].sub == STORE_SUB_TO && u->items[1].in_roster);
+    assert_true(slice_is(u->items[2].request, "q") && u->items[2].ver == 0 && !u->items[2].in_roster && !u->items[2].gone);
+    u->box.free(&u->box);
+    u = load_of(q, "c@x");
+    expect_floor(u, 9);
+    assert_int_equal(u->n_items, 1);
+    u->box.free(&u->box);
+    u = load_of(q, "n@x");
+    assert_true(u->roster_ver == 0 && u->n_items == 0 && u->n_blocks == 1 && u->created == 1002);
+    u->box.free(&u->box);
+}
+
+static void of_format_1_it_is_known_that_removals_are_not_known(void **state) {
+    (void)state;
+    memsys m;
+    memsys_init(&m, 10);
+    (void)run_sql(&m, format_1);
+    store_sql *q = open_sql(&m);
+    expect_upgraded(q);
+    const store_item gone = {.jid = SLICE("b@x"), .ver = 7, .gone = true};
+    store_ops *o = store_ops_new();
+    store_ops_roster_put(o, SLICE("a@x"), &gone);
+    assert_int_equal(apply_ops(q, o), ERR_OK);
+    assert_int_equal(add_user(q, 1), ERR_OK);
+    store_sql_close(q);
+    assert_int_equal(run_sql(&m, "SELECT value FROM meta WHERE name = 'format'"), 2); /* which programs that forget removals refuse */
+    q = open_sql(&m);
+    store_user *u = load_of(q, "a@x"); /* once only: what went since is known */
+    assert_true(u->roster_ver == 7 && u->n_items == 3 && u->items[0].ver == 6 && u->items[1].gone && u->items[1].ver == 7);
+    u->box.free(&u->box);
+    expect_user(q, 1);
+    u = load_of(q, "user00001@localhost");
+    assert_int_equal(u->n_items, 0); /* a new account needs no floor */
+    u->box.free(&u->box);
+    store_sql_close(q);
+    memsys_fini(&m);
+}
+
+static void an_upgrade_that_a_power_cut_ends_is_done_again(void **state) {
+    (void)state;
+    memsys m;
+    bool crashed = true;
+    unsigned points = 0;
+    for (uint64_t at = 1; crashed; at++, points++) {
+        memsys_init(&m, at);
+        (void)run_sql(&m, format_1);
+        store_sql *q = NULL;
+        m.crash_at = m.calls + at;
+        if (try_open(&m, NULL, &q) == ERR_OK) store_sql_close(q);
+        crashed = m.dead;
+        memsys_power_cut(&m);
+        q = open_sql(&m);
+        expect_upgraded(q);
+        store_sql_close(q);
+        memsys_fini(&m);
+    }
+    assert_true(points > 10);
+}
+
+static void an_upgrade_that_finds_no_space_is_refused_and_done_again(void **state) {
+    (void)state;
+    memsys m;
+    memsys_init(&m, 11);
+    (void)run_sql(&m, format_1);
+    m.disk.capacity = m.disk.used + 1;
+    store_sql *q = NULL;
+    assert_int_equal(try_open(&m, NULL, &q), ERR_NOSPC);
+    m.disk.capacity = 0;
+    q = open_sql(&m);
+    expect_upgraded(q);
+    store_sql_close(q);
+    memsys_fini(&m);
+}
+
+static void expect_keys(store_sql *q, const char *name) {
+    store_user *u = NULL;
+    assert_int_equal(store_sql_load_keys(q, slice_str(name), &u), ERR_OK);
+    u->box.free(&u->box);
+}
+
+static void an_upgrade_waits_for_a_damaged_page_and_what_is_not_on_it_is_served(void **state) {
+    (void)state;
+    memsys m;
+    memsys_init(&m, 12);
+    (void)run_sql(&m, format_1);
+    uint64_t page = run_sql(&m, "SELECT rootpage FROM sqlite_master WHERE name = 'roster'");
+    sim_disk_settle(&m.disk);
+    uint64_t bit = ((page - 1) * 4096 + 2048) * 8;
+    assert_int_equal(sim_disk_flip(&m.disk, DB, bit), ERR_OK);
+    damage d = {0};
+    store_sql *q = NULL;
+    store_user *u = NULL;
+    assert_int_equal(try_open(&m, &d, &q), ERR_OK);
+    assert_int_equal(d.n, 1);
+    expect_keys(q, "a@x");
+    assert_int_equal(store_sql_load(q, SLICE("a@x"), &u), ERR_CORRUPT);
+    assert_int_equal(add_user(q, 1), ERR_OK);
+    store_sql_close(q);
+    assert_int_equal(run_sql(&m, "SELECT value FROM meta WHERE name = 'format'"), 1);
+    assert_int_equal(sim_disk_flip(&m.disk, DB, bit), ERR_OK);
+    q = open_sql(&m);
+    expect_upgraded(q);
+    expect_user(q, 1);
+    store_sql_close(q);
+    memsys_fini(&m);
+}
+
+static void an_upgrade_that_finds_a_wrong_structure_leaves_no_transaction_open(void **state) {
+    (void)state;
+    memsys m;
+    memsys_init(&m, 14);
+    (void)run_sql(&m, format_1);
+    (void)run_sql(&m, "PRAGMA writable_schema=ON; UPDATE sqlite_master SET rootpage = (SELECT rootpage FROM sqlite_master "
+                      "WHERE name = 'sqlite_autoindex_roster_1') WHERE name = 'roster'"); /* every checksum fits */
+    store_sql *q = open_sql(&m);
+    store_user *u = NULL;
+    assert_int_equal(store_sql_load(q, SLICE("a@x"), &u), ERR_CORRUPT);
+    assert_int_equal(add_user(q, 1), ERR_OK);
+    expect_keys(q, "a@x");
+    store_sql_close(q);
+    memsys_fini(&m);
+}
+
+static void another_format_is_refused_with_its_number(void **state) {
+    (void)state;
+    static const char *const set[] = {"UPDATE meta SET value = '3'", "UPDATE meta SET value = '0'"};
+    static const char *const said[] = {"the account database has format 3; this program knows format 2",
+                                       "the account database has format 0; this program knows format 2"};
+    memsys m;
+    memsys_init(&m, 13);
+    (void)run_sql(&m, format_1);
+    for (size_t i = 0; i < ARRAY_LEN(set); i++) {
+        store_sql *q = NULL;
+        char why[256] = "";
+        (void)run_sql(&m, set[i]);
+        assert_int_equal(store_sql_open(&m.sys, DB, NULL, NULL, &q, why), ERR_VERSION);
+        assert_true(slice_starts(slice_str(why), slice_str(said[i])));
+        assert_int_equal(run_sql(&m, "SELECT count(*) FROM roster"), 4); /* and left as it is */
+    }
+    memsys_fini(&m);
+}
+
 static void names_are_listed_in_order(void **state) {
     (void)state;
     memsys m;
@@ -348,6 +573,13 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(accounts_rosters_and_blocks_are_kept),
         cmocka_unit_test(keys_cost_the_same_reads_for_every_name),
+        cmocka_unit_test(an_item_never_takes_the_rosters_version_back),
+        cmocka_unit_test(of_format_1_it_is_known_that_removals_are_not_known),
+        cmocka_unit_test(an_upgrade_that_a_power_cut_ends_is_done_again),
+        cmocka_unit_test(an_upgrade_that_finds_no_space_is_refused_and_done_again),
+        cmocka_unit_test(an_upgrade_waits_for_a_damaged_page_and_what_is_not_on_it_is_served),
+        cmocka_unit_test(an_upgrade_that_finds_a_wrong_structure_leaves_no_transaction_open),
+        cmocka_unit_test(another_format_is_refused_with_its_number),
         cmocka_unit_test(names_are_listed_in_order),
         cmocka_unit_test(committed_accounts_survive_a_power_cut_at_every_call),
         cmocka_unit_test(no_space_is_an_error_and_nothing_is_lost),

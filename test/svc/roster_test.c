@@ -139,6 +139,83 @@ static void an_older_version_gets_what_changed_since_also_after_a_reload(void **
     rig_free(r);
 }
 
+static sess *out_of_memory_and_back(rig *r, sess *a) {
+    unbind(a);
+    rig_later(r, 62 * USEC_PER_SEC);
+    rig_later(r, 2 * USEC_PER_SEC);
+    unsigned loads = r->loads;
+    a = sess_bind(r, "alice@x.test", "a");
+    assert_true(r->loads > loads);
+    return a;
+}
+
+static void a_strangers_request_and_its_end_are_no_change_of_the_roster(void **state) {
+    (void)state;
+    rig *r = rig_three();
+    const rig_user *u = rig_user_of(r, "alice@x.test");
+    sess *a = login_quiet(r, "alice@x.test", "a", 0), *b = login_quiet(r, "bob@x.test", "b", 0);
+    static const char *const says[] = {"subscribe", "unsubscribe"};
+    for (size_t i = 0; i < ARRAY_LEN(says); i++) {
+        forget(a);
+        (void)sayf(b, "<presence type='%s' to='alice@x.test'/>", says[i]);
+        assert_int_equal(count(a, "<item"), 0);
+        assert_int_equal(u->n_items, i == 0); /* the request; and nothing is left of it */
+        assert_int_equal(u->ver, 1);
+        for (int again = 0; again < 2; again++) {
+            get_since(a, 1);
+            assert_pushed(a, NULL, 0);
+            a = out_of_memory_and_back(r, a);
+        }
+    }
+    (void)say(b, "<presence type='subscribe' to='alice@x.test'/>");
+    (void)say(a, "<presence type='unsubscribed' to='bob@x.test'/>"); /* it is refused */
+    assert_int_equal(u->n_items, 0);
+    get_since(a, 1);
+    assert_pushed(a, NULL, 0);
+    rig_free(r);
+}
+
+static void a_removal_is_told_also_when_the_contact_asked_again_since(void **state) {
+    (void)state;
+    rig *r = rig_three();
+    sess *a = login_quiet(r, "alice@x.test", "a", 0), *c = login_quiet(r, "carol@x.test", "c", 0);
+    (void)say(a, SET("<item jid='carol@x.test'/>"));                       /* 2 */
+    (void)say(a, SET("<item jid='carol@x.test' subscription='remove'/>")); /* 3 */
+    static const char *const says[] = {"subscribe", "unsubscribe"};
+    static const char *const from_2[] = {"ver='3'><item jid='carol@x.test' subscription='remove'/>"};
+    for (size_t i = 0; i < ARRAY_LEN(says); i++) {
+        (void)sayf(c, "<presence type='%s' to='alice@x.test'/>", says[i]);
+        for (int again = 0; again < 2; again++) {
+            get_since(a, 2);
+            assert_pushed(a, from_2, 1);
+            get_since(a, 3); /* it knows */
+            assert_pushed(a, NULL, 0);
+            a = out_of_memory_and_back(r, a);
+        }
+    }
+    (void)say(c, "<presence type='subscribe' to='alice@x.test'/>");
+    (void)say(a, "<presence type='subscribed' to='carol@x.test'/>"); /* 4: from here on it is shown */
+    static const char *const from_3[] = {"ver='4'><item jid='carol@x.test' subscription='from'>"};
+    get_since(a, 3);
+    assert_pushed(a, from_3, 1);
+    rig_free(r);
+}
+
+static void the_end_of_a_request_brings_no_forgotten_removal_back(void **state) {
+    (void)state;
+    rig *r = rig_three();
+    rig_user *u = rig_user_of(r, "alice@x.test");
+    const store_item floor = {.jid = SLICE(""), .ver = 60, .gone = true},
+                     asks = {.jid = SLICE("bob@x.test"), .ver = 50, .request = SLICE("x")};
+    rig_item_put(u, &floor);
+    rig_item_put(u, &asks); /* it was removed at 50 */
+    (void)say(login_quiet(r, "bob@x.test", "b", 0), "<presence type='unsubscribe' to='alice@x.test'/>");
+    assert_int_equal(u->n_items, 1);
+    assert_int_equal(rig_item_of(r, "alice@x.test", "")->ver, 60);
+    assert_int_equal(u->ver, 60);
+    rig_free(r);
+}
+
 static void of_very_many_removals_the_oldest_are_forgotten(void **state) {
     (void)state;
     rig *r = rig_three();
@@ -320,6 +397,9 @@ int main(void) {
         cmocka_unit_test(a_client_may_not_set_a_subscription),
         cmocka_unit_test(the_present_version_gets_an_empty_result_and_an_unknown_one_the_roster),
         cmocka_unit_test(an_older_version_gets_what_changed_since_also_after_a_reload),
+        cmocka_unit_test(a_strangers_request_and_its_end_are_no_change_of_the_roster),
+        cmocka_unit_test(a_removal_is_told_also_when_the_contact_asked_again_since),
+        cmocka_unit_test(the_end_of_a_request_brings_no_forgotten_removal_back),
         cmocka_unit_test(of_very_many_removals_the_oldest_are_forgotten),
         cmocka_unit_test(a_removal_that_is_forgotten_costs_the_difference),
         cmocka_unit_test(a_difference_that_is_large_is_sent_as_the_whole),

@@ -230,7 +230,7 @@ def test_runtime_commands():
     assert any(r["tries"] for r in s.ctl("locks")) and [r["lock"] for r in s.ctl("locks", "table")] == [r["lock"] for r in s.ctl("locks")]
     s.ctl("locks", "off")
     s.ctl("locks", "clear")
-    assert not any(r["tries"] for r in s.ctl("locks"))
+    assert not any(r["tries"] for r in s.ctl("locks") if not r["lock_free"])
     assert s.ctl("log", "level", "debug")["level"] == "debug" and s.ctl("log", "level")["level"] == "debug"
     s.ctl("log", "level", "notice")
     st, out, err = ctl(s, "log", "level", "loud")
@@ -255,19 +255,19 @@ def test_json_is_json_and_text_is_for_people():
 
 
 def test_wrong_command_lines_are_usage_errors():
-    "An unknown command, too few or too many arguments, an unknown option, no command: EX_USAGE, one line that says what is right."
+    "An unknown command, too few or too many arguments, an unknown option, a wrong line for the shell: EX_USAGE, one line that says what is right."
     s = server()
     for words, hint in ((["usr", "add", "x@localhost"], "unknown command"), (["user"], "user add JID"), (["user", "x@localhost"], "user add JID"),
                         (["user", "add"], "usage: user add JID"), (["user", "add", "a@b", "c"], "usage: user add JID"), (["status", "now"], "usage: status"),
                         (["kick"], "usage: kick"), (["backup"], "usage: backup DIR"), (["log", "levl"], "log level"), (["actor"], "usage: actor PID"),
-                        (["--frob", "status"], "usage: murrectl"), (["--socket"], "usage: murrectl"), ([], "usage: murrectl"),
+                        (["--frob", "status"], "usage: murrectl"), (["--socket"], "usage: murrectl"), ([], "unknown command: pw"),
                         (["status"] * 30, "too many")):
         st, out, err = ctl(s, *words, input="pw\n")
         assert st == USAGE and hint in err and not out, (words, st, out, err)
     assert json.loads(ctl(s, "frob", json_out=True)[1])["error"] == "usage"
     st, out, err = ctl(s, "help")
     assert st == OK and "backup DIR" in out and "user passwd JID" in out and not err
-    assert ctl(s, "help", "user")[1].count("\n") == 5
+    assert ctl(s, "help", "user")[1].count("\n") == 6
 
 
 def test_without_a_server_murrectl_says_so():
@@ -631,12 +631,14 @@ def test_newer_format_is_refused():
 
 
 def test_make_install():
-    "make install puts both programs under DESTDIR and PREFIX, and nothing else; the installed murre starts."
+    "make install puts programs, man pages, completions and the unit under DESTDIR and PREFIX, and nothing else; the installed murre starts."
     d = tempfile.mkdtemp(prefix="murre-test-")
     subprocess.run(["make", "-s", "-C", ROOT, "B=" + os.path.relpath(BUILD, ROOT), "install", "DESTDIR=" + d, "PREFIX=/opt/m"], check=True, capture_output=True,
                    env={k: v for k, v in os.environ.items() if not k.startswith("MAKE")})
     found = sorted(os.path.join(p, f)[len(d):] for p, _, files in os.walk(d) for f in files)
-    assert found == ["/opt/m/bin/murre", "/opt/m/bin/murrectl"], found
+    share = ["bash-completion/completions/murre", "bash-completion/completions/murrectl", "man/man1/murre.1", "man/man1/murrectl.1", "man/man5/murre.yaml.5"]
+    assert found == ["/opt/m/bin/murre", "/opt/m/bin/murrectl", "/opt/m/lib/systemd/system/murre.service"] + ["/opt/m/share/" + s for s in share], found
+    assert "ExecStart=/opt/m/bin/murre " in open(d + "/opt/m/lib/systemd/system/murre.service").read()
     assert subprocess.run([d + "/opt/m/bin/murre", "version"], capture_output=True, text=True).stdout.startswith("murre ")
     shutil.rmtree(d)
 

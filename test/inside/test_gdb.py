@@ -1,0 +1,280 @@
+#!/usr/bin/python3
+"""The gdb commands of tools/gdb, on a process, on a core, and on what is neither."""
+import os, re, shutil, signal, subprocess, sys, tempfile, threading
+
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+sys.dont_write_bytecode = True
+from gdb_rig import BUILD, LIMIT, Gdb, Node, held, lock_held, until
+import rig
+
+PID = r"<0\.\d+\.\d+\.\d+>"
+
+
+def field(text, pattern):
+    m = re.search(pattern, text, re.M)
+    assert m, f"no {pattern} in:\n{text}"
+    return m
+
+
+def all_looks(g):
+    """Every command that asks for the whole node, on a node with two sessions: the same is true of the process and of its core."""
+    text = g("murre node")
+    field(text, r"^node murre at 0x\w+: up \d+ \w+, 2 shards$")
+    field(text, r"^ +0 +\d+ .*\n +1 +\d+ ")
+    field(text, r"^disk +4 +0 +0 +\d+ ")
+    text = g("murre actors")
+    field(text, r"^\d+ actors: 64 part, .*\b2 c2s\b")
+    assert text.count("\n") < 60, "the list is bounded"
+    field(g("murre actors c2s"), rf"^{PID} +c2s .*\n{PID} +c2s .*\n2 actors of class c2s")
+    names = g("murre names")
+    pid = field(names, rf"^svc\.part\.0 +({PID}) +part")[1]
+    for word in (pid, "svc.part.0", ".".join(pid.strip("<>").split(".")[1:3])):
+        text = g(f"murre actor {word}")
+        field(text, rf"^{pid} part 'svc\.ready\.0' 'svc\.part\.0' at 0x|^{pid} part 'svc\.part\.0' 'svc\.ready\.0' at 0x")
+        field(text, r"^  mailbox +0 queued .* bound 1000000: mute$")
+    state = field(text, r"print (\*\(svc_part \*\) 0x\w+)")[1]
+    field(g(f"print ({state}).index"), r"= 0$")
+    links = g("murre links svc.part.0")
+    field(links, rf"^monitors +{PID} +store_log +\d+")
+    field(links, rf"^link +{PID} +sup$")
+    c2s = field(g("murre actors c2s"), rf"^({PID}) +c2s")[1]
+    field(g(f"murre actor {c2s}"), r"^  ports +fd \d+$")
+    text = g("murre timers")
+    field(text, r"^shard 0: (\d+) timers armed$")
+    field(text, rf"^ *(in \d+ ms|now) +{PID} +part +0x\w+ +state\+\d+$")
+    assert g("murre timers 1").startswith("shard 1: ")
+    text = g("murre tables")
+    field(text, r"^64 partitions: 2 accounts \(longest chain [12]\), 2 sessions, \d+ refs")
+    field(text, r"^shard 0 relations +\d+ +\d+ +\d+ +\d+$")
+    field(text, r"^names +1\d\d +256 ")
+    text = g("murre locks")
+    field(text, r"^names +0 +names ")
+    field(text, r"^1\d locks, counting is off")
+    text = g("murre recorder 1000")
+    field(text, r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z outside node_start shards=2$")
+    field(text, r' shard \d bind fd=\d+ text="')
+    assert " enqueue " not in text and " handle " not in text, "what happens with every message is not recorded"
+    assert g("murre recorder 3").count("\n") == 3
+    return names
+
+
+def test_process():
+    """Every command works on a running server with sessions, and the server goes on afterwards."""
+    with Node() as n:
+        n.login().chat(1)
+        with Gdb("-p", n.proc.pid) as g:
+            all_looks(g)
+            text = g("murre backtrace")
+            field(text, r"^shard 0, thread \d+ \(LWP \d+\): idle$")
+            field(text, r"^  #\d+ +rt_node_step at src/rt/shard\.c:\d+\n  #\d+ +shard_main at ")
+            assert g("murre backtrace 1").startswith("shard 1,")
+        n.chat(2)
+
+
+def test_message_at_hand():
+    """In a handler: which actor is on which message, with its fields; what waits behind it, in order, the first ones only, and how many."""
+    with Node({"shards": "1"}) as n:
+        n.login()
+        with Gdb("-p", n.proc.pid) as g:
+            held(n, g, 1, 12)
+            text = g("murre backtrace")
+            who = field(text, rf"^shard 0, thread \d+ \(LWP \d+\): part ({PID}) handles svc_stanza$")[1]
+            field(text, rf'^  message svc_stanza{{.*=".*hello 1[^0-9].*}} from {PID}')
+            field(text, r"^  #0 +svc_route_on_stanza at src/svc/route\.c:\d+")
+            text = g(f"murre mailbox {who}")
+            queued = int(field(text, rf"^{who} part: (\d+) queued, \d+ bytes$")[1])
+            assert 2 <= queued <= 11, text
+            assert [m for m in re.findall(r"hello (\d+)", text)] == [str(i + 2) for i in range(queued)], text
+            text = g(f"murre mailbox {who} 2")
+            assert text.count("svc_stanza{") == 2 and f"... and {queued - 2} more" in text, text
+            field(g("murre actors part"), rf"^pid.*\n{who} +part +{queued} ")  # the longest first
+            field(g(f"murre actor {who}"), r"^  flags .*\brunning\b")
+            field(g("murre node"), r"part <[^>]*> handles svc_stanza$")
+            at = field(g(f"murre actor {who}"), r"^<.* at (0x\w+)$")[1]
+            second = f"((rt_actor *) {at})->last->next->next->next"
+            g(f"set $kept = {second}")
+            g(f"set var {second} = 0")
+            field(g(f"murre mailbox {who}"), r"^the list ends after 2 messages: it is corrupt$")
+            g(f"set var ((rt_actor *) {at})->last->next->next->next = $kept")
+        n.b.expect("<body>hello 12</body>")
+
+
+def test_callback():
+    """In another callback than handle: whose, and which."""
+    with Node({"shards": "1"}) as n:
+        with Gdb("-p", n.proc.pid) as g:
+            g("break *svc_part_class.timer")
+            g("continue")
+            field(g("murre backtrace"), rf"^shard 0, thread \d+ \(LWP \d+\): part {PID} in its timer callback$")
+            g("delete")
+
+
+def test_requests_under_way():
+    """What partitions wait for: how many answers, and the functions that will take them."""
+    with Node({"shards": "1"}) as n:
+        login = threading.Thread(target=n.login)
+        with Gdb("-p", n.proc.pid) as g:
+            g("break *store_keyed_class.handle")
+            g.start("continue")
+            g.until("Continuing")
+            login.start()
+            g.end()
+            text = g("murre tables")
+            field(text, r"^part \d+ refs +<[^>]*> +[1-9]\d* +8 +[1-8] +\d+$")
+            field(text, r"^64 partitions: .* [1-9]\d* refs \(longest chain [1-9]")
+            field(text, r"^refs wait for: [1-9]\d* [a-z_]+$")
+            g("delete")
+        login.join(LIMIT)
+        n.chat(1)
+
+
+def test_stuck_shard_and_core():
+    """A shard that does not come back is named with its actor, its message and its stack, in the process and in its core."""
+    with Node({"watch.stuck_report": "200ms", "watch.stuck_limit": "0"}) as n, tempfile.TemporaryDirectory(prefix="murre-core-") as d:
+        n.login().chat(1)
+        with Gdb("-p", n.proc.pid) as g:
+            held(n, g, 7, 1)
+            g("set {unsigned short}$pc = 0xfeeb")  # jmp to itself: the handler never ends
+        n.logged("stuck")
+
+        def stuck(g):
+            text = g("murre backtrace")
+            field(text, rf"^shard \d, thread \d+ \(LWP \d+\): part {PID} handles svc_stanza, STUCK for \d+ (us|ms|s)\n"
+                        r"  message svc_stanza{.*hello 7.*\n  #0 +svc_route_on_stanza at ")
+            assert text.count("STUCK") == 1, text
+
+        with Gdb("-p", n.proc.pid) as g:
+            stuck(g)
+            live = all_looks(g)
+            assert "Saved corefile" in g(f"gcore {d}/core", limit=120)
+        n.kill()
+        with Gdb(BUILD + "/murre", d + "/core") as g:
+            stuck(g)
+            assert all_looks(g) == live, "the core has the actors of the process"
+
+
+def test_core_of_the_kernel():
+    """The core of a server that aborts: it is without the recorder's file, which is read from the disk while it is the same."""
+    pattern = open("/proc/sys/kernel/core_pattern").read().strip()
+    assert "/" not in pattern and "|" not in pattern, f"cores go to {pattern} here, not to the directory of the process: this cannot be tested"
+    with tempfile.TemporaryDirectory(prefix="murre-core-") as d:
+        with Node(prefix=["sh", "-c", f'ulimit -c unlimited && cd {d} && exec "$@"', "sh"]) as n:
+            n.login().chat(1)
+            n.proc.send_signal(signal.SIGABRT)
+            n.proc.wait(LIMIT)
+            core, = (os.path.join(d, f) for f in os.listdir(d))
+            with Gdb(BUILD + "/murre", core) as g:
+                all_looks(g)
+                field(g("murre backtrace"), r"^  #\d+ +rt_node_step at .*\n  #\d+ +shard_main at ")
+            recorder = n.dir + "/data/recorder"
+            size = os.path.getsize(recorder)
+            os.rename(recorder, recorder + ".1")
+            with open(recorder, "wb") as f:
+                f.truncate(size)
+            with Gdb(BUILD + "/murre", core) as g:
+                one_line(g("murre recorder"), recorder, "is gone, or not the file that this node wrote")
+            os.unlink(recorder)
+            with Gdb(BUILD + "/murre", core) as g:
+                one_line(g("murre recorder"), recorder, "is gone, or not the file that this node wrote")
+
+
+def test_locks():
+    """A lock that is held shows its holder, and who waits for it; a process that runs is not looked at."""
+    with Node() as n:
+        n.login().chat(1)
+        with Gdb("-p", n.proc.pid, before=["non-stop on"]) as g:
+            until(lambda: "(running)" not in g("info threads"), "all threads stopped")
+            waits = lock_held(n, g)
+            g("interrupt -a")
+            until(lambda: "(running)" not in g("info threads"), "all threads stopped")
+            field(g("murre locks"), r"^pool +0 +pool +disk \(\d+\) +ctl \(\d+\) +0 ")
+            g("delete")
+            g("continue -a &")
+            one_line(g("murre locks"), "the process runs: interrupt it first")
+            waits.wait(LIMIT)
+        n.b.expect("<body>hello 2</body>")
+
+
+def test_a_million():
+    """A million actors, and a million messages in one mailbox: the first ones and the count."""
+    bench = BUILD + "/murre-bench"
+    assert os.path.exists(bench), f"{bench} is missing: make {os.path.basename(BUILD)}/murre-bench"
+    with Gdb("--args", bench, "micro", "send") as g:
+        g("break rt_node_boot if *(unsigned *)arg == 1000000")
+        field(g("run"), "Breakpoint 1, rt_node_boot")
+        g("break rt_send")
+        g("continue")  # in boot: the actors are there, the first message is about to go
+        g("up")
+        g("python i, p = gdb.selected_inferior(), int(gdb.parse_and_eval('r->pid'))")
+        g("python i.write_memory(p, bytes(i.read_memory(p, 12)) * 1000000)")  # all messages go to the first
+        g("delete")
+        g("break actor_handle")
+        g("continue")
+        text = g("murre mailbox <0.0.0.1>")
+        field(text, r"^<0\.0\.0\.1> bench: 999999 queued, \d+ bytes\n +0  bench_token\{n=1\} from none\n")
+        assert text.count("bench_token") == 20 and text.endswith("... and 999979 more"), text
+        text = g("murre actors", 300)
+        field(text, r"^<0\.0\.0\.1> +bench +999999 ")
+        assert text.count("\n") < 60 and text.endswith("... and 999950 more\n1000000 actors: 1000000 bench"), text[-300:]
+        g("kill")
+
+
+def one_line(text, *words):
+    assert "\n" not in text and "Traceback" not in text and "Python Exception" not in text, text
+    for w in words:
+        assert w in text, text
+
+
+def test_wrong_arguments():
+    """What an operator mistypes gets one line that says what is wrong."""
+    with Node() as n:
+        with Gdb("-p", n.proc.pid) as g:
+            one_line(g("murre actor"), "usage: murre actor PID|NAME")
+            one_line(g("murre actor <0.0.99999.1>"), "<0.0.99999.1> never was")
+            one_line(g("murre actor <0.0.1.77>"), "<0.0.1.77> is not alive: its slot has <0.0.1.1> now")
+            one_line(g("murre actor <0.9.1.1>"), "there is no shard 9, only 2")
+            one_line(g("murre actor <7.0.1.1>"), "another node")
+            one_line(g("murre actor nobody"), "nobody is neither a pid like <0.1.2.3> nor the name of an actor")
+            one_line(g("murre mailbox svc.part.0 many"), "COUNT: many is not a number")
+            one_line(g("murre mailbox svc.part.0 0"), "COUNT: 0 is not a number from 1")
+            one_line(g("murre actors penguin"), "no actor has the class penguin; there are: edge, ")
+            one_line(g("murre timers 9"), "9 is not a shard's number, 0 to 1")
+            one_line(g("murre backtrace x"), "x is not a shard's number")
+            one_line(g("murre puffin"), "puffin")
+            one_line(g("set $murre_node = 4096") or g("murre node"), "$murre_node is 0x1000, where no node is")
+
+
+def test_nothing_to_look_at():
+    """Without a process, before a node is there, in a process that is no murre: one line."""
+    with Gdb() as g:
+        one_line(g("murre node"), "no process and no core")
+    with Gdb(BUILD + "/murre") as g:
+        one_line(g("murre node"), "no process and no core")
+    with Gdb("--args", BUILD + "/murre", "version") as g:
+        g("break main")
+        g("run")
+        one_line(g("murre actors"), "no thread has a node in its frames")
+        g("kill")
+    other = subprocess.Popen(["sleep", "1000"])
+    try:
+        with Gdb("-p", other.pid) as g:
+            one_line(g("murre node"), "has no debug information on rt_node")
+    finally:
+        other.kill()
+        other.wait()
+
+
+def test_wrong_program():
+    """A program without debug information, or that is not the one that runs: one line instead of nonsense."""
+    with Node() as n, tempfile.TemporaryDirectory(prefix="murre-gdb-") as d:
+        subprocess.run(["objcopy", "--strip-debug", BUILD + "/murre", d + "/murre"], check=True)
+        with Gdb(d + "/murre", "-p", n.proc.pid) as g:
+            one_line(g("murre node"), "has no debug information on rt_node")
+        with Gdb(BUILD + "/murrectl", "-p", n.proc.pid) as g:
+            one_line(g("murre node"), "murrectl (build id ", "is not the program that ran here")
+
+
+if __name__ == "__main__":
+    if not shutil.which("gdb"):
+        sys.exit("FAILED: gdb is not installed\n0 passed, 1 failed")
+    rig.main(sys.modules[__name__])
