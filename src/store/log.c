@@ -230,7 +230,18 @@ err store_log_commit(store_log *l) {
 err store_log_probe(store_log *l) {
     if (l->failed) return ERR_IO;
     log_seg *g = store_log_active(l);
-    return store_log_seg_allocate(l, g, g->end + 2 * l->reserve, 0);
+    err e = store_log_spare_keep(l);
+    if (e == ERR_OK) e = store_log_seg_allocate(l, g, g->end + 2 * l->reserve, 0);
+    if (e != ERR_OK) store_log_spare_give(l);
+    return e;
+}
+
+err store_log_turn(store_log *l) {
+    log_seg *g = store_log_active(l);
+    if (l->failed || l->batch.len > 0 || l->n_segs > 1 || g->puts == 0 || store_log_seg_live_bytes(g) > 0) return ERR_OK;
+    err e = rotate(l);
+    if (e != ERR_OK) l->failed = true;
+    return e;
 }
 
 err store_log_mark(store_log *l) {

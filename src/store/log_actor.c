@@ -237,7 +237,7 @@ static void pump(rt_ctx *cx, log_actor *a) {
         return;
     }
     log_job *j = store_log_job_new(a->node, a->hold, LOG_JOB_WRITE);
-    j->probe = a->probe_due;
+    j->probe = a->probe_due && !(a->room && a->head); /* deletions first: the probe takes their room */
     j->mark = a->mark_due;
     j->step = step;
     if (step) a->compact = COMPACT_STEPPING;
@@ -250,7 +250,7 @@ static void pump(rt_ctx *cx, log_actor *a) {
 static void on_no_space(rt_ctx *cx, log_actor *a, log_job *j) {
     if (!a->full) rt_event(cx, EV_LOG_NOSPC, j->bytes, 0, 0);
     a->full = true;
-    a->room = false;
+    a->room = j->room;
     refuse_puts(cx, a, &j->head);
     rt_msg **end = &j->head; /* what is left, deletions, goes back to the front */
     while (*end) end = &(*end)->next;

@@ -23,7 +23,8 @@
 #define LOG_RECORD_MAX      (16u << 20)         /* of one record, with header and padding */
 #define LOG_CHUNK_MAX       (UINT64_C(1) << 20) /* space is allocated ahead in steps of at most this: store_log.chunk */
 #define LOG_CHUNK_MIN       (4 * LOG_PAGE)
-#define LOG_SEGMENT_END_MAX (UINT64_C(3) << 30) /* offsets have 32 bits in a loc */
+#define LOG_SPARE_MAX       (UINT64_C(16) << 20) /* bytes of DIR/spare at most; a quarter of a segment otherwise */
+#define LOG_SEGMENT_END_MAX (UINT64_C(3) << 30)  /* offsets have 32 bits in a loc */
 #define LOG_EPOCH_MAX       ((UINT64_C(1) << 20) - 1)
 #define LOG_PATH_MAX        1024u
 #define LOG_OPEN_DEFAULT    64u   /* store_log_cfg.segments_open_max */
@@ -132,6 +133,7 @@ struct store_log {
     log_move *moves;                  /* by from */
     size_t n_moves, cap_moves;
     bool move_done; /* all copied: waits for store_log_drop */
+    bool spare;     /* DIR/spare is there (log_spare.c) */
 };
 
 /* path of a segment; false if too long */
@@ -168,7 +170,13 @@ void store_log_collect_free(log_collect *c);
 void store_log_collect_put(log_collect *c, uint64_t id, uint64_t loc, uint32_t bytes, const log_put *p);
 void store_log_found_stale(store_log *l, slice user); /* a PUT for user comes: recovery has not seen it, the index of its partition must */
 
+/* --- log_spare.c */
+err store_log_spare_keep(store_log *l); /* makes it if it is not there; NOSPC and others of file_allocate */
+void store_log_spare_give(store_log *l);
+
 /* --- log.c, log_compact.c: for the actor */
+NODISCARD err
+store_log_turn(store_log *l); /* a new segment although the present one, in which all is dead, is not full: so that it can go */
 size_t store_log_put_bytes(size_t user_len, size_t env_len); /* what a put adds to a batch; a batch itself: LOG_MARK_BYTES */
 #define LOG_STEP_BYTES (1u << 20)                            /* copied by compaction between two batches */
 #define LOG_MARK_BYTES 32u

@@ -70,6 +70,11 @@ static void run_write(log_job *j) {
     for (rt_msg *m = j->head; m && e == ERR_OK; m = m->next) e = append(j, m);
     j->bytes = store_log_batch_bytes(l);
     if (e == ERR_OK) e = store_log_commit(l);
+    if (e == ERR_NOSPC && l->spare) {
+        store_log_spare_give(l);
+        j->room = true;
+    }
+    if (e == ERR_OK && j->full) e = store_log_turn(l);
     j->status = e;
     if (e == ERR_OK && j->step) j->step_status = store_log_compact_step(l, LOG_STEP_BYTES, note_moved, j, &j->stepped_all);
     if (e == ERR_OK && j->mark && store_log_mark(l) != ERR_OK) j->status = ERR_IO;

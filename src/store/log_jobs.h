@@ -41,6 +41,7 @@ typedef struct log_job {
     buf out;            /* READ: records; OPEN, READ: after them, nothing */
     buf damage;         /* OPEN, READ: u64le segment, u64le offset, lslice text for each loss */
     bool full;          /* the disk was full when the job was made */
+    bool room;          /* the spare was given up: there is room for deletions */
     /* how the log is afterwards (writer jobs) */
     store_status now;
     bool wants_compact;

@@ -381,6 +381,11 @@ static err recover(recovery *r) {
     log_seg *g;
     l->epoch = r->epoch + 1;
     e = store_log_seg_create(l, l->next_number, l->epoch, &g);
+    if (e == ERR_NOSPC) { /* what an earlier life kept for this */
+        l->spare = true;
+        store_log_spare_give(l);
+        e = store_log_seg_create(l, l->next_number, l->epoch, &g);
+    }
     if (e != ERR_OK) return e;
     l->next_number++;
     store_log_seg_add(l, g);
@@ -437,6 +442,7 @@ err store_log_open(sys *s, const store_log_cfg *c, log_damage_fn *damage, void *
     }
     l->damaged = r.stat.damaged;
     l->damage = NULL;
+    (void)store_log_spare_keep(l); /* without it the log serves, too; the first probe of a full disk makes it */
     r.stat.live = l->live;
     r.stat.epoch = l->epoch;
     r.stat.took = s->mono(s) - from;

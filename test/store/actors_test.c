@@ -37,6 +37,7 @@ typedef struct world {
     store_log_cfg log;
     store_keyed_cfg keyed;
     unsigned pool_queue_max; /* of disk and SQL; 0: as always */
+    uint64_t segment_bytes;  /* 0: 32 KiB */
     uint64_t queue_bytes_max;
     rt_pid log_pid, keyed_pid;
     peer peer[PEERS];
@@ -96,7 +97,11 @@ static void boot(world *w) {
     rt_log_level(w->n, RT_ERROR);
     rt_node_add_msgs(w->n, store_msgs, store_msgs_count);
     rt_node_add_msgs(w->n, t_msgs, ARRAY_LEN(t_msgs));
-    w->log = (store_log_cfg){.dir = "log", .partitions = PARTS, .segment_bytes = 32768, .batch_bytes_max = 16384, .compact = true};
+    w->log = (store_log_cfg){.dir = "log",
+                             .partitions = PARTS,
+                             .segment_bytes = w->segment_bytes ? w->segment_bytes : 32768,
+                             .batch_bytes_max = 16384,
+                             .compact = true};
     w->log.queue_bytes_max = w->queue_bytes_max;
     w->keyed = (store_keyed_cfg){.path = "accounts.db"};
     w->log_pid = spawn(w, &store_log_class, &w->log);
@@ -413,42 +418,48 @@ static void a_full_disk_refuses_puts_and_resumes_unaided(void **state) {
     world_free(w);
 }
 
-/* The log itself filled the disk: deliveries make room without help from outside, where the deletions of a segment fit the reserve. */
+/* The log itself filled the disk: deliveries make room without help from outside. */
 static void a_disk_that_the_log_filled_empties_itself(void **state) {
     (void)state;
-    enum { MANY = 3000, EACH = 1000 };
-    world *w = world_new(5);
-    char text[EACH + 1];
-    memset(text, 't', EACH);
-    text[EACH] = 0;
-    attach_all(w);
-    peer *p = &w->peer[0];
-    w->m.disk.capacity = w->m.disk.used + 300000;
-    static uint64_t loc[MANY];
-    uint64_t n = 0;
-    for (bool full = false; n < MANY && !full;) {
+    enum { MANY = 9000 };
+    for (unsigned shape = 0; shape < 3; shape++) { /* few large messages; many small ones; all in one segment */
+        world *w = mem_zalloc(sizeof *w);
+        memsys_init(&w->m, 5);
+        w->segment_bytes = shape == 2 ? 1u << 20 : 32768;
+        boot(w);
+        attach_all(w);
+        peer *p = &w->peer[0];
+        w->m.disk.capacity = w->m.disk.used + 300000;
+        static uint64_t loc[MANY];
+        char text[1001];
+        size_t each = shape == 0 ? 1000 : 60;
+        memset(text, 't', each);
+        text[each] = 0;
+        uint64_t n = 0;
+        for (bool full = false; n < MANY && !full;) {
+            drop_got(w, p);
+            put(w, p, 0, n, text);
+            run(w, true);
+            const store_committed *c = store_committed_of(last(p));
+            full = c->status != ERR_OK;
+            if (!full) loc[n++] = loc_of(c, 0);
+        }
+        assert_true(n > 100 && n < MANY);
+        for (uint64_t i = 0; i < n; i++) del(w, p, id_of(0, i), loc[i]);
+        for (int i = 0; i < 60; i++) later(w, 500 * USEC_PER_MSEC);
+        assert_int_equal(waiting(w, p), 0);
+        assert_true(rt_event_count(w->n, EV_LOG_SPACE) > 0);
         drop_got(w, p);
-        put(w, p, 0, n, text);
+        put(w, p, 0, n, "there is room");
         run(w, true);
-        const store_committed *c = store_committed_of(last(p));
-        full = c->status != ERR_OK;
-        if (!full) loc[n++] = loc_of(c, 0);
+        assert_int_equal(store_committed_of(last(p))->status, ERR_OK);
+        node_end(w);
+        memsys_power_cut(&w->m);
+        boot(w);
+        attach_all(w);
+        assert_int_equal(index_of(last(p))->n_entries, 1);
+        world_free(w);
     }
-    assert_true(n > 100 && n < MANY);
-    for (uint64_t i = 0; i < n; i++) del(w, p, id_of(0, i), loc[i]);
-    for (int i = 0; i < 60; i++) later(w, 500 * USEC_PER_MSEC);
-    assert_int_equal(waiting(w, p), 0);
-    assert_int_equal(rt_event_count(w->n, EV_LOG_SPACE), 1);
-    drop_got(w, p);
-    put(w, p, 0, n, "there is room");
-    run(w, true);
-    assert_int_equal(store_committed_of(last(p))->status, ERR_OK);
-    node_end(w);
-    memsys_power_cut(&w->m);
-    boot(w);
-    attach_all(w);
-    assert_int_equal(index_of(last(p))->n_entries, 1);
-    world_free(w);
 }
 
 static void fill(world *w, const peer *p, rt_pool_kind kind) {
