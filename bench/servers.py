@@ -68,7 +68,7 @@ class Server:
             args = ["unshare", "--mount", "--propagation", "private", "sh", "-euc", IN_ROOT, "sh", self.root, self.dir, *args]
         self.log = open(self.dir + "/output", "ab")
         self.proc = subprocess.Popen(args, stdin=subprocess.DEVNULL, stdout=self.log, stderr=self.log, env=dict(os.environ, **(env or {})),
-                                     start_new_session=True)
+                                     cwd=self.dir, start_new_session=True)  # ejabberd leaves a dump where it stands when it is ended early
         wait_port(self.port, self.proc, self.name)
 
     def output(self):
