@@ -51,7 +51,6 @@ usec rt_now(const rt_ctx *cx);          /* monotonic, read once per round */
 usec rt_wall(rt_ctx *cx);               /* wall clock, for stamps */
 uint32_t rt_now_msec(const rt_ctx *cx); /* base of message deadlines */
 sys *rt_ctx_sys(const rt_ctx *cx);
-tls *rt_ctx_tls(const rt_ctx *cx);
 uint64_t rt_random(rt_ctx *cx); /* shard's prng: jitter, never secrets */
 void rt_entropy(rt_ctx *cx, void *out, size_t len);
 /* The shard's read scratch: RT_SCRATCH bytes, valid until the callback returns. */

@@ -10,7 +10,6 @@ usec rt_now(const rt_ctx *cx) { return cx->sh->now; }
 usec rt_wall(rt_ctx *cx) { return cx->sh->s->wall(cx->sh->s); }
 uint32_t rt_now_msec(const rt_ctx *cx) { return cx->sh->now_msec; }
 sys *rt_ctx_sys(const rt_ctx *cx) { return cx->sh->s; }
-tls *rt_ctx_tls(const rt_ctx *cx) { return cx->sh->node->t; }
 uint64_t rt_random(rt_ctx *cx) { return prng_next(&cx->sh->prng); }
 void rt_entropy(rt_ctx *cx, void *out, size_t len) { cx->sh->s->entropy(cx->sh->s, out, len); }
 

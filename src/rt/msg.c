@@ -143,12 +143,6 @@ uint64_t rt_msg_blobs(const rt_node *n, const rt_msg *m) {
     return sum;
 }
 
-size_t rt_msg_offset(const rt_msg_desc *d, size_t i) {
-    size_t at = 0;
-    for (size_t k = 0; k < i; k++) at = next_offset(at, d->fields[k].kind) + kind_size(d->fields[k].kind);
-    return next_offset(at, d->fields[i].kind);
-}
-
 static void release_fields(const rt_msg_desc *d, rt_msg *m) {
     uint8_t *p = rt_msg_payload(m);
     size_t at = 0;

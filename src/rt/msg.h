@@ -81,7 +81,7 @@ typedef struct rt_field {
     const char *name;
     const char *doc;
     rt_kind kind;
-} rt_field; /* offsets follow from the kinds: natural alignment, in order (rt_msg_offset) */
+} rt_field; /* offsets follow from the kinds: natural alignment, in order */
 typedef struct rt_msg_desc {
     uint16_t tag;
     uint16_t size; /* of the payload */
@@ -91,9 +91,6 @@ typedef struct rt_msg_desc {
     size_t n_fields;
     bool owns; /* has a BLOB or BOX field */
 } rt_msg_desc;
-
-/* Where field i lies in the payload: the C layout of the kinds before it. */
-size_t rt_msg_offset(const rt_msg_desc *d, size_t i);
 
 /* Tag ranges: a layer's first tag. */
 #define RT_TAG_RT    0x0001

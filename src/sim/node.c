@@ -97,8 +97,6 @@ void sim_node_stop(sim_node *n) {
     n->life++;
 }
 
-bool sim_node_up(const sim_node *n) { return n->rt != NULL; }
-
 /* After every call into the node: did it die, or end, in there? */
 static bool survived(sim_node *n) {
     if (!n->host.dead) return true;
