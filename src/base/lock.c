@@ -8,9 +8,10 @@
  * checked, in every build: the price is one comparison.
  *
  * Invariants: (1) The ranks in held rise strictly from bottom to top; therefore held has at most one entry per rank. (2) A lock is in held
- * of exactly the thread that owns its mutex, also while that thread waits on a condition: then it runs nothing. (3) tries, collisions and
- * wait_cycles are written with the lock held, so that a load and a store do for an add; only lock_set_clear writes without it, and a take
- * at that very moment may undo it for one lock. They are relaxed: nothing is read through them. (4) A set's own mutex has a rank as
+ * of exactly the thread that owns its mutex, also while that thread waits on a condition: then it runs nothing. (3) What a site counts is
+ * written with the lock held, so that a load and a store do for an add; only lock_set_clear writes without it, and a take
+ * at that very moment may undo it for one site. They are relaxed: nothing is read through them. A lock itself counts nothing: it is the
+ * sum of its sites, so that a take pays for one add. (4) A set's own mutex has a rank as
  * well, LOCK_RANK_SET, and is in held while it is owned; with it, a callback that takes a lock is caught. (5) A site is put in front of its
  * lock's list by the owner of the lock, is complete before it can be seen, and stays until lock_fini: readers walk the list under the set's
  * mutex, which lock_fini takes as well. */
@@ -28,9 +29,7 @@
 #define WAIT_SEC_MAX  (100 * 365 * 86400LL) /* a longer wait than this is for ever, and would overflow time_t nowhere */
 
 typedef struct held_lock {
-    const void *what; /* the lock, or the lock_set */
-    const char *name;
-    uint32_t id;
+    const void *what; /* the lock; with LOCK_RANK_SET the lock_set */
     lock_rank rank;
 } held_lock;
 
@@ -44,21 +43,35 @@ static void must(int rc, const char *what, const char *name) {
     if (UNLIKELY(rc != 0)) panic("%s(%s): %s", what, name, strerrordesc_np(rc));
 }
 
-static void push_held(const void *what, const char *name, uint32_t id, lock_rank rank) {
-    if (LIKELY(held.n == 0 || held.at[held.n - 1].rank < rank)) {
-        held.at[held.n++] = (held_lock){what, name, id, rank};
-        return;
-    }
+static COLD void out_of_order(const char *name, uint32_t id, lock_rank rank) {
     const held_lock *top = &held.at[held.n - 1];
-    panic("lock %s/%u (rank %d) taken while holding %s/%u (rank %d)", name, id, (int)rank, top->name, top->id, (int)top->rank);
+    const lock *l = top->rank == LOCK_RANK_SET ? NULL : top->what;
+    panic("lock %s/%u (rank %d) taken while holding %s/%u (rank %d)", name, id, (int)rank, l ? l->name : "set", l ? l->id : 0,
+          (int)top->rank);
 }
 
-static void pop_held(const void *what, const char *name, uint32_t id) {
+static inline void push_held(const void *what, const char *name, uint32_t id, lock_rank rank) {
+    unsigned n = held.n;
+    if (UNLIKELY(n > 0 && held.at[n - 1].rank >= rank)) out_of_order(name, id, rank);
+    held.at[n] = (held_lock){what, rank};
+    held.n = n + 1;
+}
+
+/* Of one that is not the last that was taken. */
+static COLD void pop_below(const void *what, const char *name, uint32_t id) {
     unsigned i = held.n;
     while (i > 0 && held.at[i - 1].what != what) i--;
     if (i == 0) panic("lock %s/%u released by a thread that does not hold it", name, id);
     for (; i < held.n; i++) held.at[i - 1] = held.at[i];
     held.n--;
+}
+
+static inline void pop_held(const void *what, const char *name, uint32_t id) {
+    unsigned n = held.n;
+    if (LIKELY(n > 0 && held.at[n - 1].what == what))
+        held.n = n - 1;
+    else
+        pop_below(what, name, id);
 }
 
 static void set_take(lock_set *s) {
@@ -111,10 +124,7 @@ static void zero(_Atomic uint64_t *counter) { atomic_store_explicit(counter, 0, 
 void lock_set_clear(lock_set *s) {
     set_take(s);
     for (lock *l = s->head; l; l = l->next) {
-        zero(&l->tries);
-        zero(&l->collisions);
-        zero(&l->wait_cycles);
-        for (lock_site *i = atomic_load_explicit(&l->sites, memory_order_acquire); i; i = i->next) { /* partner: site_of */
+        for (lock_site *i = atomic_load_explicit(&l->sites, memory_order_acquire); i; i = i->next) { /* partner: find_site */
             zero(&i->tries);
             zero(&i->collisions);
             zero(&i->wait_cycles);
@@ -132,6 +142,18 @@ void lock_set_each(lock_set *s, void (*fn)(void *arg, const lock *l), void *arg)
     set_release(s);
 }
 
+static uint64_t get(const _Atomic uint64_t *counter) { return atomic_load_explicit(counter, memory_order_relaxed); /* with add() */ }
+
+lock_counts lock_counted(const lock *l) {
+    lock_counts c = {0, 0, 0};
+    for (const lock_site *i = atomic_load_explicit(&l->sites, memory_order_acquire); i; i = i->next) { /* partner: find_site */
+        c.tries += get(&i->tries);
+        c.collisions += get(&i->collisions);
+        c.wait_cycles += get(&i->wait_cycles);
+    }
+    return c;
+}
+
 void lock_init(lock *l, lock_set *set, const char *name, uint32_t id, lock_rank rank) {
     if (!name || !*name || rank <= LOCK_RANK_NONE || rank > LOCK_RANK_TEST || rank == LOCK_RANK_SET)
         panic("a lock needs a name and a rank (%s, %d)", name ? name : "no name", (int)rank);
@@ -140,9 +162,7 @@ void lock_init(lock *l, lock_set *set, const char *name, uint32_t id, lock_rank 
     l->id = id;
     l->rank = rank;
     l->set = set;
-    atomic_init(&l->tries, 0);
-    atomic_init(&l->collisions, 0);
-    atomic_init(&l->wait_cycles, 0);
+    l->last = NULL;
     atomic_init(&l->sites, NULL);
     set_take(set);
     l->next = set->head;
@@ -170,16 +190,20 @@ static inline void add(_Atomic uint64_t *counter, uint64_t n) {
 }
 
 /* With the lock held. There are as many sites as places in the source that take this lock: a handful. */
-static lock_site *site_of(lock *l, const char *file, unsigned line) {
+static lock_site *find_site(lock *l, const char *place) {
     lock_site *first = atomic_load_explicit(&l->sites, memory_order_relaxed); /* our own */
     for (lock_site *i = first; i; i = i->next)
-        if (i->line == line && i->file == file) return i;
+        if (i->place == place) return l->last = i;
     lock_site *made = mem_zalloc(sizeof *made);
-    made->file = file;
-    made->line = line;
+    made->place = place;
     made->next = first;
     atomic_store_explicit(&l->sites, made, memory_order_release); /* partner: readers in lock_set_each */
-    return made;
+    return l->last = made;
+}
+
+static inline lock_site *site_of(lock *l, const char *place) {
+    lock_site *at = l->last;
+    return LIKELY(at && at->place == place) ? at : find_site(l, place);
 }
 
 static unsigned wait_bucket(const lock_set *s, uint64_t cycles) {
@@ -188,35 +212,35 @@ static unsigned wait_bucket(const lock_set *s, uint64_t cycles) {
     return k < LOCK_WAIT_BUCKETS ? k : LOCK_WAIT_BUCKETS - 1;
 }
 
-static void count_wait(lock *l, lock_site *at, uint64_t cycles) {
-    add(&l->wait_cycles, cycles);
-    add(&l->collisions, 1);
-    add(&at->wait_cycles, cycles);
+/* Another thread holds it: waits. */
+static COLD void take_late(lock *l, const char *place) {
+    uint64_t from = __builtin_ia32_rdtsc();
+    must(pthread_mutex_lock(&l->m), "lock", l->name);
+    uint64_t to = __builtin_ia32_rdtsc();
+    uint64_t cycles = to > from ? to - from : 0; /* another CPU's counter may be a little behind */
+    lock_site *at = site_of(l, place);
+    add(&at->tries, 1);
     add(&at->collisions, 1);
+    add(&at->wait_cycles, cycles);
     add(&at->waits[wait_bucket(l->set, cycles)], 1);
 }
 
-static void take_counted(lock *l, const char *file, unsigned line) {
+static inline void take_counted(lock *l, const char *place) {
     int rc = pthread_mutex_trylock(&l->m);
-    if (rc == EBUSY) {
-        uint64_t from = __builtin_ia32_rdtsc();
-        must(pthread_mutex_lock(&l->m), "lock", l->name);
-        uint64_t to = __builtin_ia32_rdtsc();
-        count_wait(l, site_of(l, file, line), to > from ? to - from : 0); /* another CPU's counter may be a little behind */
-    } else {
-        must(rc, "trylock", l->name);
+    if (UNLIKELY(rc == EBUSY)) {
+        take_late(l, place);
+        return;
     }
-    add(&l->tries, 1);
-    add(&site_of(l, file, line)->tries, 1);
+    must(rc, "trylock", l->name);
+    add(&site_of(l, place)->tries, 1);
 }
 
-void lock_take_at(lock *l, const char *file, unsigned line) {
+void lock_take_at(lock *l, const char *place) {
     push_held(l, l->name, l->id, l->rank);
-    if (UNLIKELY(atomic_load_explicit(&l->set->counting, memory_order_relaxed))) { /* with the store in lock_set_counting */
-        take_counted(l, file, line);
-    } else {
+    if (atomic_load_explicit(&l->set->counting, memory_order_relaxed)) /* with the store in lock_set_counting */
+        take_counted(l, place);
+    else
         must(pthread_mutex_lock(&l->m), "lock", l->name);
-    }
 }
 
 void lock_release(lock *l) {

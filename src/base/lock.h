@@ -3,7 +3,7 @@
 /* lock: every lock has a name, an id and a rank, or does not compile; and is counted when counting is on (system.md F5-F8).
  *
  * Invariants: (1) locks are taken in strictly increasing rank; breaking that is panic(), in every build. (2) No lock is held across a
- * send. (3) Counting off costs one relaxed load and no clock; on, an uncontended take costs one trylock and a few adds, and only a
+ * send. (3) Counting off costs one relaxed load and no clock; on, an uncontended take costs one trylock and one add, and only a
  * collision reads the cycle counter.
  *
  * lock_set is the registry of a node's locks: there is no process-wide list. */
@@ -32,11 +32,12 @@ typedef struct lock_set lock_set;
 /* A place in the source that takes a lock: made by its first counted take, gone with the lock. */
 #define LOCK_WAIT_BUCKETS 24u /* of waiting times: bucket 0 is below 1 us, k from 2^(k-1) us to below 2^k us, the last one has no end */
 typedef struct lock_site {
-    const char *file;       /* as the compiler was given it: "src/rt/pool.c" */
-    struct lock_site *next; /* of the same lock; never changes */
-    unsigned line;
-    _Atomic uint64_t tries, collisions, wait_cycles; /* as those of the lock */
-    _Atomic uint64_t waits[LOCK_WAIT_BUCKETS];       /* collisions by how long they waited; relaxed */
+    const char *place;                         /* file and line, as the compiler was given them: "src/rt/pool.c:85" */
+    struct lock_site *next;                    /* of the same lock; never changes */
+    _Atomic uint64_t tries;                    /* takes while counting was on; relaxed: statistics */
+    _Atomic uint64_t collisions;               /* of those, takes that had to wait; relaxed */
+    _Atomic uint64_t wait_cycles;              /* cycles spent waiting; relaxed */
+    _Atomic uint64_t waits[LOCK_WAIT_BUCKETS]; /* collisions by how long they waited; relaxed */
 } lock_site;
 
 typedef struct lock {
@@ -45,12 +46,13 @@ typedef struct lock {
     uint32_t id;      /* instance within its class */
     lock_rank rank;
     lock_set *set;
-    struct lock *next;            /* in the set */
-    _Atomic uint64_t tries;       /* takes while counting was on; relaxed: statistics */
-    _Atomic uint64_t collisions;  /* of those, takes that had to wait; relaxed */
-    _Atomic uint64_t wait_cycles; /* cycles spent waiting; relaxed */
-    _Atomic(lock_site *) sites;   /* release by the owner of the lock, who adds one in front; acquire by who reads through lock_set_each */
+    struct lock *next;          /* in the set */
+    lock_site *last;            /* where it was last taken and counted, NULL: never; guarded by the lock itself */
+    _Atomic(lock_site *) sites; /* release by the owner of the lock, who adds one in front; acquire by who reads through lock_set_each */
 } lock;
+typedef struct lock_counts {
+    uint64_t tries, collisions, wait_cycles;
+} lock_counts;
 
 struct lock_set {
     pthread_mutex_t m; /* guards head; rank LOCK_RANK_SET, not counted */
@@ -69,12 +71,15 @@ void lock_set_clear(lock_set *s);       /* zeroes the counters of all, and the t
 uint64_t lock_set_counted(lock_set *s); /* cycles during which counting was on since it was cleared */
 /* Calls fn for each lock, under the set's own mutex: fn must not take locks. */
 void lock_set_each(lock_set *s, void (*fn)(void *arg, const lock *l), void *arg);
+lock_counts lock_counted(const lock *l); /* the sum of its sites; within lock_set_each, or where the lock cannot go away */
 
 void lock_init(lock *l, lock_set *set, const char *name, uint32_t id, lock_rank rank);
 void lock_fini(lock *l);
 /* Captures the call site. */
-#define lock_take(l) lock_take_at((l), __FILE__, __LINE__)
-void lock_take_at(lock *l, const char *file, unsigned line); /* file: a literal */
+#define LOCK_TEXT_(x) #x
+#define LOCK_TEXT(x)  LOCK_TEXT_(x)
+#define lock_take(l)  lock_take_at((l), __FILE__ ":" LOCK_TEXT(__LINE__))
+void lock_take_at(lock *l, const char *place); /* place: a literal */
 void lock_release(lock *l);
 bool lock_held(const lock *l); /* by this thread */
 

@@ -17,8 +17,7 @@
 typedef enum view { BY_CLASS, BY_INSTANCE, BY_PLACE } view;
 typedef struct entry {
     const char *name;
-    const char *file; /* BY_PLACE; else NULL */
-    unsigned line;
+    const char *place; /* BY_PLACE; else NULL */
     bool lock_free, pair;
     uint32_t from, to;  /* id; from of a ring, which is a pair */
     uint32_t instances; /* merged into it */
@@ -48,15 +47,15 @@ static void add_lock(void *arg, const lock *l) {
     table *t = arg;
     entry e = {.name = l->name, .to = l->id};
     if (t->by != BY_PLACE) {
-        e.tries = get(&l->tries);
-        e.collisions = get(&l->collisions);
-        e.wait_usec = (double)get(&l->wait_cycles) / t->cycles_per_usec;
+        lock_counts c = lock_counted(l);
+        e.tries = c.tries;
+        e.collisions = c.collisions;
+        e.wait_usec = (double)c.wait_cycles / t->cycles_per_usec;
         (void)add(t, &e);
         return;
     }
-    for (const lock_site *i = atomic_load_explicit(&l->sites, memory_order_acquire); i; i = i->next) { /* partner: lock.c, site_of */
-        e.file = i->file;
-        e.line = i->line;
+    for (const lock_site *i = atomic_load_explicit(&l->sites, memory_order_acquire); i; i = i->next) { /* partner: lock.c, find_site */
+        e.place = i->place;
         e.tries = get(&i->tries);
         e.collisions = get(&i->collisions);
         e.wait_usec = (double)get(&i->wait_cycles) / t->cycles_per_usec;
@@ -94,9 +93,7 @@ static bool is_class(rt_verb_call *c, slice text) {
 }
 
 /* --- merging and sorting --------------------------------------------------------------------------------------------------------- */
-static bool same(const entry *a, const entry *b) {
-    return strcmp(a->name, b->name) == 0 && a->line == b->line && (!a->file || strcmp(a->file, b->file) == 0);
-}
+static bool same(const entry *a, const entry *b) { return strcmp(a->name, b->name) == 0 && (!a->place || strcmp(a->place, b->place) == 0); }
 
 static void merge(table *t) {
     size_t n = 0;
@@ -133,7 +130,7 @@ static int worst_first(const void *a, const void *b) {
     if (!d) d = strcmp(x->name, y->name);
     if (!d) d = by_number(y->from, x->from);
     if (!d) d = by_number(y->to, x->to);
-    return d ? d : by_number(y->line, x->line);
+    return d || !x->place ? d : strcmp(x->place, y->place);
 }
 
 /* --- the table ------------------------------------------------------------------------------------------------------------------- */
@@ -158,7 +155,7 @@ static val *row(rt_verb_call *c, view by, const entry *e, double duration_usec) 
         rt_verb_uint(c, m, "id", e->instances);
     else
         val_set(a, m, "id", e->pair ? val_strf(a, "%" PRIu32 ">%" PRIu32, e->from, e->to) : val_strf(a, "%" PRIu32, e->to));
-    if (by == BY_PLACE) val_set(a, m, "location", val_strf(a, "%s:%u", e->file, e->line));
+    if (by == BY_PLACE) val_set(a, m, "location", val_str(a, slice_str(e->place)));
     rt_verb_uint(c, m, "tries", e->tries);
     rt_verb_uint(c, m, "collisions", e->collisions);
     val_set(a, m, "collisions_percent", val_real(a, rt_verb_percent((double)e->collisions, (double)e->tries)));

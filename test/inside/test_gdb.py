@@ -193,6 +193,18 @@ def test_locks():
             one_line(g("murre locks"), "the process runs: interrupt it first")
             waits.wait(LIMIT)
         n.b.expect("<body>hello 2</body>")
+    with Node() as n:  # and while takes are counted
+        n.ctl("locks", "on")
+        n.login().chat(1)
+        with Gdb("-p", n.proc.pid, before=["non-stop on"]) as g:
+            until(lambda: "(running)" not in g("info threads"), "all threads stopped")
+            waits = lock_held(n, g)
+            g("interrupt -a")
+            until(lambda: "(running)" not in g("info threads"), "all threads stopped")
+            field(g("murre locks"), r"^pool +0 +pool +disk \(\d+\) +ctl \(\d+\) +[1-9]")
+            g("delete")
+            g("continue -a &")
+            waits.wait(LIMIT)
 
 
 def test_a_million():

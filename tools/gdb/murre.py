@@ -382,12 +382,26 @@ class Locks(Look):
             l = load("lock", at)
             tid = l["m.__data.__owner"]
             holder = "" if not tid else f"{by_tid[tid].name or 'thread'} ({tid})" if tid in by_tid else str(tid)
-            waits = [t for t in node.threads if t.shows("lock_take_at") and t.has("lock", at) and t.tid != tid]
+            waits = [t for t in node.threads if (t.shows("lock_take_at") or t.shows("take_late")) and t.has("lock", at) and t.tid != tid]
+            counts = self.counts(int(l["sites"]))
             rows.append((cstring(l["name"]), l["id"], short(struct_enum("lock_rank"), l["rank"]), holder,
-                         ", ".join(f"{t.name or 'thread'} ({t.tid})" for t in waits), l["tries"], l["collisions"], l["wait_cycles"] // per_usec))
+                         ", ".join(f"{t.name or 'thread'} ({t.tid})" for t in waits), counts[0], counts[1], counts[2] // per_usec))
             at = l["next"]
         table(("lock", "id", "rank", "held by", "waited for by", "tries", "collisions", "wait usec"), rows, left=(0, 2, 3, 4))
         say(f"{len(rows)} locks, counting is {'on' if int(s['counting']) else 'off (murrectl locks on)'}")
+
+    @staticmethod
+    def counts(at):
+        """Tries, collisions and waiting cycles of a list of sites, summed."""
+        sums = [0, 0, 0]
+        for _ in range(COUNT_MAX):
+            if not at:
+                break
+            site = load("lock_site", at)
+            for i, field in enumerate(("tries", "collisions", "wait_cycles")):
+                sums[i] += site[field]
+            at = site["next"]
+        return sums
 
 
 class Recorder(Look):
