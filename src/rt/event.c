@@ -82,7 +82,7 @@ static void add_digest(struct rt_event_state *st, const occurrence *o) {
 }
 
 static void add_record(rt_node *n, const struct rt_event_state *st, const occurrence *o) {
-    rt_record r = {.wall_usec = n->s->wall(n->s), .event = (uint32_t)o->id, .slot = o->slot, .trace = o->trace};
+    rt_record r = {.wall_usec = rt_recorder_wall(n->recorder, st->ring), .event = (uint32_t)o->id, .slot = o->slot, .trace = o->trace};
     memcpy(r.arg, o->arg, sizeof r.arg);
     if (o->text.p) {
         r.arg[2] = o->text.len;
@@ -165,6 +165,26 @@ uint64_t rt_event_digest(rt_node *n) {
     return h;
 }
 
+/* --- recording --------------------------------------------------------------------------------------------------------------------- */
+/* Where there are no threads, in the simulator, a recorder takes all of them. */
+static bool recorded(const rt_node *n, rt_event_id id) { return n->recorder_path && (!n->s->thread_start || !frequent(id)); }
+
+static void set_recording(const rt_node *n, struct rt_event_state *st, bool on) {
+    for (unsigned id = 0; id < EV_COUNT_; id++) {
+        if (on && recorded(n, (rt_event_id)id))
+            (void)atomic_fetch_or_explicit(&st->todo[id], RT_EV_RECORD, memory_order_relaxed);
+        else
+            (void)atomic_fetch_and_explicit(&st->todo[id], (uint8_t)~RT_EV_RECORD, memory_order_relaxed);
+    }
+}
+
+void rt_event_record(rt_node *n, bool on) {
+    for (unsigned i = 0; i < n->n_shards; i++) set_recording(n, &n->shards[i].ev, on);
+    set_recording(n, &n->ev_ext, on);
+}
+
+bool rt_event_recording(rt_node *n) { return atomic_load_explicit(&n->ev_ext.todo[EV_NODE_START], memory_order_relaxed) & RT_EV_RECORD; }
+
 /* --- life ------------------------------------------------------------------------------------------------------------------------ */
 void rt_event_state_init(rt_node *n, struct rt_event_state *st, unsigned ring) {
     bool threads = n->s->thread_start != NULL;
@@ -173,7 +193,7 @@ void rt_event_state_init(rt_node *n, struct rt_event_state *st, unsigned ring) {
     atomic_init(&st->digest, DIGEST_START);
     for (unsigned id = 0; id < EV_COUNT_; id++) {
         uint8_t todo = threads ? 0 : RT_EV_DIGEST;
-        if (!threads || !frequent((rt_event_id)id)) todo |= n->cfg.recorder_path ? RT_EV_RECORD : 0;
+        if (recorded(n, (rt_event_id)id)) todo |= RT_EV_RECORD;
         if (rt_event_descs[id].level >= level) todo |= RT_EV_LOG;
         atomic_init(&st->todo[id], todo);
         atomic_init(&st->count[id], 0);

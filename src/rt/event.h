@@ -29,6 +29,11 @@ void rt_event_ext(rt_node *n, rt_event_id id, uint64_t a, uint64_t b, slice text
 uint64_t rt_event_count(rt_node *n, rt_event_id id); /* sum over shards */
 uint64_t rt_event_digest(rt_node *n);                /* of all events so far, in order; meaningful with one thread (simulator) */
 
+/* Whether events go into the flight recorder: on at start, if the node has one. Any thread; off keeps what is in it from being written
+ * over. */
+void rt_event_record(rt_node *n, bool on);
+bool rt_event_recording(rt_node *n);
+
 /* The log: events at or above the level, one line each, on standard error or to a function. Lines are written by a thread outside the
  * shards from a bounded buffer: a slow or full sink loses lines, counted, and delays nobody. At most RT_LOG_RATE lines a second per event,
  * the rest counted and reported. */

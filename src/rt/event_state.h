@@ -15,7 +15,7 @@
 #define RT_EV_DIGEST 4u /* goes into the digest: all of them, where there are no threads (simulator) */
 struct rt_event_state {
     unsigned ring;                     /* in the flight recorder: shard number, or the number of shards for other threads */
-    _Atomic uint8_t todo[EV_COUNT_];   /* RT_EV_*; relaxed: written by rt_log_level from any thread, a change may be seen late */
+    _Atomic uint8_t todo[EV_COUNT_];   /* RT_EV_*; relaxed: written from any thread by rt_log_level and rt_event_record; may be seen late */
     _Atomic uint64_t count[EV_COUNT_]; /* relaxed: written by the owning thread alone (ev_ext: under the lock), read by tools */
     _Atomic uint64_t digest;           /* relaxed, as count */
 };

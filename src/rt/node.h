@@ -14,7 +14,7 @@ typedef struct rt_node_cfg {
     unsigned pool_threads[RT_POOL_KINDS];
     unsigned pool_queue_max[RT_POOL_KINDS];
     const char *recorder_path; /* flight recorder file; NULL: none */
-    size_t recorder_bytes;     /* its size */
+    size_t recorder_bytes;     /* of each of its rings: one a shard and one for the other threads; 64 bytes an event */
     const char *ctl_path;      /* Unix socket; NULL: none */
     usec handler_budget;       /* a handler that takes longer is an event (1 ms) */
     usec stuck_report;         /* a shard stuck this long is reported with its stack (1 s) */

@@ -18,9 +18,14 @@ typedef struct rt_record {
 _Static_assert(sizeof(rt_record) == 64, "one cache line");
 
 typedef struct rt_recorder rt_recorder;
-NODISCARD err rt_recorder_new(sys *s, const char *path, size_t bytes, unsigned rings, rt_recorder **out); /* moves an old file to path.1 */
+/* Moves an old file to path.1. ring_bytes: of each ring, 1 to RT_RECORDER_RING_MAX; else ERR_INVALID; a ring has at least 16 records. */
+#define RT_RECORDER_RING_MAX ((size_t)256 << 20)
+NODISCARD err rt_recorder_new(sys *s, const char *path, size_t ring_bytes, unsigned rings, rt_recorder **out);
 void rt_recorder_free(rt_recorder *r);
-void rt_recorder_write(rt_recorder *r, unsigned ring, const rt_record *rec); /* sets seq and check; one writer a ring */
+/* For the writer of a ring, one thread at a time. wall: the time to put into a record, to the microsecond; a jump of the clock shows after
+ * at most 10 ms. write sets seq and check. */
+usec rt_recorder_wall(rt_recorder *r, unsigned ring);
+void rt_recorder_write(rt_recorder *r, unsigned ring, const rt_record *rec);
 
 /* Reading, of the file of a live node or of a dead one, in memory that does not grow with the file. What is torn, overwritten meanwhile or
  * cut off is left out and counted. */

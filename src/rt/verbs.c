@@ -266,6 +266,25 @@ static err events_counters(rt_verb_call *c) {
     return ERR_OK;
 }
 
+/* Off freezes what is in it: on a busy node the last minute before a fault is soon written over. */
+static err recorder_set(rt_verb_call *c, bool on) {
+    const rt_node_cfg *cfg = rt_node_config(c->node);
+    if (!cfg->recorder_path) return rt_verb_fail(c, ERR_NOT_FOUND, SLICE("recorder"), "is not there: recorder.bytes is 0");
+    rt_event_record(c->node, on);
+    return ERR_OK;
+}
+static err recorder_on(rt_verb_call *c) { return recorder_set(c, true); }
+static err recorder_off(rt_verb_call *c) { return recorder_set(c, false); }
+static err recorder_show(rt_verb_call *c) {
+    const rt_node_cfg *cfg = rt_node_config(c->node);
+    c->result = val_map(c->arena);
+    val_set(c->arena, c->result, "recording", val_bool(c->arena, rt_event_recording(c->node)));
+    rt_verb_text(c, c->result, "file", cfg->recorder_path ? cfg->recorder_path : "");
+    rt_verb_uint(c, c->result, "rings", cfg->recorder_path ? rt_node_shards(c->node) + 1 : 0);
+    rt_verb_uint(c, c->result, "events_a_ring", cfg->recorder_path ? cfg->recorder_bytes / sizeof(rt_record) : 0);
+    return ERR_OK;
+}
+
 static err pool_show(rt_verb_call *c) {
     c->result = val_list(c->arena);
     for (unsigned k = 0; k < RT_POOL_KINDS; k++) {
@@ -333,6 +352,10 @@ const rt_verb rt_verbs[] = {
     {"log", "level", 0, 0, false, log_level, "log level", "shows the level from which on events are logged"},
     {"log", "level", 1, 1, true, log_level, "log level LEVEL", "sets it: debug, info, notice, warning, error"},
     {"events", "counters", 0, 1, false, events_counters, "events [all]", "shows how often each event has happened"},
+    {"recorder", "show", 0, 0, false, recorder_show, "recorder",
+     "shows whether events are recorded, where, and how many of the last ones are kept"},
+    {"recorder", "on", 0, 0, true, recorder_on, "recorder on", "records events; it is on by default"},
+    {"recorder", "off", 0, 0, true, recorder_off, "recorder off", "stops recording, so that what is in the flight recorder stays"},
     {"pool", "show", 0, 0, false, pool_show, "pool", "shows the threads for work that blocks, by kind"},
     {"help", "verbs", 0, 0, false, help_verbs, "help", "lists all commands"},
 };

@@ -675,6 +675,27 @@ def test_record_of_a_running_node():
     assert json.loads(ctl(s, "--json", "record", "--since", "9999-01-01T00:00:00Z")[1])["result"] == []
 
 
+def test_recording_stops_and_goes_on():
+    "recorder off keeps what is in the flight recorder; on goes on; a node without one says so."
+    with Server() as s:
+        show = s.ctl("recorder")
+        assert show["recording"] is True and show["file"] == os.path.realpath(s.dir + "/data/recorder") and show["events_a_ring"] == 65536 and show["rings"] > 1, show
+        s.ctl("recorder", "off")
+        before = ctl(s, "record")[1]
+        for level in ("debug", "notice"):
+            s.ctl("log", "level", level)
+        assert s.ctl("recorder")["recording"] is False and ctl(s, "record")[1] == before and before
+        s.ctl("recorder", "on")
+        s.ctl("log", "level", "info")
+        out = ctl(s, "record")[1]
+        assert s.ctl("recorder")["recording"] is True and out.startswith(before), out
+        assert re.search(r'text="log leve"\.\.\.$', out[len(before):], re.M), out[len(before):]
+    with Server({"recorder.bytes": "0"}) as s:
+        assert s.ctl("recorder") == {"recording": False, "file": "", "rings": 0, "events_a_ring": 0}
+        st, out, err = ctl(s, "recorder", "on")
+        assert st == DATAERR and "'recorder' is not there: recorder.bytes is 0" in err, (st, out, err)
+
+
 def test_record_of_a_killed_node_and_of_the_run_before():
     "After kill -9 the file shows what the node did last; after the next start it is recorder.1."
     with Server() as s:

@@ -8,7 +8,7 @@
 #include <signal.h>
 #include <sys/wait.h>
 
-#define BYTES    (4096u + 2 * 100 * 64) /* two rings of 100 */
+#define BYTES    (100 * 64u) /* of a ring: 100 records */
 #define KEPT_MAX 4096
 
 typedef struct fixture {
@@ -225,9 +225,19 @@ static void the_file_of_the_run_before_is_kept_beside(void **state) {
 static void sizes_that_make_no_sense_are_refused(void **state) {
     fixture *f = *state;
     rt_recorder *r;
-    assert_int_equal(rt_recorder_new(f->s, f->path, 100, 1, &r), ERR_INVALID);
+    assert_int_equal(rt_recorder_new(f->s, f->path, 0, 1, &r), ERR_INVALID);
     assert_int_equal(rt_recorder_new(f->s, f->path, BYTES, 0, &r), ERR_INVALID);
     assert_int_equal(rt_recorder_new(f->s, f->path, SIZE_MAX, 1, &r), ERR_INVALID);
+}
+
+static void the_smallest_ring_has_16_records(void **state) {
+    fixture *f = *state;
+    rt_recorder *r;
+    assert_int_equal(rt_recorder_new(f->s, f->path, 1, 1, &r), ERR_OK);
+    write_some(r, 0, 20, 1000);
+    rt_recorder_free(r);
+    assert_int_equal(read_records(f, f->path), ERR_OK);
+    assert_int_equal(f->n, 16);
 }
 
 static void emit(rt_ctx *cx, void *arg) {
@@ -258,6 +268,92 @@ static void a_nodes_events_are_recorded_but_the_most_frequent(void **state) {
     assert_int_equal(f->ring[2], 1);
 }
 
+static void emit_bind(rt_ctx *cx, void *arg) { rt_event(cx, EV_CLOSE, *(uint64_t *)arg, 0, 0); }
+static void recording_stops_and_goes_on(void **state) {
+    fixture *f = *state;
+    rt_node_cfg cfg;
+    rt_node *n;
+    rt_node_cfg_default(&cfg);
+    assert_int_equal(rt_node_new(&cfg, f->s, NULL, &n), ERR_OK);
+    assert_false(rt_event_recording(n));
+    rt_event_record(n, true); /* there is nowhere to */
+    assert_false(rt_event_recording(n));
+    rt_node_free(n);
+    cfg.recorder_path = f->path;
+    cfg.recorder_bytes = BYTES;
+    assert_int_equal(rt_node_new(&cfg, f->s, NULL, &n), ERR_OK);
+    for (uint64_t i = 0; i < 6; i++) { /* on, off, on, ... */
+        assert_true(rt_event_recording(n) == (i % 2 == 0));
+        rt_node_boot(n, 0, emit_bind, &i);
+        rt_event_ext(n, EV_CONFIG_RELOAD, i, 0, SLICE("x"));
+        rt_event_record(n, i % 2);
+    }
+    rt_node_boot(n, 0, emit, NULL); /* the most frequent ones are still left out */
+    assert_int_equal(rt_event_count(n, EV_CLOSE), 7);
+    rt_node_free(n);
+    assert_int_equal(read_records(f, f->path), ERR_OK);
+    assert_int_equal(f->n, 8);
+    unsigned closed = 0, reloaded = 0;
+    for (size_t i = 0; i < f->n; i++) {
+        const rt_record *r = &f->rec[i];
+        if (r->event == EV_CLOSE && r->arg[0] != 42) assert_int_equal(r->arg[0], 2 * closed++);
+        if (r->event == EV_CONFIG_RELOAD) assert_int_equal(r->arg[0], 2 * reloaded++);
+        assert_int_not_equal(r->event, EV_SEND);
+    }
+    assert_true(closed == 3 && reloaded == 3);
+}
+
+typedef struct clocks { /* a sys whose clocks the test moves */
+    sys s;
+    sys *real;
+    uint64_t cycles;
+    usec wall;
+    unsigned looks; /* at the wall clock */
+} clocks;
+static uint64_t clocks_cycles(sys *s) { return container_of(s, clocks, s)->cycles; }
+static usec clocks_wall(sys *s) {
+    container_of(s, clocks, s)->looks++;
+    return container_of(s, clocks, s)->wall;
+}
+static uint64_t per_sec_3g(sys *s) {
+    (void)s;
+    return UINT64_C(3000000000);
+}
+static uint64_t per_sec_0(sys *s) {
+    (void)s;
+    return 0;
+}
+static void pass(clocks *c, usec t) {
+    c->wall += t;
+    c->cycles += (uint64_t)t * 3000;
+}
+
+static void times_are_right_to_the_microsecond_and_a_jump_shows_within_10_ms(void **state) {
+    fixture *f = *state;
+    clocks c = {.s = *f->s, .cycles = 12345, .wall = 1000000};
+    rt_recorder *r;
+    c.s.cycles = clocks_cycles;
+    c.s.wall = clocks_wall;
+    c.s.cycles_per_sec = per_sec_3g;
+    assert_int_equal(rt_recorder_new(&c.s, f->path, BYTES, 2, &r), ERR_OK);
+    for (unsigned i = 0; i < 1000; i++, pass(&c, 99)) {
+        usec t = rt_recorder_wall(r, i % 2);
+        assert_true(t <= c.wall && t >= c.wall - 1);
+    }
+    assert_true(c.looks < 30); /* two rings, 99 ms */
+    c.wall -= 3600 * USEC_PER_SEC;
+    (void)rt_recorder_wall(r, 0);
+    pass(&c, 10 * USEC_PER_MSEC);
+    assert_int_equal(rt_recorder_wall(r, 0), c.wall);
+    c.cycles -= 5000; /* another CPU's counter is a little behind */
+    assert_int_equal(rt_recorder_wall(r, 0), c.wall);
+    rt_recorder_free(r);
+    c.s.cycles_per_sec = per_sec_0; /* a world without a counter */
+    assert_int_equal(rt_recorder_new(&c.s, f->path, BYTES, 1, &r), ERR_OK);
+    for (unsigned i = 0; i < 10; i++, c.wall += 7) assert_int_equal(rt_recorder_wall(r, 0), c.wall);
+    rt_recorder_free(r);
+}
+
 #define T(fn) cmocka_unit_test_setup_teardown(fn, setup, teardown)
 int main(void) {
     const struct CMUnitTest tests[] = {
@@ -271,7 +367,10 @@ int main(void) {
         T(another_table_of_events_is_recognised),
         T(the_file_of_the_run_before_is_kept_beside),
         T(sizes_that_make_no_sense_are_refused),
+        T(the_smallest_ring_has_16_records),
         T(a_nodes_events_are_recorded_but_the_most_frequent),
+        T(recording_stops_and_goes_on),
+        T(times_are_right_to_the_microsecond_and_a_jump_shows_within_10_ms),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
