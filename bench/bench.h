@@ -37,8 +37,9 @@ typedef struct bench_option {
 bool bench_options(int argc, char **argv, const bench_option *o, size_t n);
 
 /* --- subcommands: exit statuses */
-int bench_xmpp(int argc, char **argv);  /* bench_xmpp.c */
-int bench_micro(int argc, char **argv); /* micro.c */
-int bench_fill(int argc, char **argv);  /* micro_log.c */
+int bench_xmpp(int argc, char **argv);    /* bench_xmpp.c */
+int bench_micro(int argc, char **argv);   /* micro.c */
+int bench_fill(int argc, char **argv);    /* micro_log.c */
+int bench_profile(int argc, char **argv); /* profile.c */
 
 #endif

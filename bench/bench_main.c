@@ -1,5 +1,6 @@
 /* murre-bench: measures. `xmpp` loads any XMPP server, `micro` measures parts of murre beside the limit of the machine, `fill` makes a
- * message log of a given size. bench/run drives all of them and starts the servers. */
+ * message log of a given size, `profile` runs a node with a known load or fault for the looks of murrectl. bench/run drives all of them and
+ * starts the servers. */
 #include "base/codec.h"
 #include "bench.h"
 
@@ -43,9 +44,11 @@ bool bench_options(int argc, char **argv, const bench_option *o, size_t n) {
 int main(int argc, char **argv) {
     if (argc >= 2 && strcmp(argv[1], "xmpp") == 0) return bench_xmpp(argc - 2, argv + 2);
     if (argc >= 2 && strcmp(argv[1], "micro") == 0) return bench_micro(argc - 2, argv + 2);
+    if (argc >= 2 && strcmp(argv[1], "profile") == 0) return bench_profile(argc - 2, argv + 2);
     if (argc >= 2 && strcmp(argv[1], "fill") == 0) return bench_fill(argc - 2, argv + 2);
     (void)fputs("usage: murre-bench xmpp  --mode register|login|chat|idle|offline [--host ..] [--port ..] ...\n"
                 "       murre-bench micro NAME|all [--json]\n"
+                "       murre-bench profile NAME ...\n"
                 "       murre-bench fill --dir DIR --messages N --users N\n",
                 stderr);
     return EXIT_FAILURE;

@@ -260,6 +260,18 @@ void val_json(const val *v, buf *out) {
     }
 }
 
+void val_lines(const val *list, buf *out) {
+    if (!list || list->kind != VAL_LIST || list->incomplete) {
+        out->failed = true;
+        return;
+    }
+    for (const val *i = list->first; i; i = i->next) {
+        if (i->kind != VAL_STR) continue;
+        buf_add(out, i->s);
+        buf_add_byte(out, '\n');
+    }
+}
+
 bool val_get_int(const val *v, const char *key, int64_t *out) {
     if (!v || v->kind != VAL_MAP) return false;
     for (const val *item = v->first; item; item = item->next) {

@@ -27,6 +27,8 @@ void val_concat(arena *a, val *to, val *from);
  * set, marks out as failed: a tree with a hole is never shown as whole. */
 void val_json(const val *v, buf *out);
 val_kind val_kind_of(const val *v);
+/* The strings of a list, a line each: what a verb has laid out for people. What is no string is left out. */
+void val_lines(const val *list, buf *out);
 /* An integer of a map. False: there is none of that name, or v is no map. */
 NODISCARD bool val_get_int(const val *v, const char *key, int64_t *out);
 

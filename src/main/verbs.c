@@ -4,9 +4,6 @@
 #include "base/cursor.h"
 #include "base/mem.h"
 #include "main/compose.h"
-#include "rt/event.h"
-#include "rt/msacc.h"
-#include "rt/pool.h"
 #include "rt/stat.h"
 #include "store/store.h"
 
@@ -21,8 +18,7 @@
 #define BACKUP_PATH    768
 #define SMALL_FILE_MAX 65536u
 
-#define THREADS_MAX 512u
-#define FOUND_MAX   100u
+#define FOUND_MAX 100u
 
 void main_env_init(main_env *e, struct compose *c, const svc_cfg *svc, sys *s) {
     long n = sysconf(_SC_NPROCESSORS_ONLN);
@@ -50,10 +46,6 @@ static err ask_store(rt_verb_call *c, const char *name, rt_msg **m, usec limit, 
 }
 
 /* --- what asks neither a shard nor an actor ---------------------------------------------------------------------------------------- */
-static void set_count(rt_verb_call *c, val *map, const char *key, uint64_t n) {
-    val_set(c->arena, map, key, val_int(c->arena, n > INT64_MAX ? INT64_MAX : (int64_t)n));
-}
-
 /* A path as it is from everywhere; as it was configured where the kernel does not know it (simulator). */
 static void set_path(rt_verb_call *c, val *map, const char *key, const char *path) {
     char *whole = path ? realpath(path, NULL) : NULL;
@@ -83,75 +75,11 @@ static err node_show(rt_verb_call *c) {
     return ERR_OK;
 }
 
-static val *queue_counts(rt_verb_call *c, const rt_queue_stat *q) {
-    val *m = val_map(c->arena);
-    set_count(c, m, "queued", q->queued);
-    set_count(c, m, "longest", q->longest);
-    set_count(c, m, "enqueued", q->enqueued);
-    set_count(c, m, "dequeued", q->dequeued);
-    set_count(c, m, "bytes", q->bytes);
-    return m;
-}
-
-static val *thread_times(rt_verb_call *c) {
-    rt_msacc_row *rows = mem_alloc(THREADS_MAX * sizeof *rows);
-    size_t n = rt_msacc_read(c->node, rows, THREADS_MAX);
-    sys *s = rt_node_sys(c->node);
-    uint64_t per_usec = s->cycles_per_sec(s) / (uint64_t)USEC_PER_SEC;
-    val *list = val_list(c->arena);
-    for (size_t i = 0; i < n; i++) {
-        val *m = val_map(c->arena);
-        const char *type = rt_msacc_type_name(rows[i].type);
-        unsigned kind = rows[i].id >> 8;
-        bool pool = rows[i].type == RT_MSACC_POOL && kind < RT_POOL_KINDS;
-        val *name = pool ? val_strf(c->arena, "%s %s/%u", type, rt_pool_kind_name((rt_pool_kind)kind), rows[i].id & 0xff)
-                         : val_strf(c->arena, "%s %u", type, rows[i].id);
-        val_set(c->arena, m, "thread", name);
-        val_set(c->arena, m, "type", val_str(c->arena, slice_str(type)));
-        for (unsigned k = 0; k < RT_MSACC_STATES; k++)
-            set_count(c, m, rt_msacc_state_name((rt_msacc_state)k), rows[i].cycles[k] / (per_usec ? per_usec : 1));
-        val_push(c->arena, list, m);
-    }
-    mem_free(rows);
-    return list;
-}
-
-static val *pool_counts(rt_verb_call *c) {
-    val *list = val_list(c->arena);
-    for (unsigned k = 0; k < RT_POOL_KINDS; k++) {
-        rt_pool_stat p;
-        rt_pool_stats(c->node, (rt_pool_kind)k, &p);
-        val *m = val_map(c->arena);
-        val_set(c->arena, m, "kind", val_str(c->arena, slice_str(rt_pool_kind_name((rt_pool_kind)k))));
-        set_count(c, m, "threads", p.threads);
-        set_count(c, m, "running", p.running);
-        set_count(c, m, "queued", p.queued);
-        set_count(c, m, "done", p.done);
-        set_count(c, m, "expired", p.expired);
-        set_count(c, m, "refused", p.refused);
-        val_push(c->arena, list, m);
-    }
-    return list;
-}
-
 /* All counts since the start at one moment, for who compares two moments: murrectl top. */
 static err load_read(rt_verb_call *c) {
-    arena *a = c->arena;
-    sys *s = rt_node_sys(c->node);
-    rt_queue_stat messages, signals;
-    val *v = c->result = val_map(a), *events = val_map(a);
-    set_node(c, v);
-    val_set(a, v, "mono_usec", val_int(a, s->mono(s)));
-    rt_stat_queues(c->node, &messages, &signals);
-    val_set(a, v, "messages", queue_counts(c, &messages));
-    val_set(a, v, "signals", queue_counts(c, &signals));
-    val_set(a, v, "threads", thread_times(c));
-    val_set(a, v, "pools", pool_counts(c));
-    for (unsigned i = 0; i < EV_COUNT_; i++) {
-        uint64_t n = rt_event_count(c->node, (rt_event_id)i);
-        if (n) set_count(c, events, rt_event_descs[i].name, n);
-    }
-    val_set(a, v, "events", events);
+    c->result = val_map(c->arena);
+    set_node(c, c->result);
+    rt_verb_load(c, c->result);
     return ERR_OK;
 }
 

@@ -66,7 +66,9 @@ struct rt_rel {
     uint32_t owner; /* slot */
     uint32_t kind;  /* rt_rel_kind */
     rt_pid other;
+    uint32_t count; /* of the first one in its owner's list: how many are in it; means nothing in the others */
 };
+_Static_assert(sizeof(rt_rel) == 64, "a relation is a slab block of 64 bytes");
 
 /* slots: pid index -> actor, in pages that come as needed and never move. */
 #define RT_SLOT_PAGE 256u

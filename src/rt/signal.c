@@ -41,6 +41,7 @@ rt_rel *rt_rel_add(rt_shard *sh, rt_actor *a, rt_rel_kind kind, rt_pid other, ui
     r->kind = (uint32_t)kind;
     r->other = other;
     r->ref = ref;
+    r->count = (a->rels ? a->rels->count : 0) + 1;
     r->next = a->rels;
     r->pprev = &a->rels;
     if (r->next) r->next->pprev = &r->next;
@@ -50,8 +51,11 @@ rt_rel *rt_rel_add(rt_shard *sh, rt_actor *a, rt_rel_kind kind, rt_pid other, ui
 }
 
 void rt_rel_remove(rt_shard *sh, rt_rel *r) {
+    rt_actor *a = rt_actor_at(sh, r->owner); /* it has its slot until its last relation is gone */
+    uint32_t left = a->rels->count - 1;
     *r->pprev = r->next;
     if (r->next) r->next->pprev = r->pprev;
+    if (a->rels) a->rels->count = left;
     hmap_remove(&sh->rels, &r->node);
     rt_slab_free(&sh->slab, rt_slab_class(sizeof *r), r);
 }

@@ -8,7 +8,8 @@
 #include "rt/core.h"
 
 static void count_rels(const rt_actor *a, rt_actor_info *out, rt_pid *links, size_t max, size_t *n_links) {
-    for (const rt_rel *r = a->rels; r; r = r->next) {
+    uint32_t seen = 0;
+    for (const rt_rel *r = a->rels; r && seen < RT_STAT_RELATIONS; r = r->next, seen++) {
         switch ((rt_rel_kind)r->kind) {
         case RT_REL_LINK:
             out->links++;
@@ -22,7 +23,7 @@ static void count_rels(const rt_actor *a, rt_actor_info *out, rt_pid *links, siz
     }
 }
 
-static void fill(rt_shard *sh, rt_actor *a, rt_actor_info *out, rt_pid *links, size_t max, size_t *n_links) {
+static void fill(rt_shard *sh, rt_actor *a, rt_actor_info *out) {
     *out = (rt_actor_info){
         .pid = rt_actor_pid(a),
         .cls = a->cls->name,
@@ -30,6 +31,7 @@ static void fill(rt_shard *sh, rt_actor *a, rt_actor_info *out, rt_pid *links, s
         .signals = a->signals,
         .handled = a->dequeued - a->dropped,
         .reductions_usec = a->cost / sh->cycles_per_usec,
+        .relations = a->rels ? a->rels->count : 0,
         .timers = a->timers,
         .state_bytes = sizeof *a + a->cls->state_size,
         .trapping = a->flags & RT_A_TRAP,
@@ -39,14 +41,13 @@ static void fill(rt_shard *sh, rt_actor *a, rt_actor_info *out, rt_pid *links, s
     };
     if (a->flags & RT_A_NAMED) (void)rt_name_of(sh->node, out->pid, out->name, sizeof out->name); /* "" if it lost it meanwhile */
     for (uint32_t i = a->ports; i; i = sh->ports[i - 1].next) out->ports++;
-    count_rels(a, out, links, max, n_links);
 }
 
 size_t rt_stat_actors(rt_ctx *cx, uint32_t *from, rt_actor_info *out, size_t max) {
-    size_t n = 0, none = 0;
+    size_t n = 0;
     for (; *from < cx->sh->n_slots && n < max; (*from)++) {
         rt_actor *a = rt_actor_at(cx->sh, *from);
-        if (a && !(a->flags & RT_A_DEAD)) fill(cx->sh, a, &out[n++], NULL, 0, &none);
+        if (a && !(a->flags & RT_A_DEAD)) fill(cx->sh, a, &out[n++]);
     }
     return n;
 }
@@ -55,7 +56,8 @@ bool rt_stat_actor(rt_ctx *cx, rt_pid pid, rt_actor_info *out, rt_pid *links, si
     rt_actor *a = rt_actor_find(cx->sh, pid);
     size_t n = 0;
     if (!a) return false;
-    fill(cx->sh, a, out, links, max_links, &n);
+    fill(cx->sh, a, out);
+    count_rels(a, out, links, max_links, &n);
     if (out_links) *out_links = n;
     return true;
 }

@@ -15,14 +15,17 @@ typedef struct rt_actor_info {
     const char *cls;
     char name[48]; /* registered name, or "" */
     rt_queue_stat messages;
-    uint64_t signals;         /* received since start */
-    uint64_t handled;         /* messages handled */
-    uint64_t reductions_usec; /* time spent in its callbacks, sampled 1 in 64 and scaled */
-    uint32_t links, monitors, monitored_by, ports, timers;
+    uint64_t signals;                       /* received since start */
+    uint64_t handled;                       /* messages handled */
+    uint64_t reductions_usec;               /* time spent in its callbacks, sampled 1 in 64 and scaled */
+    uint32_t relations;                     /* links, monitors of both ends, mutes */
+    uint32_t links, monitors, monitored_by; /* rt_stat_actor only: what they are, of the newest RT_STAT_RELATIONS */
+    uint32_t ports, timers;
     uint64_t state_bytes;
     bool trapping, muted, running;
     rt_pid parent; /* who spawned it */
 } rt_actor_info;
+#define RT_STAT_RELATIONS 16384u /* looked at one by one: some 100 us */
 /* Actors of a shard with slot index >= *from, up to max; *from moves on; returns how many (0: done). Runs on that shard. */
 size_t rt_stat_actors(rt_ctx *cx, uint32_t *from, rt_actor_info *out, size_t max);
 /* The actors with the longest mailboxes, for who has a million of them: looks at the next RT_STAT_SCAN slots from *from on, keeps the best

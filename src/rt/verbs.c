@@ -60,18 +60,39 @@ static void do_kill(rt_ctx *cx, rt_shard_call *call) {
 }
 
 /* --- actors ---------------------------------------------------------------------------------------------------------------------- */
-typedef struct actor_rows { /* the `limit` actors with the longest mailboxes seen so far, and up to as many more */
-    rt_actor_info *at;
+typedef enum actor_order { BY_QUEUE, BY_COST, BY_MEMORY, BY_RELATIONS, ACTOR_ORDERS } actor_order;
+typedef struct actor_seen {
+    uint64_t key; /* what it is ordered by */
+    rt_actor_info info;
+} actor_seen;
+typedef struct actor_rows { /* the first `limit` actors in an order of those seen so far, and up to as many more */
+    actor_order order;
+    actor_seen *at;
     size_t n, cap, limit;
 } actor_rows;
 
-static int by_queue(const void *a, const void *b) {
-    const rt_actor_info *x = a, *y = b;
-    if (x->messages.queued != y->messages.queued) return x->messages.queued > y->messages.queued ? -1 : 1;
-    return x->pid.slot < y->pid.slot ? -1 : x->pid.slot > y->pid.slot;
+/* Its own block, what waits for it, its ends of relations; not what its state points to, which only its code knows. */
+static uint64_t memory_of(const rt_actor_info *i) {
+    return i->state_bytes + i->messages.bytes + i->messages.queued * sizeof(rt_msg) + i->relations * sizeof(rt_rel);
+}
+
+static uint64_t key_of(const rt_actor_info *i, actor_order o) {
+    switch (o) {
+    case BY_QUEUE: return i->messages.queued;
+    case BY_COST: return i->reductions_usec;
+    case BY_MEMORY: return memory_of(i);
+    case BY_RELATIONS: return i->relations;
+    case ACTOR_ORDERS: break;
+    }
+    return 0;
+}
+static int by_key(const void *a, const void *b) { /* the most comes first */
+    const actor_seen *x = a, *y = b;
+    if (x->key != y->key) return x->key > y->key ? -1 : 1;
+    return x->info.pid.slot < y->info.pid.slot ? -1 : x->info.pid.slot > y->info.pid.slot;
 }
 static void cut_rows(actor_rows *r) {
-    if (r->n > 0) qsort(r->at, r->n, sizeof *r->at, by_queue);
+    if (r->n > 0) qsort(r->at, r->n, sizeof *r->at, by_key);
     if (r->n > r->limit) r->n = r->limit;
 }
 static void add_rows(actor_rows *r, const rt_actor_info *p, size_t n) {
@@ -80,8 +101,7 @@ static void add_rows(actor_rows *r, const rt_actor_info *p, size_t n) {
     void *arr = r->at;
     mem_grow(&arr, &r->cap, r->n + n, sizeof *r->at);
     r->at = arr;
-    memcpy(&r->at[r->n], p, n * sizeof *p);
-    r->n += n;
+    for (size_t i = 0; i < n; i++) r->at[r->n++] = (actor_seen){key_of(&p[i], r->order), p[i]};
 }
 
 static val *actor_row(rt_verb_call *c, const rt_actor_info *i) {
@@ -94,6 +114,8 @@ static val *actor_row(rt_verb_call *c, const rt_actor_info *i) {
     rt_verb_uint(c, m, "handled", i->handled);
     rt_verb_uint(c, m, "signals", i->signals);
     rt_verb_uint(c, m, "usec", i->reductions_usec);
+    rt_verb_uint(c, m, "memory_bytes", memory_of(i));
+    rt_verb_uint(c, m, "relations", i->relations);
     rt_verb_uint(c, m, "ports", i->ports);
     return m;
 }
@@ -123,20 +145,34 @@ static err collect_shard(rt_verb_call *c, unsigned shard, actor_rows *r) {
 
 static err actor_info(rt_verb_call *c);
 
+static err list_actors(rt_verb_call *c, actor_order order, uint64_t limit) {
+    actor_rows r = {.order = order, .limit = (size_t)limit};
+    c->result = val_list(c->arena);
+    for (unsigned i = 0; i < rt_node_shards(c->node); i++)
+        if (collect_shard(c, i, &r)) val_push(c->arena, c->result, stuck_row(c, i));
+    cut_rows(&r);
+    for (size_t i = 0; i < r.n; i++) val_push(c->arena, c->result, actor_row(c, &r.at[i].info));
+    mem_free(r.at);
+    return ERR_OK;
+}
+
 static err actors_list(rt_verb_call *c) {
     uint64_t limit = ACTORS_SHOWN;
     bool digits = c->n_args == 1 && c->args[0].len > 0 && c->args[0].p[0] >= '0' && c->args[0].p[0] <= '9';
     if (c->n_args == 1 && !digits) return actor_info(c); /* "actors PID": who looks at the list types on */
     if (c->n_args == 1 && (dec_parse_u64(c->args[0], ACTORS_LIMIT, &limit) || limit == 0))
         return rt_verb_fail(c, ERR_INVALID, c->args[0], "is not a number from 1 to 100000");
-    actor_rows r = {.limit = (size_t)limit};
-    c->result = val_list(c->arena);
-    for (unsigned i = 0; i < rt_node_shards(c->node); i++)
-        if (collect_shard(c, i, &r)) val_push(c->arena, c->result, stuck_row(c, i));
-    cut_rows(&r);
-    for (size_t i = 0; i < r.n; i++) val_push(c->arena, c->result, actor_row(c, &r.at[i]));
-    mem_free(r.at);
-    return ERR_OK;
+    return list_actors(c, BY_QUEUE, limit);
+}
+
+static err actors_by(rt_verb_call *c) {
+    static const char *const names[ACTOR_ORDERS] = {"queue", "cost", "memory", "relations"};
+    unsigned order = 0;
+    uint64_t limit;
+    while (order < ACTOR_ORDERS && !slice_is(c->args[0], names[order])) order++;
+    if (order == ACTOR_ORDERS) return rt_verb_fail(c, ERR_INVALID, c->args[0], "is not an order: cost, queue, memory, relations");
+    err e = rt_verb_number(c, 1, ACTORS_LIMIT, ACTORS_SHOWN, &limit);
+    return e ? e : list_actors(c, (actor_order)order, limit);
 }
 
 static err ask_actor(rt_verb_call *c, void (*fn)(rt_ctx *, rt_shard_call *), shard_ask **out) {
@@ -177,6 +213,7 @@ static err actor_info(rt_verb_call *c) {
         val_push(c->arena, links, val_str(c->arena, slice_str(text)));
     }
     val_set(c->arena, m, "links", links);
+    rt_verb_uint(c, m, "relations", i->relations);
     rt_verb_uint(c, m, "monitors", i->monitors);
     rt_verb_uint(c, m, "monitored_by", i->monitored_by);
     rt_verb_uint(c, m, "ports", i->ports);
@@ -325,6 +362,8 @@ static err help_verbs(rt_verb_call *c) {
 /* murrectl takes the first verb of a module that fits when the function is left out: what reads comes first. */
 const rt_verb rt_verbs[] = {
     {"actors", "list", 0, 1, false, actors_list, "actors [LIMIT|PID|NAME]", "lists actors, the longest mailboxes first, or shows one"},
+    {"actors", "by", 1, 2, false, actors_by, "actors by cost|queue|memory|relations [LIMIT]",
+     "lists actors, first those with the most time in handlers, messages waiting, memory, or links and monitors"},
     {"actor", "info", 1, 1, false, actor_info, "actor PID|NAME", "shows all that is known of one actor"},
     {"actor", "kill", 2, 2, true, kill_actor, "actor kill PID CLASS", "ends an actor of that class at once: a last resort, or a drill"},
     {"queues", "show", 0, 0, false, rt_verb_queues, "queues", "shows message and signal queues of the node and of each shard, with rates"},

@@ -36,6 +36,9 @@ typedef struct rt_verb {
  * simulator. */
 NODISCARD err rt_call(rt_node *n, rt_pid to, rt_msg **m, usec timeout, rt_msg **out_reply);
 
+/* Adds all counts since the start at one moment to a map: what murrectl top compares. A node's own "load" verb says which node it is. */
+void rt_verb_load(rt_verb_call *c, val *map);
+
 /* The runtime's own verbs: actors, queues, flush, msacc, locks, log, pool. */
 extern const rt_verb rt_verbs[];
 extern const size_t rt_verbs_count;

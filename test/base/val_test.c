@@ -172,6 +172,24 @@ static void an_integer_of_a_map_is_found_by_its_name(void **state) {
     assert_int_equal(i, -3);
 }
 
+static void the_strings_of_a_list_are_lines(void **state) {
+    (void)state;
+    val *list = val_list(&a);
+    val_push(&a, list, val_str(&a, SLICE("one")));
+    val_push(&a, list, val_int(&a, 2));
+    val_push(&a, list, val_str(&a, SLICE("")));
+    val_push(&a, list, val_str(&a, SLICE("three")));
+    val_lines(list, &out);
+    assert_true(buf_ok(&out));
+    assert_true(slice_is(buf_slice(&out), "one\n\nthree\n"));
+    val_lines(val_map(&a), &out); /* is none */
+    assert_false(buf_ok(&out));
+    buf_reset(&out);
+    val_push(&a, list, NULL); /* it has a hole */
+    val_lines(list, &out);
+    assert_false(buf_ok(&out));
+}
+
 static void nesting_past_the_limit_fails(void **state) {
     (void)state;
     val *v = val_list(&a);
@@ -196,6 +214,7 @@ int main(void) {
         cmocka_unit_test_setup_teardown(the_limit_of_the_output_is_sticky, setup, teardown),
         cmocka_unit_test_setup_teardown(misuse_is_reported_and_leaves_a_hole, setup, teardown),
         cmocka_unit_test_setup_teardown(an_integer_of_a_map_is_found_by_its_name, setup, teardown),
+        cmocka_unit_test_setup_teardown(the_strings_of_a_list_are_lines, setup, teardown),
         cmocka_unit_test_setup_teardown(nesting_past_the_limit_fails, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -177,6 +177,45 @@ static void the_longest_mailboxes_are_found_among_many(void **state) {
     mem_free(p);
 }
 
+static void actors_are_listed_by_queue_memory_and_relations(void **state) {
+    (void)state;
+    world *w = looked_at(2);
+    puppet *quiet = puppet_new(w, 0, &puppet_class), *full = puppet_new(w, 1, &puppet_class), *leak = puppet_new(w, 0, &puppet_class);
+    char first[96], text[RT_PID_TEXT];
+    answer a;
+    for (int i = 0; i < 50; i++) tell(w, leak, do_monitor, ARG(quiet)); /* 50 ends here, 50 there */
+    for (int i = 0; i < 30; i++) tell(w, leak, do_monitor, ARG(full));
+    (void)world_run(w);
+    pile(w, 1, full->pid, 7);
+    rt_pid_format(full->pid, text);
+    (void)snprintf(first, sizeof first, "\"result\":[{\"pid\":\"%s\"", text);
+    assert_has(ask(&a, w->n, "actors", "by", "queue"), first);
+    assert_true(number_after(a.text, "[", "queued") == 7);
+    done(&a);
+    rt_pid_format(leak->pid, text);
+    (void)snprintf(first, sizeof first, "\"result\":[{\"pid\":\"%s\"", text);
+    assert_has(ask(&a, w->n, "actors", "by", "relations", "2"), first);
+    assert_true(number_after(a.text, "[", "relations") == 80);
+    rt_pid_format(quiet->pid, text);
+    assert_true(number_after(a.text, text, "relations") == 50);
+    rt_pid_format(full->pid, text);
+    assert_null(strstr(a.text, text)); /* the third */
+    done(&a);
+    assert_has(ask(&a, w->n, "actors", "by", "memory", "1"), first); /* 80 relations are more than 7 messages */
+    done(&a);
+    tell(w, quiet, do_stop, ERR_OK);
+    (void)world_run(w);
+    ask(&a, w->n, "actors", "by", "relations", "1");
+    assert_true(number_after(a.text, "[", "relations") == 30); /* an end takes its relations along */
+    done(&a);
+    refused(w->n, "'size' is not an order: cost, queue, memory, relations", "actors", "by", "size");
+    refused(w->n, "'0' is not a number from 1 to 100000", "actors", "by", "cost", "0");
+    world_free(w);
+    mem_free(quiet);
+    mem_free(full);
+    mem_free(leak);
+}
+
 /* --- events that are raised once */
 static void a_long_mailbox_is_reported_once_until_it_has_halved(void **state) {
     (void)state;
@@ -559,6 +598,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(rates_are_of_the_last_1_10_and_100_seconds),
         cmocka_unit_test(signals_have_rates_of_their_own),
+        cmocka_unit_test(actors_are_listed_by_queue_memory_and_relations),
         cmocka_unit_test(the_longest_mailboxes_are_found_among_many),
         cmocka_unit_test(a_long_mailbox_is_reported_once_until_it_has_halved),
         cmocka_unit_test(expired_work_is_reported_when_it_begins),
