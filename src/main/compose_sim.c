@@ -18,6 +18,8 @@ struct compose_sim {
 static const char *const base_settings[] = {
     "domains=" SIM_DOMAIN, "xmpp.listen=0.0.0.0:5222", "xmpp.tls_listen=0.0.0.0:5223", "recorder.bytes=0", "shards=2", NULL};
 
+const char *const compose_sim_small[] = {"recorder.bytes=64k", "log.segment_bytes=1M", "svc.partitions=4", NULL};
+
 static void set_all(config *c, const char *const *settings) {
     char why[CONFIG_WHY_MAX];
     for (; settings && *settings; settings++)

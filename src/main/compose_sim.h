@@ -5,6 +5,7 @@
 #include "sim/scenario.h"
 
 typedef struct compose_sim compose_sim;
+extern const char *const compose_sim_small[]; /* settings for runs of torture: quick to start, with a recorder */
 /* settings: NULL-terminated "key=value" on top of what the simulator needs; NULL: none. Panics on a wrong one. */
 compose_sim *compose_sim_new(const char *const *settings);
 void compose_sim_free(compose_sim *s);

@@ -1,9 +1,10 @@
 /* murre-sim: runs seeds of the simulator.
  *
- * usage: murre-sim [--seed N] [--seeds COUNT] [--scenario NAME] [--nodes N] [--ops N] [--calm] [--verbose] [--list]
+ * usage: murre-sim [--seed N] [--seeds COUNT] [--scenario NAME] [--nodes N] [--ops N] [--calm] [--fail-nth N] [--verbose] [--list]
  *
  * One line a run: scenario, seed, verdict, virtual time, trace digest. Exit status 1 when a run failed, with the command that shows it
- * again; 2 for a wrong command line. Without --scenario every scenario runs. */
+ * again; 2 for a wrong command line. Without --scenario every scenario runs. --fail-nth is for the scenarios log and chat: a short run in
+ * which that call of the seam fails. */
 #include "base/codec.h"
 #include "main/compose_sim.h"
 
@@ -42,6 +43,8 @@ static bool parse(int argc, char **argv, options *o) {
             o->run.nodes = (unsigned)n, i++;
         else if (slice_is(a, "--ops") && number(value, 1000000000, &n))
             o->run.ops = (unsigned)n, i++;
+        else if (slice_is(a, "--fail-nth") && number(value, UINT64_MAX, &n))
+            o->run.fail_nth = n, i++;
         else
             return false;
     }
@@ -65,6 +68,7 @@ static bool run(const sim_scenario *s, const sim_run_cfg *c) {
     printf("  %s\n  replay: build/murre-sim --scenario %s --seed %" PRIu64, r.why, s->name, c->seed);
     if (c->nodes) printf(" --nodes %u", c->nodes);
     if (c->ops) printf(" --ops %u", c->ops);
+    if (c->fail_nth) printf(" --fail-nth %" PRIu64, c->fail_nth);
     printf("%s --verbose\n", c->calm ? " --calm" : "");
     return false;
 }
@@ -73,19 +77,21 @@ int main(int argc, char **argv) {
     options o;
     bool ok = true;
     if (!parse(argc, argv, &o)) {
-        (void)fprintf(
-            stderr, "usage: murre-sim [--seed N] [--seeds COUNT] [--scenario NAME] [--nodes N] [--ops N] [--calm] [--verbose] [--list]\n");
+        (void)fprintf(stderr, "usage: murre-sim [--seed N] [--seeds COUNT] [--scenario NAME] [--nodes N] [--ops N] [--calm] [--fail-nth N] "
+                              "[--verbose] [--list]\n");
         return 2;
     }
-    compose_sim *server = compose_sim_new(NULL);
-    compose_sim_use(server, &o.run);
+    compose_sim *server = compose_sim_new(NULL), *small = compose_sim_new(compose_sim_small);
     for (size_t i = 0; i < sim_scenarios_count; i++) {
         const sim_scenario *s = &sim_scenarios[i];
         if (o.list) printf("%-8s %s\n", s->name, s->doc);
         if (o.list || (o.scenario && !slice_is(slice_str(o.scenario), s->name))) continue;
         sim_run_cfg c = o.run;
+        bool short_runs = c.fail_nth || s->run == sim_scenario_torture;
+        compose_sim_use(short_runs ? small : server, &c);
         for (uint64_t n = 0; n < o.seeds; n++, c.seed++) ok = run(s, &c) && ok;
     }
     compose_sim_free(server);
+    compose_sim_free(small);
     return ok ? 0 : 1;
 }

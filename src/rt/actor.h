@@ -83,7 +83,7 @@ void rt_flush_later(rt_ctx *cx); /* class.flush once, when this round's messages
 
 /* --- ports: an actor that owns descriptors. Closed for it when it ends. */
 NODISCARD err rt_port_add(rt_ctx *cx, int fd, uint32_t interest);
-void rt_port_interest(rt_ctx *cx, int fd, uint32_t interest); /* no system call if unchanged */
+void rt_port_interest(rt_ctx *cx, int fd, uint32_t interest); /* no system call if unchanged; a poller that refuses ends the actor */
 int rt_port_detach(rt_ctx *cx, int fd); /* leaves the poller; the caller owns fd again (to hand it to another actor) */
 void rt_port_close(rt_ctx *cx, int fd);
 

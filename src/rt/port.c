@@ -5,7 +5,7 @@
  * Invariants: (1) an event of a port that was closed, or whose entry is used anew, is never delivered, even if it was taken from the poller
  * in the same batch; (2) a port always belongs to a living actor: they are closed when it ends; (3) level-triggered: an event that is not
  * acted upon comes again; an unchanged interest costs no system call; (4) a muted actor's port is taken off reading at its first
- * readiness, and put back when the mute ends. */
+ * readiness, and put back when the mute ends; (5) an actor whose interest the poller refuses ends. */
 #include "base/mem.h"
 #include "rt/core.h"
 
@@ -57,8 +57,12 @@ static void forget(rt_shard *sh, rt_port *p) {
     sh->free_port = i;
 }
 
-static err apply(rt_shard *sh, const rt_port *p) {
-    return sh->s->poll_set(sh->s, sh->poll, p->fd, p->masked ? p->interest & ~SYS_IN : p->interest, token_of(sh, p));
+/* Linux cannot refuse to change what is there already. A system that does leaves the actor deaf to its socket: then it ends, and with it
+ * the connection, instead of waiting for an event that never comes. */
+static void apply(rt_shard *sh, const rt_port *p) {
+    err e = sh->s->poll_set(sh->s, sh->poll, p->fd, p->masked ? p->interest & ~SYS_IN : p->interest, token_of(sh, p));
+    rt_actor *a = e ? rt_actor_at(sh, p->owner) : NULL;
+    if (a) rt_actor_end(sh, a, e);
 }
 
 void rt_port_interest(rt_ctx *cx, int fd, uint32_t interest) {
@@ -68,7 +72,7 @@ void rt_port_interest(rt_ctx *cx, int fd, uint32_t interest) {
         return;
     }
     p->interest = interest;
-    (void)check(apply(cx->sh, p) == ERR_OK); /* changing what is there already cannot fail for an outside reason */
+    apply(cx->sh, p);
 }
 
 int rt_port_detach(rt_ctx *cx, int fd) {
@@ -101,7 +105,7 @@ void rt_port_unmask(rt_shard *sh, rt_actor *a) {
         rt_port *p = &sh->ports[i - 1];
         if (!p->masked) continue;
         p->masked = false;
-        (void)check(apply(sh, p) == ERR_OK); /* as in rt_port_interest */
+        apply(sh, p);
     }
 }
 
@@ -115,10 +119,11 @@ static void dispatch_one(rt_shard *sh, sys_ready r) {
     if (a->mutes && (events & SYS_IN)) {
         p->masked = true;
         a->flags |= RT_A_MASKED;
-        (void)check(apply(sh, p) == ERR_OK); /* as in rt_port_interest */
+        apply(sh, p);
         events &= ~SYS_IN;
     }
     if (events) rt_actor_call_ready(sh, a, p->fd, events);
+    if (UNLIKELY(sh->dying_to)) rt_actor_reap(sh);
 }
 
 void rt_port_dispatch(rt_shard *sh, const sys_ready *r, int n) {

@@ -119,6 +119,7 @@ static void fire_timers(rt_shard *sh) {
             rt_actor_call_timer(sh, a, t);
     }
     rt_mute_expire(sh);
+    if (UNLIKELY(sh->dying_to)) rt_actor_reap(sh);
 }
 
 static void run_actors(rt_shard *sh) {

@@ -4,8 +4,9 @@
 #include "sim/history.h"
 
 typedef struct sim_check_cfg {
-    bool drained; /* in the end every account was online until nothing more came: what was acked must have arrived, every send answered */
-    bool faults;  /* connections or nodes broke: a message may come again in a new session */
+    bool drained;  /* in the end every account was online until nothing more came: what was acked must have arrived, every send answered */
+    bool faults;   /* connections or nodes broke: a message may come again in a new session */
+    bool refusals; /* a disk was full: an answer that refused a message may be lost, and the message comes again behind later ones */
     usec dedup_window; /* the same message sent again within this is one message */
 } sim_check_cfg;
 

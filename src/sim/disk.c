@@ -194,9 +194,8 @@ err sim_disk_write(sim_disk *d, sim_inode *f, slice data, uint64_t at) {
     return write_bytes(d, f, data, at);
 }
 
-err sim_disk_sync(sim_disk *d, sim_inode *f) {
+static void sync_pages(sim_disk *d, sim_inode *f, bool bad) {
     d->syncs++;
-    bool bad = fault(d, d->faults.sync_eio);
     d->failed_syncs += bad;
     for (size_t i = 0; i < f->n_pages; i++) {
         sim_page *p = f->pages[i];
@@ -206,6 +205,13 @@ err sim_disk_sync(sim_disk *d, sim_inode *f) {
     }
     f->synced_size = f->size;
     if (!bad) inode_free_pages(d, f, (f->size + SIM_PAGE - 1) / SIM_PAGE);
+}
+
+void sim_disk_sync_badly(sim_disk *d, sim_inode *f) { sync_pages(d, f, true); }
+
+err sim_disk_sync(sim_disk *d, sim_inode *f) {
+    bool bad = fault(d, d->faults.sync_eio);
+    sync_pages(d, f, bad);
     return bad ? ERR_IO : ERR_OK;
 }
 

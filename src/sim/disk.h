@@ -55,6 +55,7 @@ void sim_disk_close(sim_disk *d, sim_inode *f, bool locked); /* locked: this ope
 NODISCARD err sim_disk_read(sim_disk *d, sim_inode *f, void *p, size_t len, uint64_t at, size_t *out_n);
 NODISCARD err sim_disk_write(sim_disk *d, sim_inode *f, slice data, uint64_t at);
 NODISCARD err sim_disk_sync(sim_disk *d, sim_inode *f);
+void sim_disk_sync_badly(sim_disk *d, sim_inode *f); /* what a sync that fails does: each dirty sector is durable, or lost for good */
 uint64_t sim_disk_size(const sim_inode *f);
 NODISCARD err sim_disk_truncate(sim_disk *d, sim_inode *f, uint64_t size);
 NODISCARD err sim_disk_allocate(sim_disk *d, sim_inode *f, uint64_t from, uint64_t len);

@@ -352,7 +352,7 @@ void sim_host_init(sim_host *h, sim_world *w, sim_net *net, const sys_addr *ip) 
     h->booted = w->now;
     prng_init(&h->entropy, prng_next(&w->rng));
     sim_disk_init(&h->disk, &w->rng);
-    sys *s = &h->sys;
+    sys *s = &h->bare;
     *s = (sys){.self = h, .mono = host_mono, .wall = host_wall, .cycles = host_cycles, .cycles_per_sec = host_cycles_per_sec};
     s->entropy = host_entropy, s->end = host_end;
     s->poll_new = host_poll_new, s->poll_free = host_poll_free, s->poll_set = host_poll_set;
@@ -361,6 +361,9 @@ void sim_host_init(sim_host *h, sim_world *w, sim_net *net, const sys_addr *ip) 
     s->read = host_read, s->writev = host_writev, s->shutdown = host_shutdown, s->close = host_close;
     s->local_addr = host_local_addr, s->peer_cred = host_peer_cred;
     sim_host_files_init(h);
+    sim_fault_init(&h->fault, &h->bare, &h->sys);
+    h->fault.half = sim_host_files_half;
+    h->fault.half_arg = h;
 }
 
 static void close_all(sim_host *h, sim_death how) {
@@ -376,6 +379,12 @@ void sim_host_fini(sim_host *h) {
     close_all(h, SIM_KILLED);
     sim_disk_fini(&h->disk);
     mem_free(h->fds);
+}
+
+size_t sim_host_open_handles(const sim_host *h) {
+    size_t n = sim_host_files_maps(h);
+    for (size_t i = 0; i < h->n_fds; i++) n += h->fds[i].kind != SIM_FD_NONE;
+    return n;
 }
 
 void sim_host_kill(sim_host *h, sim_death how) {

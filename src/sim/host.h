@@ -8,6 +8,7 @@
  *
  * Threads are absent (thread_start is NULL): sim_node steps shards and pools. */
 #include "sim/disk.h"
+#include "sim/fault.h"
 #include "sim/net.h"
 
 typedef struct sim_host sim_host;
@@ -22,7 +23,9 @@ typedef enum sim_death {
 } sim_death;
 
 struct sim_host {
-    sys sys; /* what the node is given; sys.self is this */
+    sys sys;         /* what the node is given: bare behind fault */
+    sys bare;        /* bare.self is this */
+    sim_fault fault; /* counts the node's calls; one of them may be planned to fail */
     sim_world *w;
     sim_net *net;
     sim_disk disk;   /* survives */
@@ -52,6 +55,8 @@ void sim_host_kill(sim_host *h, sim_death how);                  /* now */
 void sim_host_light(sim_host *h, sim_death how, uint32_t calls); /* at the calls-th file call from now, 1 is the next */
 /* After death, and after the node was freed: closes what was open, applies the death to the disk, and lives again. */
 void sim_host_reset(sim_host *h);
+/* How many handles and mappings are open: 0 when a node was freed in order. */
+size_t sim_host_open_handles(const sim_host *h);
 bool sim_host_has_ready(sim_host *h, int poll);       /* poll_wait would return at once */
 void sim_host_address(uint32_t index, sys_addr *out); /* 10.x.y.z of machine index */
 

@@ -167,8 +167,22 @@ void sim_host_files_unmap(sim_host *h) {
     }
 }
 
+size_t sim_host_files_maps(const sim_host *h) {
+    size_t n = 0;
+    for (const sim_map *m = h->maps; m; m = m->next) n++;
+    return n;
+}
+
+void sim_host_files_half(void *arg, sim_call call, int fd, slice data, uint64_t at) {
+    sim_host *h = arg;
+    const sim_fd *f = sim_host_files_fd(h, fd, SIM_FD_FILE);
+    if (!f || !alive(h)) return;
+    if (call == SIM_CALL_FILE_WRITE) sim_disk_write_part(&h->disk, f->inode, data, at);
+    if (call == SIM_CALL_FILE_SYNC) sim_disk_sync_badly(&h->disk, f->inode);
+}
+
 void sim_host_files_init(sim_host *h) {
-    sys *s = &h->sys;
+    sys *s = &h->bare;
     s->file_open = files_open, s->file_read = files_read, s->file_write = files_write, s->file_sync = files_sync;
     s->file_size = files_size, s->file_truncate = files_truncate, s->file_allocate = files_allocate, s->file_lock = files_lock;
     s->file_close = files_close, s->file_rename = files_rename, s->file_unlink = files_unlink, s->file_stat = files_stat;

@@ -31,5 +31,8 @@ NODISCARD err sim_host_files_fd_new(sim_host *h, sim_fd_kind kind, int *out);
 void sim_host_files_close(sim_host *h, int fd);
 void sim_host_files_init(sim_host *h); /* fills the table */
 void sim_host_files_unmap(sim_host *h);
+size_t sim_host_files_maps(const sim_host *h); /* how many are mapped */
+/* sim_fault.half: a write that fails has written a part; a sync that fails may have lost what it should have kept. arg: the host. */
+void sim_host_files_half(void *arg, sim_call call, int fd, slice data, uint64_t at);
 
 #endif

@@ -46,7 +46,8 @@ void sim_node_init(sim_node *n, sim_world *w, sim_net *net, uint32_t index, cons
     n->host.on_wake = on_wake;
     n->host.on_wake_arg = n;
     sim_tls_init(&n->tls, prng_next(&w->rng));
-    n->tls.files = &n->host.sys;
+    n->tls.files = &n->host.bare; /* its files are part of the one call of the seam */
+    n->tls.fault = &n->host.fault;
     n->w = w;
     n->dir = dir;
     n->boot = fn;
@@ -73,14 +74,24 @@ static void free_node(sim_node *n, rt_node *rt) {
         rt_node_free(rt);
 }
 
+/* A node that was freed, or not made, by a machine that lives holds nothing. */
+static void check_closed(sim_node *n, const char *when) {
+    size_t open = sim_host_open_handles(&n->host);
+    if (open || n->tls.conns || n->tls.servers)
+        sim_world_fail(n->w, "node %s %s and holds %zu handles, %u TLS connections and %u sets of certificates", n->dir, when, open,
+                       n->tls.conns, n->tls.servers);
+}
+
 /* The node goes, with everything that it had in memory. */
-static void take_down(sim_node *n) {
+static void take_down(sim_node *n, bool in_order) {
     n->life++;
     if (n->rt) {
         sim_world_note(n->w, rt_event_digest(n->rt));
-        if (!n->host.dead) sim_host_kill(&n->host, SIM_KILLED);
+        if (!n->host.dead && !in_order) sim_host_kill(&n->host, SIM_KILLED);
         free_node(n, n->rt);
         n->rt = NULL;
+        if (!n->host.dead) check_closed(n, "was freed");
+        if (!n->host.dead) sim_host_kill(&n->host, SIM_KILLED);
     }
     sim_host_reset(&n->host);
     for (unsigned i = 0; i < SIM_NODE_SHARDS_MAX; i++) n->shard[i].at = USEC_NEVER, n->shard[i].gen++;
@@ -93,7 +104,12 @@ void sim_node_fini(sim_node *n) {
 }
 
 void sim_node_stop(sim_node *n) {
-    if (n->rt) take_down(n);
+    if (n->rt) take_down(n, false);
+    n->life++;
+}
+
+void sim_node_quit(sim_node *n) {
+    if (n->rt) take_down(n, true);
     n->life++;
 }
 
@@ -102,7 +118,7 @@ static bool survived(sim_node *n) {
     if (!n->host.dead) return true;
     sim_world_log(n->w, "node %s: %s", n->dir, n->host.dead == SIM_POWER ? "power cut" : "killed");
     n->crashes++;
-    take_down(n);
+    take_down(n, false);
     sim_world_at(n->w, n->w->now + sim_world_between(n->w, n->restart_min, n->restart_max), boot, n, n->life);
     return false;
 }
@@ -192,6 +208,7 @@ static void boot(sim_world *w, void *arg, uint64_t tag) {
     if (e || n->host.dead) {
         sim_world_log(w, "node %s: boot failed: %s", n->dir, n->host.dead ? "died in it" : err_name(e));
         n->boots_failed += !n->host.dead;
+        if (!n->host.dead) check_closed(n, "did not start");
         if (!n->host.dead) sim_host_kill(&n->host, SIM_KILLED);
         if (!e && rt) free_node(n, rt);
         sim_host_reset(&n->host);

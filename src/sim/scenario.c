@@ -12,6 +12,8 @@ const sim_scenario sim_scenarios[] = {
     {"log", "the message log under crashes, torn writes, EIO and full disks; what was committed is neither lost nor invented",
      sim_scenario_log},
     {"chat", "a server node and its clients under disconnects, crashes and disk faults; the history checker judges", sim_scenario_chat},
+    {"torture", "short runs of log and chat, in each of which another call of the seam fails; the same judges, and nothing stays open",
+     sim_scenario_torture},
 };
 const size_t sim_scenarios_count = ARRAY_LEN(sim_scenarios);
 
@@ -22,7 +24,7 @@ const sim_scenario *sim_scenario_find(const char *name) {
 }
 
 typedef struct reported {
-    uint64_t seed;
+    uint64_t seed, fail_nth;
     const char *name;
     char first[SIM_FAIL_MAX];
     bool any;
@@ -31,14 +33,16 @@ typedef struct reported {
 /* A check that failed, or the last words before a panic: the seed is what somebody needs to see it again. */
 static void on_report(void *arg, const char *line) {
     reported *r = arg;
-    (void)fprintf(stderr, "scenario %s, seed %llu: %s\n", r->name, (unsigned long long)r->seed, line); /* best effort */
-    if (!r->any) (void)snprintf(r->first, sizeof r->first, "%s", line);                                /* cut if long */
+    char nth[48] = "";
+    if (r->fail_nth) (void)snprintf(nth, sizeof nth, ", --fail-nth %llu", (unsigned long long)r->fail_nth);   /* fits */
+    (void)fprintf(stderr, "scenario %s, seed %llu%s: %s\n", r->name, (unsigned long long)r->seed, nth, line); /* best effort */
+    if (!r->any) (void)snprintf(r->first, sizeof r->first, "%s", line);                                       /* cut if long */
     r->any = true;
 }
 
 void sim_scenario_run(const sim_scenario *s, const sim_run_cfg *c, sim_result *out) {
-    reported r = {.seed = c->seed, .name = s->name};
-    *out = (sim_result){.ok = false};
+    reported r = {.seed = c->seed, .fail_nth = c->fail_nth, .name = s->name};
+    *out = (sim_result){.ok = false, .failed_call = -1};
     err_set_reporter(on_report, &r);
     s->run(c, out);
     err_set_reporter(NULL, NULL);
@@ -46,6 +50,12 @@ void sim_scenario_run(const sim_scenario *s, const sim_run_cfg *c, sim_result *o
         out->ok = false;
         (void)snprintf(out->why, sizeof out->why, "%s", r.first); /* both have the same size */
     }
+}
+
+void sim_scenario_calls(const sim_fault *f, sim_result *out) {
+    out->calls = f->calls;
+    out->failed_call = f->fired;
+    out->failed_with = (err)f->error;
 }
 
 void sim_scenario_finish(sim_world *w, sim_result *out, const char *note, ...) {

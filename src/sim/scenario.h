@@ -9,15 +9,18 @@ typedef struct sim_run_cfg {
     unsigned ops;   /* 0: the scenario's own choice; what an operation is, the scenario says */
     bool calm;      /* no faults: what may only happen with them is then a violation (R8) */
     bool verbose;
-    sim_boot *boot; /* how the program makes a server node whose data directory is dir and whose domain is SIM_DOMAIN: for "chat" */
+    uint64_t fail_nth; /* a short run in which the nth fallible call of the seam fails and nothing else; SIM_FAIL_NONE: none; 0: a full run
+                          with the scenario's own faults. For "log" and "chat" */
+    sim_boot *boot;    /* how the program makes a server node whose data directory is dir and whose domain is SIM_DOMAIN: for "chat" */
     sim_unboot *unboot;
     void *boot_arg;
 } sim_run_cfg;
 
-#define SIM_DOMAIN   "example.org"
-#define SIM_PORT     5222 /* STARTTLS */
-#define SIM_PORT_TLS 5223 /* direct TLS */
-#define SIM_NOTE_MAX 256
+#define SIM_DOMAIN    "example.org"
+#define SIM_PORT      5222 /* STARTTLS */
+#define SIM_PORT_TLS  5223 /* direct TLS */
+#define SIM_NOTE_MAX  256
+#define SIM_FAIL_NONE UINT64_MAX /* fail_nth: a number that no run reaches, to count its calls */
 typedef struct sim_result {
     bool ok;
     char why[SIM_FAIL_MAX];  /* when not */
@@ -25,6 +28,10 @@ typedef struct sim_result {
     usec took;               /* virtual time */
     uint64_t digest;         /* of the whole trace */
     uint64_t steps;          /* events run */
+    uint64_t calls;          /* fallible calls of the seam, where fail_nth was set */
+    int failed_call;         /* sim_call that failed; -1: none */
+    err failed_with;         /* what it gave */
+    uint64_t ended;          /* nodes that ended for it */
 } sim_result;
 
 typedef struct sim_scenario {
@@ -40,11 +47,14 @@ const sim_scenario *sim_scenario_find(const char *name); /* NULL */
 void sim_scenario_run(const sim_scenario *s, const sim_run_cfg *c, sim_result *out);
 
 /* For scenarios: fills *out from the world; note says what was done. */
+/* The calls of a host, and what became of the plan. */
+void sim_scenario_calls(const sim_fault *f, sim_result *out);
 void sim_scenario_finish(sim_world *w, sim_result *out, const char *note, ...) PRINTF_LIKE(3, 4);
 
 /* One of the table. */
 void sim_scenario_actors(const sim_run_cfg *c, sim_result *out);
 void sim_scenario_log(const sim_run_cfg *c, sim_result *out);
 void sim_scenario_chat(const sim_run_cfg *c, sim_result *out);
+void sim_scenario_torture(const sim_run_cfg *c, sim_result *out);
 
 #endif

@@ -4,6 +4,9 @@
  *          clock jumps]
  *          -> drain: no faults, everybody online, until everything is answered and nothing comes any more -> checker
  *
+ * In a run of torture (sim_run_cfg.fail_nth) few people chat for some seconds, the node is killed once in the middle, and stopped in order
+ * at the end; one call of the seam fails, and that is the only fault.
+ *
  * An operation (--ops) is a second of the chatting phase. A calm run has no faults and only goodbyes in order: duplicates are violations
  * then (R8). What the server says about itself is never asked; the accounts are written through the keyed store's own message. */
 #include "base/mem.h"
@@ -15,13 +18,16 @@
 
 #include <stdio.h>
 
-#define ACCOUNTS_MAX    12u
-#define CLIENTS_MAX     36u
-#define SECONDS_DEFAULT 900u
-#define QUIET           (180 * USEC_PER_SEC) /* nothing came for so long: drained */
-#define DRAIN_MAX       (3600 * USEC_PER_SEC)
-#define ITERATIONS      4096u
-#define DEDUP_WINDOW    (600 * USEC_PER_SEC)
+#define ACCOUNTS_MAX       12u
+#define CLIENTS_MAX        36u
+#define SECONDS_DEFAULT    900u
+#define QUIET              (180 * USEC_PER_SEC) /* nothing came for so long: drained */
+#define DRAIN_MAX          (3600 * USEC_PER_SEC)
+#define ITERATIONS         4096u
+#define ITERATIONS_TORTURE 16u /* passwords are not what is tested, and would be most of the time that a run takes */
+#define SECONDS_TORTURE    12u
+#define ACCOUNTS_TORTURE   2u
+#define DEDUP_WINDOW       (600 * USEC_PER_SEC)
 
 typedef struct chat {
     sim_world w;
@@ -34,6 +40,9 @@ typedef struct chat {
     store_keys sha1[ACCOUNTS_MAX], sha256[ACCOUNTS_MAX];
     uint32_t n_accounts, n_clients;
     bool accounts_ready, calm;
+    bool tortured;      /* sim_run_cfg.fail_nth */
+    bool filled;        /* the disk was full */
+    bool killed;        /* TORTURED: the one kill has been */
     bool jumps;         /* the wall clock jumps: origin-ids may be forgotten early after a restart, so ids are not judged */
     usec end;           /* of the chatting phase */
     usec drained_until; /* give up then */
@@ -47,11 +56,11 @@ typedef struct setup_state {
     rt_timer timer;
 } setup_state;
 
-static void derive(sim_account *a, digest_alg alg, store_keys *out) {
+static void derive(const sim_account *a, digest_alg alg, uint32_t iterations, store_keys *out) {
     xmpp_scram_keys k;
     char salt[SIM_CLIENT_TEXT + 8];
     (void)snprintf(salt, sizeof salt, "salt%s", a->user); /* fits */
-    xmpp_scram_derive(alg, slice_str(a->password), slice_str(salt), ITERATIONS, &k);
+    xmpp_scram_derive(alg, slice_str(a->password), slice_str(salt), iterations, &k);
     *out = (store_keys){.iterations = k.iterations, .salt_len = k.salt_len, .key_len = (uint8_t)digest_len(alg)};
     memcpy(out->salt, k.salt, k.salt_len);
     memcpy(out->stored_key, k.stored_key, out->key_len);
@@ -136,7 +145,7 @@ static void fault(sim_world *w, void *arg, uint64_t tag) {
         case 2: sim_node_crash_soon(&c->node, how, 1 + (uint32_t)sim_world_below(w, 60)); break;
         case 3: h->disk.faults.sync_eio = 20000; break;
         case 4: h->disk.faults.write_eio = h->disk.faults.read_eio = 10000; break;
-        case 5: h->disk.capacity = h->disk.used + sim_world_below(w, 200000); break;
+        case 5: c->filled = true, h->disk.capacity = h->disk.used + sim_world_below(w, 200000); break;
         case 6: h->sock_faults = 20000; break;
         default: h->wall_shift += c->jumps ? sim_world_between(w, -2, 2) * 1000 * USEC_PER_SEC : 0; break;
         }
@@ -158,6 +167,10 @@ static void drain(sim_world *w, void *arg, uint64_t tag) {
     (void)tag;
     chat *c = arg;
     sim_world_at(w, w->now + USEC_PER_SEC, drain, c, 0);
+    if (c->accounts_ready && c->tortured && !c->killed && w->now > c->end - SECONDS_TORTURE / 2 * USEC_PER_SEC && c->node.rt) {
+        c->killed = true;
+        sim_node_crash(&c->node, SIM_KILLED);
+    }
     if (!c->accounts_ready || w->now < c->end) return;
     if (!c->habits.draining) {
         sim_world_log(w, "draining");
@@ -185,7 +198,10 @@ static void drain(sim_world *w, void *arg, uint64_t tag) {
 }
 
 static void judge(chat *c, sim_verdict *v) {
-    sim_check_cfg k = {.drained = true, .faults = !c->calm, .dedup_window = c->jumps ? 0 : DEDUP_WINDOW - 60 * USEC_PER_SEC};
+    /* A full disk gives up segments in which nothing lives, with the origin-ids that a restart would find there (docs/promises.md, 4). */
+    bool full = c->filled || c->node.host.fault.error == ERR_NOSPC, forgets = c->jumps || (c->tortured && full);
+    sim_check_cfg k = {
+        .drained = true, .faults = !c->calm, .refusals = full, .dedup_window = forgets ? 0 : DEDUP_WINDOW - 60 * USEC_PER_SEC};
     if (!sim_checker_run(&c->history, &k, v)) {
         usec at = v->record < c->history.n ? c->history.r[v->record].at : c->w.now;
         sim_world_fail(&c->w, "%s (at %.6f)", v->text, (double)(at - SIM_START) / (double)USEC_PER_SEC);
@@ -193,16 +209,17 @@ static void judge(chat *c, sim_verdict *v) {
 }
 
 static void people(chat *c) {
-    c->n_accounts = 2 + (uint32_t)sim_world_below(&c->w, ACCOUNTS_MAX - 2);
+    c->n_accounts = c->tortured ? ACCOUNTS_TORTURE : 2 + (uint32_t)sim_world_below(&c->w, ACCOUNTS_MAX - 2);
+    uint32_t iterations = c->tortured ? ITERATIONS_TORTURE : ITERATIONS;
     for (uint32_t i = 0; i < c->n_accounts; i++) {
         sim_account *a = &c->account[i];
         a->number = i;
         (void)snprintf(a->user, sizeof a->user, "user%u", i);       /* fits */
         (void)snprintf(a->password, sizeof a->password, "pw%u", i); /* fits */
-        derive(a, DIGEST_SHA1, &c->sha1[i]);
-        derive(a, DIGEST_SHA256, &c->sha256[i]);
-        for (uint64_t n = 1 + (sim_world_chance(&c->w, 1, 2) ? sim_world_below(&c->w, 3) : 0); n && c->n_clients < CLIENTS_MAX;
-             n--, c->n_clients++)
+        derive(a, DIGEST_SHA1, iterations, &c->sha1[i]);
+        derive(a, DIGEST_SHA256, iterations, &c->sha256[i]);
+        for (uint64_t n = 1 + (sim_world_chance(&c->w, 1, 2) ? sim_world_below(&c->w, c->tortured ? 2 : 3) : 0);
+             n && c->n_clients < CLIENTS_MAX; n--, c->n_clients++)
             sim_client_init(&c->client[c->n_clients], &c->w, &c->net, &c->history, &c->habits, a, c->n_clients);
     }
     for (uint32_t i = 0; i < c->n_clients; i++) {
@@ -227,6 +244,11 @@ static void habits(chat *c) {
     c->habits.hundred_clean = c->habits.hundred_reset = c->habits.hundred_silent = 2;
     c->habits.hundred_pause = c->habits.hundred_cut = 2;
     c->habits.calm = c->calm;
+    if (!c->tortured) return;
+    c->habits.act = sim_world_between(&c->w, 200 * USEC_PER_MSEC, 600 * USEC_PER_MSEC);
+    c->habits.offline = 2 * USEC_PER_SEC;
+    c->habits.offline_rare = 5 * USEC_PER_SEC;
+    c->habits.hundred_send = 70;
 }
 
 void sim_scenario_chat(const sim_run_cfg *cfg, sim_result *out) {
@@ -236,8 +258,9 @@ void sim_scenario_chat(const sim_run_cfg *cfg, sim_result *out) {
     c->w.verbose = cfg->verbose;
     sim_net_init(&c->net, &c->w);
     sim_history_init(&c->history);
-    c->calm = cfg->calm || sim_world_chance(&c->w, 1, 6);
-    c->jumps = !c->calm && sim_world_chance(&c->w, 1, 6);
+    c->tortured = cfg->fail_nth != 0;
+    c->calm = !c->tortured && (cfg->calm || sim_world_chance(&c->w, 1, 6));
+    c->jumps = !c->calm && !c->tortured && sim_world_chance(&c->w, 1, 6);
     habits(c);
     people(c);
     sim_node_init(&c->node, &c->w, &c->net, 1, "data", cfg->boot, cfg->boot_arg);
@@ -245,20 +268,28 @@ void sim_scenario_chat(const sim_run_cfg *cfg, sim_result *out) {
     c->node.unboot = cfg->unboot;
     c->node.up = on_up;
     c->node.hook_arg = c;
-    c->end = (cfg->ops ? cfg->ops : SECONDS_DEFAULT) * USEC_PER_SEC;
+    c->end = (c->tortured ? SECONDS_TORTURE : cfg->ops ? cfg->ops : SECONDS_DEFAULT) * USEC_PER_SEC;
+    if (c->tortured) sim_fault_plan(&c->node.host.fault, cfg->fail_nth, cfg->seed);
     if (!cfg->boot)
         sim_world_fail(&c->w, "this scenario needs the program's way to make a node");
     else
         sim_node_start(&c->node);
-    if (!c->calm) sim_world_at(&c->w, c->w.now + 20 * USEC_PER_SEC, fault, c, 0);
-    if (!c->calm && sim_world_chance(&c->w, 1, 2)) sim_world_at(&c->w, c->w.now + 25 * USEC_PER_SEC, death, c, 0);
+    bool faults = !c->calm && !c->tortured;
+    if (faults) sim_world_at(&c->w, c->w.now + 20 * USEC_PER_SEC, fault, c, 0);
+    if (faults && sim_world_chance(&c->w, 1, 2)) sim_world_at(&c->w, c->w.now + 25 * USEC_PER_SEC, death, c, 0);
     sim_world_at(&c->w, c->w.now + USEC_PER_SEC, drain, c, 0);
     while (!c->done && !c->w.failed && sim_world_step(&c->w)) {
     }
     if (!c->w.failed) judge(c, &v);
     uint64_t logins = 0, resumed = 0, crashes = c->node.crashes;
     for (uint32_t i = 0; i < c->n_clients; i++) logins += c->client[i].logins, resumed += c->client[i].resumptions;
-    sim_node_stop(&c->node);
+    if (c->tortured) {
+        sim_node_quit(&c->node);
+        sim_scenario_calls(&c->node.host.fault, out);
+        out->ended = crashes - c->killed;
+    } else {
+        sim_node_stop(&c->node);
+    }
     sim_scenario_finish(&c->w, out,
                         "%u clients of %u accounts%s, %llu sent, %llu acked, %llu refused, %llu received, %llu doubled, %llu crossed, %llu "
                         "copy only, %llu carbons, %llu logins, %llu resumed, %llu crashes, %llu actors killed",

@@ -22,6 +22,7 @@
 #define PARTITIONS  3u
 #define USERS       5u
 #define OPS_DEFAULT 1500u
+#define OPS_TORTURE 700u
 #define LIVES_MAX   400u
 #define ENV_MAX     9000u
 
@@ -46,6 +47,7 @@ typedef struct log_run {
     size_t n, cap;
     uint64_t epoch, counter[PARTITIONS];
     uint64_t damaged; /* losses that this start has reported */
+    bool tortured;    /* one call fails, with any error (sim_run_cfg.fail_nth) */
     bool flaky;       /* EIO happens: a start may fail, and what a failed sync lost may show as damage */
     uint64_t lives, commits, refused, compactions, reads;
 } log_run;
@@ -73,13 +75,16 @@ static void on_damage(void *arg, uint64_t segment, uint64_t offset, const char *
 
 static bool dead(log_run *r) { return r->host.dead != SIM_ALIVE; }
 
+/* May the disk have been the reason? */
+static bool excused(const log_run *r, err e) { return r->tortured ? e != ERR_BUG : r->flaky && e == ERR_IO; }
+
 static void read_back(log_run *r, const kept *k) {
     buf env;
     int64_t wall = 0;
     buf_init(&env, 2 * ENV_MAX);
     err e = store_log_read(r->log, k->id, k->loc, &env, &wall);
     r->reads++;
-    if (!dead(r) && !(r->flaky && e == ERR_IO)) {
+    if (!dead(r) && !excused(r, e)) {
         uint8_t *want = mem_alloc(k->len + 1);
         fill(k->seed, want, k->len);
         if (e)
@@ -167,7 +172,7 @@ static void put(log_run *r) {
     mem_free(env);
     if (e == ERR_OK)
         r->n++;
-    else if (e != ERR_FULL && !dead(r) && !(r->flaky && e == ERR_IO) && e != ERR_NOSPC)
+    else if (e != ERR_FULL && !dead(r) && !excused(r, e) && e != ERR_NOSPC)
         sim_world_fail(&r->w, "put: %s", err_name(e));
 }
 
@@ -264,18 +269,20 @@ static bool start(log_run *r) {
 
 static void life(log_run *r, unsigned ops, bool last) {
     r->lives++;
-    if (!last && sim_world_chance(&r->w, 7, 8)) {
+    if (!last && !r->tortured && sim_world_chance(&r->w, 7, 8)) {
         sim_death how = sim_world_chance(&r->w, 1, 2) ? SIM_POWER : SIM_KILLED;
         uint32_t soon = sim_world_chance(&r->w, 1, 3) ? 30 : 400;
         sim_host_light(&r->host, how, 1 + (uint32_t)sim_world_below(&r->w, soon));
     }
-    if (last) r->host.disk.capacity = 0, r->host.disk.faults = (sim_disk_faults){0}; /* in the end it must start */
+    if (last) r->host.fault.nth = 0, r->host.disk.capacity = 0, r->host.disk.faults = (sim_disk_faults){0}; /* in the end it must start */
     if (start(r))
         while (ops-- && !dead(r) && !r->w.failed) one(r);
     if (!dead(r) && r->log && !last && sim_world_chance(&r->w, 1, 2)) sim_host_kill(&r->host, SIM_KILLED); /* else it is closed in order */
     settle(r, MAYBE, GONE_MAYBE);
     store_log_close(r->log);
     r->log = NULL;
+    if (!dead(r) && sim_host_open_handles(&r->host))
+        sim_world_fail(&r->w, "the log was closed and holds %zu files", sim_host_open_handles(&r->host));
     if (!dead(r)) sim_host_kill(&r->host, SIM_KILLED);
     sim_world_log(&r->w, "%s after %llu file calls", r->host.dead == SIM_POWER ? "power cut" : "killed",
                   (unsigned long long)r->host.file_calls);
@@ -297,18 +304,25 @@ void sim_scenario_log(const sim_run_cfg *c, sim_result *out) {
     r->cfg.segment_bytes = 16384u << sim_world_below(&r->w, 4);
     r->cfg.batch_bytes_max = 65536;
     r->cfg.segments_open_max = 1 + (uint32_t)(c->seed % 4); /* files are opened again and again; not drawn: old seeds stay */
-    if (!c->calm && sim_world_chance(&r->w, 1, 3)) r->host.disk.capacity = (uint64_t)sim_world_between(&r->w, 300000, 1000000);
-    if (!c->calm && sim_world_chance(&r->w, 1, 3)) r->host.disk.faults.nospc = 2000;
-    if (!c->calm && sim_world_chance(&r->w, 1, 4)) {
+    if (c->fail_nth) {
+        sim_fault_plan(&r->host.fault, c->fail_nth, c->seed);
+        r->tortured = r->flaky = true;
+        r->cfg.segment_bytes = 16384;
+    }
+    bool faults = !c->calm && !c->fail_nth;
+    if (faults && sim_world_chance(&r->w, 1, 3)) r->host.disk.capacity = (uint64_t)sim_world_between(&r->w, 300000, 1000000);
+    if (faults && sim_world_chance(&r->w, 1, 3)) r->host.disk.faults.nospc = 2000;
+    if (faults && sim_world_chance(&r->w, 1, 4)) {
         r->flaky = true;
         r->host.disk.faults.sync_eio = 5000, r->host.disk.faults.write_eio = 2000, r->host.disk.faults.read_eio = 200;
     }
-    unsigned left = c->ops ? c->ops : OPS_DEFAULT;
+    unsigned left = c->ops ? c->ops : c->fail_nth ? OPS_TORTURE : OPS_DEFAULT;
     while (left && r->lives < LIVES_MAX && !r->w.failed) {
         unsigned ops = 1 + (unsigned)sim_world_below(&r->w, left < 120 ? left : 120);
         life(r, ops, false);
         left -= ops;
     }
+    if (c->fail_nth) sim_scenario_calls(&r->host.fault, out); /* the last start is the judge's */
     if (!r->w.failed) life(r, 0, true);
     sim_scenario_finish(
         &r->w, out,

@@ -78,16 +78,26 @@ static err read_records(buf *rest, buf *plain) {
     return e == ERR_AGAIN ? ERR_OK : e;
 }
 
+/* Is it this call's turn to fail? (fault.h) */
+static err turn(const sim_tls *t, sim_call call) { return t->fault ? sim_fault_turn(t->fault, call) : ERR_OK; }
+
 /* --- server ----------------------------------------------------------------------------------------------------------------------- */
 
 static err server_new(tls *t, const tls_server_cfg *cfg, tls_server **out, char *why) {
+    sim_tls *x = t->self;
+    err e = turn(x, SIM_CALL_TLS_SERVER_NEW);
+    if (e) {
+        (void)snprintf(why, TLS_ERR_MAX, "a certificate cannot be read: %s", err_text(e)); /* fits */
+        return e;
+    }
     if (cfg->n_ids == 0 || cfg->n_ids > IDS_MAX) {
         (void)snprintf(why, TLS_ERR_MAX, "%zu identities, 1 to %u are possible", cfg->n_ids, IDS_MAX); /* cut if long */
         return ERR_TLS;
     }
     tls_server *s = mem_zalloc(sizeof *s);
     s->refs = 1;
-    s->t = t->self;
+    s->t = x;
+    x->servers++;
     s->n_ids = cfg->n_ids;
     for (size_t i = 0; i < cfg->n_ids; i++) digest_sum(DIGEST_SHA256, slice_str(cfg->ids[i].domain), s->id[i]);
     *out = s;
@@ -98,7 +108,9 @@ static tls_server *server_ref(tls_server *s) {
     return s;
 }
 static void server_unref(tls_server *s) {
-    if (s && --s->refs == 0) mem_free(s);
+    if (!s || --s->refs > 0) return;
+    s->t->servers--;
+    mem_free(s);
 }
 static void fingerprint(tls_server *s, size_t i, uint8_t out[32]) { memcpy(out, s->id[i < s->n_ids ? i : 0], 32); }
 static err write_file(sys *s, const char *path, const char *text) {
@@ -114,7 +126,8 @@ static err write_file(sys *s, const char *path, const char *text) {
 static err make_self_signed(tls *t, const char *domain, int days, const char *cert_path, const char *key_path, char *why) {
     (void)days;
     sim_tls *x = t->self;
-    err e = x->files ? write_file(x->files, key_path, domain) : ERR_UNSUPPORTED;
+    err e = turn(x, SIM_CALL_TLS_MAKE_SELF_SIGNED);
+    if (!e) e = x->files ? write_file(x->files, key_path, domain) : ERR_UNSUPPORTED;
     if (!e) e = write_file(x->files, cert_path, domain);
     if (e) (void)snprintf(why, TLS_ERR_MAX, "%s: %s", cert_path, err_text(e)); /* cut if long */
     return e;
@@ -136,6 +149,8 @@ static void conn_free(tls_conn *c) {
 }
 
 static err conn_handshake(tls_conn *c, slice in, buf *out, bool *out_done) {
+    err e = turn(c->server->t, SIM_CALL_TLS_HANDSHAKE);
+    if (e) return e;
     buf_add(&c->rest, in);
     cursor at = cursor_of(buf_slice(&c->rest));
     uint8_t type;
@@ -166,12 +181,16 @@ static err conn_handshake(tls_conn *c, slice in, buf *out, bool *out_done) {
 
 static err conn_read(tls_conn *c, slice in, buf *plain, buf *out) {
     (void)out;
+    err e = turn(c->server->t, SIM_CALL_TLS_READ);
+    if (e) return e;
     if (!c->done) return ERR_TLS;
     buf_add(&c->rest, in);
     if (!buf_ok(&c->rest)) return ERR_TLS;
     return read_records(&c->rest, plain);
 }
 static err conn_write(tls_conn *c, slice plain, buf *out) {
+    err e = turn(c->server->t, SIM_CALL_TLS_WRITE);
+    if (e) return e;
     if (!c->done) return ERR_TLS;
     write_records(plain, out);
     return buf_ok(out) ? ERR_OK : ERR_LIMIT;
@@ -180,6 +199,8 @@ static void conn_close(tls_conn *c, buf *out) {
     if (c->done) buf_add_byte(out, 'C');
 }
 static err conn_binding(tls_conn *c, tls_binding kind, buf *out) {
+    err e = turn(c->server->t, SIM_CALL_TLS_BINDING);
+    if (e) return e;
     if (!c->done) return ERR_UNSUPPORTED;
     uint8_t b[32];
     binding((const uint8_t(*)[SIM_TLS_NONCE])c->nonce, kind, b);

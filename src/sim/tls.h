@@ -14,6 +14,7 @@
 #include "base/prng.h"
 #include "rt/sys.h"
 #include "rt/tls.h"
+#include "sim/fault.h"
 
 #define SIM_TLS_NONCE 16u
 
@@ -22,6 +23,8 @@ typedef struct sim_tls {
     prng rng;       /* server bytes */
     sys *files;     /* where make_self_signed writes; NULL: it cannot */
     uint32_t conns; /* connections alive, for leak checks */
+    uint32_t servers;
+    sim_fault *fault; /* which calls fail; NULL: none */
 } sim_tls;
 void sim_tls_init(sim_tls *t, uint64_t seed);
 

@@ -78,45 +78,54 @@ static err tell(store_log *l, uint64_t seg_number, uint64_t from, uint64_t end, 
     return ERR_OK;
 }
 
-err store_log_compact_step(store_log *l, size_t max_bytes, moved_fn *moved, void *arg, bool *out_done) {
-    if (l->failed) return ERR_IO;
-    if (!check(l->batch.len == 0) || !check(l->n_segs > 1)) return ERR_BUG;
-    err e = l->moving ? ERR_OK : begin(l);
-    if (e != ERR_OK) return e;
-    log_seg *g = l->moving, *to = store_log_active(l);
-    uint64_t from = to->end, at = l->move_at;
-    size_t moves_before = l->n_moves;
+/* Copies from the segment that is being moved until max_bytes are in the batch. *out_at: from where the next step goes on. */
+static err gather(store_log *l, size_t max_bytes, uint64_t *out_at, bool *out_done) {
+    log_seg *g = l->moving;
     log_scan c;
     log_found f;
+    err e = ERR_OK;
     store_log_scan_init(&c, l->s, g->fd, g->seed, g->end);
-    c.at = at;
-    bool done = true;
-    while (store_log_scan_next(&c, &f)) {
-        if (!f.bad && f.type == LOG_PUT && !store_log_seg_is_dead(g, f.off)) {
-            e = l->batch.len >= max_bytes ? ERR_FULL : copy(l, &f);
-            if (e != ERR_OK) {
-                done = false;
-                break;
-            }
-        }
-        at = f.end;
+    c.at = *out_at = l->move_at;
+    while (e == ERR_OK && store_log_scan_next(&c, &f)) {
+        if (!f.bad && f.type == LOG_PUT && !store_log_seg_is_dead(g, f.off)) e = l->batch.len >= max_bytes ? ERR_FULL : copy(l, &f);
+        if (e == ERR_OK) *out_at = f.end;
     }
     store_log_scan_fini(&c);
-    if (e == ERR_FULL) e = ERR_OK;
+    *out_done = e == ERR_OK;
+    return e == ERR_FULL ? ERR_OK : e;
+}
+
+static err step(store_log *l, log_seg *to, size_t max_bytes, moved_fn *moved, void *arg, bool *out_done) {
+    uint64_t from = to->end, at;
+    size_t moves_before = l->n_moves;
+    bool done;
+    err e = gather(l, max_bytes, &at, &done);
     if (e == ERR_OK && l->batch.len > 0) {
         l->batch_puts = true; /* copies leave the reserve alone, too */
         uint64_t end = from + l->batch.len, number = to->number;
         e = store_log_commit(l);
+        if (e == ERR_NOSPC) l->n_moves = moves_before;
         if (e == ERR_OK) e = tell(l, number, from, end, moved, arg);
     }
-    if (e != ERR_OK) {
-        if (e == ERR_NOSPC) l->n_moves = moves_before;
-        return e;
-    }
+    if (e != ERR_OK) return e;
     l->move_at = at;
     l->move_done = done;
     *out_done = done;
     return ERR_OK;
+}
+
+err store_log_compact_step(store_log *l, size_t max_bytes, moved_fn *moved, void *arg, bool *out_done) {
+    if (l->failed) return ERR_IO;
+    if (!check(l->batch.len == 0) || !check(l->n_segs > 1)) return ERR_BUG;
+    /* What is copied is read back to be told. To have no descriptor for that must be known before anything is begun: after the commit
+     * nobody would know where the copies lie, and a deletion would find the wrong place. */
+    log_seg *to = store_log_active(l);
+    err e = store_log_seg_use(l, to);
+    if (e != ERR_OK) return e == ERR_NOSPC ? ERR_IO : e;
+    if (!l->moving) e = begin(l);
+    if (e == ERR_OK) e = step(l, to, max_bytes, moved, arg, out_done);
+    store_log_seg_unuse(l, to);
+    return e;
 }
 
 err store_log_compact(store_log *l, moved_fn *moved, void *arg, uint64_t *out_segment) {

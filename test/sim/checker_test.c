@@ -167,6 +167,24 @@ static void a_first_delivery_that_overtakes_is_caught(void **state) {
         expect(&h, true, late ? SIM_REORDERED : SIM_FINE);
     }
 }
+/* A refusal that got lost: the message is sent again behind others, and only then accepted. */
+static void a_message_refused_unheard_may_come_later_where_a_disk_was_full(void **state) {
+    (void)state;
+    for (int again = 0; again < 2; again++) {
+        sim_history h;
+        begin(&h);
+        usec at = 1000 * USEC_PER_SEC;
+        session(&h, 0, 1), send_(&h, at, 1), send_(&h, at, 2);
+        if (again) send_(&h, at + 1, 1);
+        answer(&h, at + 2, 1, SIM_ACKED), answer(&h, at + 2, 2, SIM_ACKED);
+        recv_(&h, at + 3, 1, 2), recv_(&h, at + 4, 1, 1);
+        sim_check_cfg c = {.drained = true, .faults = true, .refusals = true, .dedup_window = USEC_PER_SEC};
+        sim_verdict v;
+        assert_int_equal(sim_checker_run(&h, &c, &v), again != 0);
+        assert_int_equal(v.what, again ? SIM_FINE : SIM_REORDERED);
+        sim_history_fini(&h);
+    }
+}
 static void a_duplicate_needs_a_fault_and_a_new_session(void **state) {
     (void)state;
     for (int faults = 0; faults < 2; faults++) {
@@ -199,6 +217,7 @@ int main(void) {
         cmocka_unit_test(altered_forged_and_misdirected_messages_are_caught),
         cmocka_unit_test(stanza_ids_are_present_unique_and_stable),
         cmocka_unit_test(a_first_delivery_that_overtakes_is_caught),
+        cmocka_unit_test(a_message_refused_unheard_may_come_later_where_a_disk_was_full),
         cmocka_unit_test(a_duplicate_needs_a_fault_and_a_new_session),
         cmocka_unit_test(a_message_sent_again_is_one_message),
     };
