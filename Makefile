@@ -2,15 +2,16 @@
 #
 # The layer table: a layer may include its own headers and those of the layers listed. It lives here only: each layer is compiled with
 # an include directory that holds links to just these, so that a breach does not compile; tools/tidy and the link order read it too.
-LAYERS     := base proto rt store svc edge sim main
+LAYERS     := base proto history rt store svc edge sim main
 DEPS_base  :=
 DEPS_proto := base
+DEPS_history := base
 DEPS_rt    := base
 DEPS_store := rt base
 DEPS_svc   := store rt proto base
 DEPS_edge  := svc rt proto base
-DEPS_sim   := edge svc store rt proto base
-DEPS_main  := sim edge svc store rt proto base
+DEPS_sim   := history edge svc store rt proto base
+DEPS_main  := sim history edge svc store rt proto base
 
 SAN ?=
 B   ?= build$(if $(SAN),/$(SAN))
@@ -41,7 +42,7 @@ TEST_LIBS := -lcmocka -lexpat $(shell pkg-config --libs libxml-2.0)
 TEST_CFLAGS := $(shell pkg-config --cflags libxml-2.0) -Wno-cast-qual
 
 layer_src = $(sort $(wildcard src/$(1)/*.c src/$(1)/*/*.c))
-MAIN_SRC := src/main/murre.c src/main/murrectl.c src/main/murre_sim.c
+MAIN_SRC := src/main/murre.c src/main/murrectl.c src/main/murre_sim.c src/main/murre_history.c
 SRC      := $(filter-out $(MAIN_SRC),$(foreach l,$(LAYERS),$(call layer_src,$(l))))
 OBJ      := $(SRC:%.c=$(B)/obj/%.o)
 LIB      := $(B)/libmurre_all.a
@@ -50,7 +51,7 @@ TEST_SUP := $(sort $(wildcard test/support/*.c))
 TEST_BIN := $(TEST_SRC:test/%.c=$(B)/test/%)
 FUZZ_SRC := $(sort $(wildcard test/fuzz/*_fuzz.c))
 FUZZ     := $(FUZZ_SRC:test/fuzz/%_fuzz.c=%)
-PROG     := $(foreach p,murre murrectl murre_sim,$(if $(wildcard src/main/$(p).c),$(B)/$(subst _,-,$(p))))
+PROG     := $(foreach p,murre murrectl murre_sim murre_history,$(if $(wildcard src/main/$(p).c),$(B)/$(subst _,-,$(p))))
 
 # One line a step; V=1 shows the commands.
 say = $(if $(V),,@echo "  $(1) $(2)";)
@@ -90,6 +91,13 @@ $(B)/murrectl: $(B)/obj/src/main/murrectl.o $(LIB)
 	$(call say,LD,$@)$(CC) $(LDFLAGS) -o $@ $^ $(LIBS)
 $(B)/murre-sim: $(B)/obj/src/main/murre_sim.o $(LIB)
 	$(call say,LD,$@)$(CC) $(LDFLAGS) -o $@ $^ $(LIBS)
+
+# The judge of histories, for anybody's chat service: it and its program need nothing but the C library.
+HISTORY_LIB := $(B)/libmurre-history.a
+$(HISTORY_LIB): $(filter $(B)/obj/src/history/% $(B)/obj/src/base/%,$(OBJ))
+	$(call say,AR,$@)rm -f $@ && ar rcs $@ $^
+$(B)/murre-history: $(B)/obj/src/main/murre_history.o $(HISTORY_LIB)
+	$(call say,LD,$@)$(CC) $(LDFLAGS) -o $@ $^
 
 WARP_OBJ := $(patsubst %.c,$(B)/obj/%.o,$(sort $(wildcard tools/netwarp/*.c)))
 $(B)/obj/tools/%.o: tools/%.c
@@ -185,9 +193,10 @@ inside-root: all $(B)/murre-bench ## tests of the gdb commands and the bpftrace 
 install: all $(B)/murre.yaml.5 ## install into $(DESTDIR)$(PREFIX)
 	install -D -m 755 $(B)/murre $(DESTDIR)$(PREFIX)/bin/murre
 	install -D -m 755 $(B)/murrectl $(DESTDIR)$(PREFIX)/bin/murrectl
-	for p in murre murrectl; do install -D -m 644 man/$$p.1 $(DESTDIR)$(PREFIX)/share/man/man1/$$p.1; done
+	install -D -m 755 $(B)/murre-history $(DESTDIR)$(PREFIX)/bin/murre-history
+	for p in murre murrectl murre-history; do install -D -m 644 man/$$p.1 $(DESTDIR)$(PREFIX)/share/man/man1/$$p.1; done
 	install -D -m 644 $(B)/murre.yaml.5 $(DESTDIR)$(PREFIX)/share/man/man5/murre.yaml.5
-	for p in murre murrectl; do install -D -m 644 completions/murre.bash $(DESTDIR)$(PREFIX)/share/bash-completion/completions/$$p; done
+	for p in murre murrectl murre-history; do install -D -m 644 completions/murre.bash $(DESTDIR)$(PREFIX)/share/bash-completion/completions/$$p; done
 	install -d $(DESTDIR)$(PREFIX)/lib/systemd/system
 	sed 's,/usr/local,$(PREFIX),' dist/murre.service > $(DESTDIR)$(PREFIX)/lib/systemd/system/murre.service
 

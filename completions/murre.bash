@@ -1,4 +1,4 @@
-# bash completion for murre, murrectl and murre-sim. What can be completed is asked of the programs, and by murrectl of the running server:
+# bash completion for murre, murrectl, murre-sim and murre-history. What can be completed is asked of the programs, and by murrectl of the running server:
 # nothing is written down here that they know.
 
 # Words of the line up to the cursor as they were typed: bash itself would also split at @ and :, which are within JIDs and addresses.
@@ -55,10 +55,23 @@ _murre_sim() {
     if [[ ${words[${#words[@]} - 2]} == --scenario ]]; then
         _murre_reply < <(compgen -W "$("$1" --list | awk '{ print $1 }')" -- "$typed")
     else
-        _murre_reply < <(compgen -W "$("$1" --help 2>&1 | grep -oE -- '--[a-z]+')" -- "$typed")
+        _murre_reply < <(compgen -W "$("$1" --help 2>&1 | grep -oE -- '--[a-z-]+')" -- "$typed")
+    fi
+}
+
+_murre_history() {
+    local words typed
+    _murre_words
+    if [[ ${#words[@]} -eq 2 ]]; then
+        _murre_reply < <(compgen -W check -- "$typed")
+    elif [[ $typed == -* ]]; then
+        _murre_reply < <(compgen -W "$("$1" --help 2>&1 | grep -oE -- '--[a-z-]+')" -- "$typed")
+    else
+        _murre_reply < <(compgen -f -- "$typed")
     fi
 }
 
 complete -F _murrectl murrectl
 complete -F _murre murre
 complete -F _murre_sim murre-sim
+complete -F _murre_history murre-history

@@ -1,21 +1,26 @@
 /* murre-sim: runs seeds of the simulator.
  *
- * usage: murre-sim [--seed N] [--seeds COUNT] [--scenario NAME] [--nodes N] [--ops N] [--calm] [--fail-nth N] [--verbose] [--list]
+ * usage: murre-sim [--seed N] [--seeds COUNT] [--scenario NAME] [--nodes N] [--ops N] [--calm] [--fail-nth N] [--history FILE]
+ *                  [--verbose] [--list]
  *
  * One line a run: scenario, seed, verdict, virtual time, trace digest. Exit status 1 when a run failed, with the command that shows it
  * again; 2 for a wrong command line. Without --scenario every scenario runs. --fail-nth is for the scenarios log and chat: a short run in
- * which that call of the seam fails. */
+ * which that call of the seam fails. --history writes what the clients of scenario chat saw (docs/history.md), of the last run. */
 #include "base/codec.h"
+#include "history/text.h"
 #include "main/compose_sim.h"
 
+#include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <time.h>
 
 typedef struct options {
     const char *scenario; /* NULL: all */
     uint64_t seeds;
     sim_run_cfg run;
+    const char *history; /* file to write, or NULL */
     bool list;
 } options;
 
@@ -35,6 +40,8 @@ static bool parse(int argc, char **argv, options *o) {
             o->run.calm = true;
         else if (slice_is(a, "--scenario") && value && sim_scenario_find(value))
             o->scenario = argv[++i];
+        else if (slice_is(a, "--history") && value)
+            o->history = argv[++i];
         else if (slice_is(a, "--seed") && number(value, UINT64_MAX, &n))
             o->run.seed = n, i++;
         else if (slice_is(a, "--seeds") && number(value, UINT64_MAX, &n))
@@ -49,6 +56,24 @@ static bool parse(int argc, char **argv, options *o) {
             return false;
     }
     return true;
+}
+
+/* The history of a run, as lines. */
+static void write_history(void *arg, const history_chat *h) {
+    const char *file = ((const options *)arg)->history;
+    FILE *f = fopen(file, "w");
+    buf line;
+    buf_init(&line, HISTORY_TEXT_LINE_MAX);
+    bool ok = f != NULL;
+    for (size_t i = 0; ok && i < h->n; i++) {
+        buf_reset(&line);
+        history_text_write(&line, h, i);
+        ok = buf_ok(&line) && fwrite(line.p, 1, line.len, f) == line.len;
+    }
+    ok = f && !fclose(f) && ok;
+    if (!ok) (void)fprintf(stderr, "murre-sim: %s: %s\n", file, strerror(errno));
+    buf_fini(&line);
+    if (!ok) exit(2);
 }
 
 static double seconds(void) {
@@ -78,10 +103,14 @@ int main(int argc, char **argv) {
     bool ok = true;
     if (!parse(argc, argv, &o)) {
         (void)fprintf(stderr, "usage: murre-sim [--seed N] [--seeds COUNT] [--scenario NAME] [--nodes N] [--ops N] [--calm] [--fail-nth N] "
-                              "[--verbose] [--list]\n");
+                              "[--history FILE] [--verbose] [--list]\n");
         return 2;
     }
     compose_sim *server = compose_sim_new(NULL), *small = compose_sim_new(compose_sim_small);
+    if (o.history) {
+        o.run.on_history = write_history;
+        o.run.history_arg = &o;
+    }
     for (size_t i = 0; i < sim_scenarios_count; i++) {
         const sim_scenario *s = &sim_scenarios[i];
         if (o.list) printf("%-8s %s\n", s->name, s->doc);

@@ -23,14 +23,14 @@
 static void tick(sim_world *w, void *arg, uint64_t tag);
 static void on_socket(sim_world *w, void *arg, uint64_t tag);
 
-void sim_client_init(sim_client *c, sim_world *w, sim_net *net, sim_history *h, const sim_habits *habits, sim_account *account,
+void sim_client_init(sim_client *c, sim_world *w, sim_net *net, history_chat *h, const sim_habits *habits, sim_account *account,
                      uint32_t index) {
     memset(c, 0, sizeof *c);
     c->w = w, c->net = net, c->history = h, c->habits = habits, c->account = account;
-    c->number = sim_history_client(h, account->number);
-    (void)snprintf(c->resource, sizeof c->resource, "r%u", c->number); /* short */
+    (void)snprintf(c->resource, sizeof c->resource, "r%u", index); /* short */
     (void)snprintf(c->jid, sizeof c->jid, "%s@%s/%s", account->user, habits->domain, c->resource);
-    c->jid_hash = sim_history_hash(slice_str(c->jid));
+    c->number = history_chat_client(h, account->number, slice_str(c->jid));
+    c->jid_hash = history_chat_hash(slice_str(c->jid));
     c->ip = (sys_addr){.family = SYS_INET4, .ip = {192, 168, (uint8_t)(index >> 8), (uint8_t)index}, .port = 40000};
     c->out_tail = &c->out;
     c->unanswered_tail = &c->unanswered;

@@ -5,9 +5,9 @@
  * sends again, with the same origin-id, whatever was not acknowledged. What it sends and sees goes into a history.
  *
  * It knows nothing of the server but its address: bytes over a simulated socket. */
+#include "history/chat.h"
 #include "proto/xmpp/framer.h"
 #include "proto/xmpp/xml.h"
-#include "sim/history.h"
 #include "sim/net.h"
 #include "sim/scram.h"
 #include "sim/tls.h"
@@ -65,7 +65,7 @@ typedef struct sim_message { /* one of ours without an answer */
 typedef struct sim_client {
     sim_world *w;
     sim_net *net;
-    sim_history *history;
+    history_chat *history;
     const sim_habits *habits;
     sim_account *account, *all; /* all: of the run, to write to */
     struct sim_client *clients; /* of the run, for full JIDs */
@@ -106,7 +106,7 @@ typedef struct sim_client {
     char trouble[128]; /* why the last stream ended, for people */
 } sim_client;
 
-void sim_client_init(sim_client *c, sim_world *w, sim_net *net, sim_history *h, const sim_habits *habits, sim_account *account,
+void sim_client_init(sim_client *c, sim_world *w, sim_net *net, history_chat *h, const sim_habits *habits, sim_account *account,
                      uint32_t index);
 void sim_client_fini(sim_client *c);
 void sim_client_start(sim_client *c); /* it lives from now on */

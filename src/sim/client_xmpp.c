@@ -34,13 +34,13 @@ static void say(sim_client *c, const char *fmt, ...) {
     if (n > 0 && (size_t)n < sizeof text) sim_client_write(c, text, (size_t)n);
 }
 
-static void record(sim_client *c, sim_record r) {
+static void record(sim_client *c, history_chat_record r) {
     r.at = c->w->now;
     r.client = c->number;
-    sim_history_add(c->history, &r);
-    if (c->w->verbose && r.kind != SIM_SESSION) {
+    history_chat_add(c->history, &r);
+    if (c->w->verbose && r.kind < HISTORY_HAD) {
         static const char *const names[] = {"sends", "sends once", "acked", "refused", "receives", "copy", "own copy"};
-        uint32_t from = r.kind >= SIM_RECV ? r.sender : r.client;
+        uint32_t from = r.kind >= HISTORY_RECV ? r.sender : r.client;
         sim_world_log(c->w, "client %u: %s %u/%u%s", c->number, names[r.kind], from, r.seq, r.direct ? " direct" : "");
     }
     sim_world_note(c->w, (uint64_t)r.kind << 56 | (uint64_t)r.seq << 24 | r.client);
@@ -78,7 +78,7 @@ void sim_client_xmpp_forget(sim_client *c) {
     c->smid[0] = 0;
 }
 
-static void answered(sim_client *c, uint32_t seq, sim_record_kind kind) {
+static void answered(sim_client *c, uint32_t seq, history_chat_kind kind) {
     for (sim_message **at = &c->unanswered; *at; at = &(*at)->next) {
         sim_message *m = *at;
         if (m->seq != seq) continue;
@@ -86,11 +86,11 @@ static void answered(sim_client *c, uint32_t seq, sim_record_kind kind) {
         if (!m->next) c->unanswered_tail = at;
         mem_free(m);
         c->n_unanswered--;
-        record(c, (sim_record){.kind = kind, .seq = seq});
+        record(c, (history_chat_record){.kind = kind, .sender = c->number, .seq = seq});
         return;
     }
     /* After <resumed h/>, which covers the message, comes the error that was on its way when the connection broke: both are answers. */
-    if (kind == SIM_REFUSED) record(c, (sim_record){.kind = kind, .seq = seq});
+    if (kind == HISTORY_REFUSED) record(c, (history_chat_record){.kind = kind, .sender = c->number, .seq = seq});
 }
 
 static void acked(sim_client *c, uint32_t h) {
@@ -99,15 +99,16 @@ static void acked(sim_client *c, uint32_t h) {
         c->out = s->next;
         if (!c->out) c->out_tail = &c->out;
         c->h_acked++;
-        if (s->seq) answered(c, s->seq, SIM_ACKED);
+        if (s->seq) answered(c, s->seq, HISTORY_ACKED);
         mem_free(s);
     }
     if (c->h_acked != h) sim_world_fail(c->w, "client %u: the server acknowledged %u stanzas and got %u", c->number, h, c->h_acked);
 }
 
 static void send_message(sim_client *c, const sim_message *m) {
-    sim_record_kind kind = c->sm ? SIM_SEND : SIM_SEND_ONCE;
-    record(c, (sim_record){.kind = kind, .account = m->account, .seq = m->seq, .direct = m->direct, .body = m->body, .from = c->jid_hash});
+    history_chat_kind kind = c->sm ? HISTORY_SEND : HISTORY_SEND_ONCE;
+    record(c, (history_chat_record){
+                  .kind = kind, .account = m->account, .seq = m->seq, .direct = m->direct, .body = m->body, .from = c->jid_hash});
     sim_client_xmpp_stanza(c, m->text, m->len, m->seq);
 }
 
@@ -130,7 +131,7 @@ void sim_client_xmpp_message(sim_client *c) {
     xmpp_xml_escape(&text, buf_slice(&body));
     buf_addf(&text, "</body><origin-id xmlns='" NS_SID "' id='c%u-%u'/></message>", c->number, seq);
     sim_message *m = mem_alloc(sizeof *m + text.len);
-    *m = (sim_message){.seq = seq, .account = to, .direct = direct, .body = sim_history_hash(buf_slice(&body)), .len = text.len};
+    *m = (sim_message){.seq = seq, .account = to, .direct = direct, .body = history_chat_hash(buf_slice(&body)), .len = text.len};
     memcpy(m->text, text.p, text.len);
     send_message(c, m);
     buf_fini(&body);
@@ -281,7 +282,7 @@ static void on_bound(sim_client *c, const xmpp_node *n, arena *a) {
     c->logins++;
     sim_client_xmpp_forget(c);
     c->h_in = c->h_acked = 0;
-    record(c, (sim_record){.kind = SIM_SESSION});
+    record(c, (history_chat_record){.kind = HISTORY_SESSION});
     if (c->sm) {
         sim_client_set(c, SIM_CLIENT_ENABLING);
         say(c, "<enable xmlns='" NS_SM "' resume='true'/>");
@@ -299,6 +300,7 @@ static bool number(slice s, uint32_t *out) {
 
 static void on_resumed(sim_client *c, uint32_t h) {
     c->resumptions++;
+    record(c, (history_chat_record){.kind = HISTORY_RESUMED});
     c->managed = true;
     acked(c, h);
     sim_client_set(c, SIM_CLIENT_ONLINE);
@@ -307,9 +309,10 @@ static void on_resumed(sim_client *c, uint32_t h) {
         const sim_message *m = c->unanswered;
         while (m && m->seq != s->seq) m = m->next;
         if (m)
-            record(c,
-                   (sim_record){
-                       .kind = SIM_SEND, .account = m->account, .seq = m->seq, .direct = m->direct, .body = m->body, .from = c->jid_hash});
+            record(
+                c,
+                (history_chat_record){
+                    .kind = HISTORY_SEND, .account = m->account, .seq = m->seq, .direct = m->direct, .body = m->body, .from = c->jid_hash});
         sim_client_write(c, s->text, s->len);
     }
 }
@@ -341,11 +344,10 @@ static void on_sm(sim_client *c, const xmpp_node *n) {
 
 /* --- stanzas that come -------------------------------------------------------------------------------------------------------------- */
 
-/* Reads "m SENDER ACCOUNT SEQ ...". */
-static void parse_body(slice body, sim_record *r) {
-    uint32_t *into[3] = {&r->sender, &r->account, &r->seq};
+/* Reads "m SENDER ACCOUNT SEQ ..."; the account is part of the text that the judge compares. */
+static void parse_body(slice body, history_chat_record *r) {
     slice rest = body;
-    r->sender = SIM_NOBODY;
+    r->sender = HISTORY_CHAT_NOBODY;
     if (!slice_starts(rest, SLICE("m "))) return;
     rest = slice_from(rest, 2);
     uint32_t v[3];
@@ -354,22 +356,28 @@ static void parse_body(slice body, sim_record *r) {
         if (end == rest.len || !number(slice_sub(rest, 0, end), &v[i])) return;
         rest = slice_from(rest, end + 1);
     }
-    for (int i = 0; i < 3; i++) *into[i] = v[i];
+    r->sender = v[0];
+    r->seq = v[2];
 }
 
+/* Of our server's, which is to be the only one by this name; 0: it is not. */
 static uint64_t stanza_id(const sim_client *c, const xmpp_node *m) {
     slice bare = slice_sub(slice_str(c->jid), 0, slice_find(slice_str(c->jid), '/'));
-    for (xmpp_node *n = xmpp_xml_first_element(m); n; n = xmpp_xml_next_element(n))
-        if (xmpp_xml_is(n, NS_SID, "stanza-id") && slice_eq(xmpp_xml_attr(n, "by"), bare)) return sim_history_hash(xmpp_xml_attr(n, "id"));
-    return 0;
+    uint64_t id = 0;
+    for (xmpp_node *n = xmpp_xml_first_element(m); n; n = xmpp_xml_next_element(n)) {
+        if (!xmpp_xml_is(n, NS_SID, "stanza-id") || !slice_eq(xmpp_xml_attr(n, "by"), bare)) continue;
+        if (id) return 0;
+        id = history_chat_hash(xmpp_xml_attr(n, "id"));
+    }
+    return id;
 }
 
-static void on_copy(sim_client *c, const xmpp_node *m, sim_record_kind kind, arena *a) {
+static void on_copy(sim_client *c, const xmpp_node *m, history_chat_kind kind, arena *a) {
     const xmpp_node *body = xmpp_xml_child(m, NS_CLIENT, "body");
     if (!body) return;
     slice text = xmpp_xml_text(body, a);
-    sim_record r = {
-        .kind = kind, .body = sim_history_hash(text), .from = sim_history_hash(xmpp_xml_attr(m, "from")), .stanza_id = stanza_id(c, m)};
+    history_chat_record r = {
+        .kind = kind, .body = history_chat_hash(text), .from = history_chat_hash(xmpp_xml_attr(m, "from")), .stanza_id = stanza_id(c, m)};
     parse_body(text, &r);
     c->last_received = c->w->now;
     record(c, r);
@@ -382,14 +390,14 @@ static void on_message(sim_client *c, const xmpp_node *m, arena *a) {
         uint32_t who, seq;
         if (slice_starts(id, SLICE("c")) && number(slice_sub(id, 1, dash - 1), &who) && number(slice_from(id, dash + 1), &seq) &&
             who == c->number)
-            answered(c, seq, SIM_REFUSED);
+            answered(c, seq, HISTORY_REFUSED);
         return;
     }
     if (c->state == SIM_CLIENT_LEAVING) return; /* nobody looks any more, and it cannot be acknowledged */
     static const struct {
         const char *name;
-        sim_record_kind kind;
-    } wraps[] = {{"received", SIM_CARBON}, {"sent", SIM_CARBON_SENT}};
+        history_chat_kind kind;
+    } wraps[] = {{"received", HISTORY_CARBON}, {"sent", HISTORY_CARBON_SENT}};
     for (size_t i = 0; i < ARRAY_LEN(wraps); i++) {
         const xmpp_node *w = xmpp_xml_child(m, NS_CARBONS, wraps[i].name), *f = w ? xmpp_xml_child(w, NS_FORWARD, "forwarded") : NULL;
         const xmpp_node *inner = f ? xmpp_xml_child(f, NS_CLIENT, "message") : NULL;
@@ -397,7 +405,7 @@ static void on_message(sim_client *c, const xmpp_node *m, arena *a) {
         if (inner) on_copy(c, inner, wraps[i].kind, a);
         return;
     }
-    on_copy(c, m, SIM_RECV, a);
+    on_copy(c, m, HISTORY_RECV, a);
 }
 
 static void on_iq(sim_client *c, const xmpp_node *q) {

@@ -1,6 +1,7 @@
 #ifndef SIM_SCENARIO_H
 #define SIM_SCENARIO_H
 /* scenario: a named kind of run: what nodes there are, what is done to them, and how the end is judged. A seed chooses everything else. */
+#include "history/chat.h"
 #include "sim/node.h"
 
 typedef struct sim_run_cfg {
@@ -14,6 +15,8 @@ typedef struct sim_run_cfg {
     sim_boot *boot;    /* how the program makes a server node whose data directory is dir and whose domain is SIM_DOMAIN: for "chat" */
     sim_unboot *unboot;
     void *boot_arg;
+    void (*on_history)(void *arg, const history_chat *h); /* NULL, or told what the clients of "chat" saw, at the end */
+    void *history_arg;
 } sim_run_cfg;
 
 #define SIM_DOMAIN    "example.org"

@@ -10,8 +10,8 @@
  * An operation (--ops) is a second of the chatting phase. A calm run has no faults and only goodbyes in order: duplicates are violations
  * then (R8). What the server says about itself is never asked; the accounts are written through the keyed store's own message. */
 #include "base/mem.h"
+#include "history/chat.h"
 #include "proto/xmpp/scram.h"
-#include "sim/checker.h"
 #include "sim/client.h"
 #include "sim/scenario.h"
 #include "store/store.h"
@@ -28,12 +28,13 @@
 #define SECONDS_TORTURE    12u
 #define ACCOUNTS_TORTURE   2u
 #define DEDUP_WINDOW       (600 * USEC_PER_SEC)
+#define UNACKED_MAX        256u /* delivery.window_messages */
 
 typedef struct chat {
     sim_world w;
     sim_net net;
     sim_node node;
-    sim_history history;
+    history_chat history;
     sim_habits habits;
     sim_account account[ACCOUNTS_MAX];
     sim_client client[CLIENTS_MAX];
@@ -118,8 +119,11 @@ static void spawn_setup(rt_ctx *cx, void *arg) {
     if (rt_spawn(cx, &setup_class, &arg, 0, &pid, NULL)) panic("the setup actor does not start");
 }
 
+static void broken(chat *c) { history_chat_add(&c->history, &(history_chat_record){.at = c->w.now, .kind = HISTORY_FAULT}); }
+
 static void on_up(void *arg, sim_node *n) {
     chat *c = arg;
+    if (n->boots > 1) broken(c);
     sim_node_log_to(n->rt, &c->w);
     if (!c->accounts_ready) {
         rt_node_boot(n->rt, 0, spawn_setup, c);
@@ -157,7 +161,10 @@ static void death(sim_world *w, void *arg, uint64_t tag) {
     (void)tag;
     chat *c = arg;
     if (c->habits.draining) return;
-    if (c->accounts_ready) sim_node_kill_actor(&c->node);
+    if (c->accounts_ready) {
+        sim_node_kill_actor(&c->node);
+        broken(c);
+    }
     sim_world_at(w, w->now + sim_world_latency(w, 20 * USEC_PER_SEC, 200 * USEC_PER_SEC), death, c, 0);
 }
 
@@ -197,14 +204,18 @@ static void drain(sim_world *w, void *arg, uint64_t tag) {
         sim_world_fail(w, "messages still come an hour after everybody stopped");
 }
 
-static void judge(chat *c, sim_verdict *v) {
+static void judge(chat *c, history_chat_verdict *v) {
     /* A full disk gives up segments in which nothing lives, with the origin-ids that a restart would find there (docs/promises.md, 4). */
     bool full = c->filled || c->node.host.fault.error == ERR_NOSPC, forgets = c->jumps || (c->tortured && full);
-    sim_check_cfg k = {
-        .drained = true, .faults = !c->calm, .refusals = full, .dedup_window = forgets ? 0 : DEDUP_WINDOW - 60 * USEC_PER_SEC};
-    if (!sim_checker_run(&c->history, &k, v)) {
-        usec at = v->record < c->history.n ? c->history.r[v->record].at : c->w.now;
-        sim_world_fail(&c->w, "%s (at %.6f)", v->text, (double)(at - SIM_START) / (double)USEC_PER_SEC);
+    history_chat_cfg k = {.drained = true,
+                          .answered = true,
+                          .faults = !c->calm,
+                          .refusals = full,
+                          .dedup_window = forgets ? 0 : DEDUP_WINDOW - 60 * USEC_PER_SEC,
+                          .window = UNACKED_MAX};
+    if (!history_chat_judge(&c->history, &k, NULL, NULL, v)) {
+        usec at = v->first.record < c->history.n ? c->history.r[v->first.record].at : c->w.now;
+        sim_world_fail(&c->w, "%s (at %.6f)", v->first.text, (double)(at - SIM_START) / (double)USEC_PER_SEC);
     }
 }
 
@@ -253,11 +264,11 @@ static void habits(chat *c) {
 
 void sim_scenario_chat(const sim_run_cfg *cfg, sim_result *out) {
     chat *c = mem_zalloc(sizeof *c);
-    sim_verdict v = {0};
+    history_chat_verdict v = {0};
     sim_world_init(&c->w, cfg->seed);
     c->w.verbose = cfg->verbose;
     sim_net_init(&c->net, &c->w);
-    sim_history_init(&c->history);
+    history_chat_init(&c->history);
     c->tortured = cfg->fail_nth != 0;
     c->calm = !c->tortured && (cfg->calm || sim_world_chance(&c->w, 1, 6));
     c->jumps = !c->calm && !c->tortured && sim_world_chance(&c->w, 1, 6);
@@ -281,6 +292,7 @@ void sim_scenario_chat(const sim_run_cfg *cfg, sim_result *out) {
     while (!c->done && !c->w.failed && sim_world_step(&c->w)) {
     }
     if (!c->w.failed) judge(c, &v);
+    if (cfg->on_history) cfg->on_history(cfg->history_arg, &c->history);
     uint64_t logins = 0, resumed = 0, crashes = c->node.crashes;
     for (uint32_t i = 0; i < c->n_clients; i++) logins += c->client[i].logins, resumed += c->client[i].resumptions;
     if (c->tortured) {
@@ -300,7 +312,7 @@ void sim_scenario_chat(const sim_run_cfg *cfg, sim_result *out) {
                         (unsigned long long)c->node.kills);
     for (uint32_t i = 0; i < c->n_clients; i++) sim_client_fini(&c->client[i]);
     sim_node_fini(&c->node);
-    sim_history_fini(&c->history);
+    history_chat_fini(&c->history);
     sim_net_fini(&c->net);
     sim_world_fini(&c->w);
     mem_free(c);

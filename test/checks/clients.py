@@ -1,10 +1,10 @@
 """clients: simulated people over real sockets (asyncio): senders with origin-ids and stream management who send again what was not acked, and
-recipients who come and go. They write down what they see (history.py judges it); every choice is drawn from the seed and every wait is for
+recipients who come and go. They write down what they see (docs/history.md; history.py has it judged); every choice is drawn from the seed and every wait is for
 an event.
 
     Sender --(window of unacked)--> server --> Recipient          World: the server's port, the log, progress, when to finish
 """
-import asyncio, base64, collections, hashlib, hmac, json, os, random, socket, ssl, struct, zlib
+import asyncio, base64, collections, hashlib, hmac, json, os, random, socket, ssl, struct, time, zlib
 from xml.etree import ElementTree as ET
 
 SM, C, SID, BIND, SASL = "urn:xmpp:sm:3", "{jabber:client}", "urn:xmpp:sid:0", "urn:ietf:params:xml:ns:xmpp-bind", "urn:ietf:params:xml:ns:xmpp-sasl"
@@ -31,7 +31,7 @@ class World:
         return random.Random(f"{self.seed}/{name}")
 
     def note(self, **r):
-        line = json.dumps(r, separators=(",", ":"))
+        line = json.dumps({"t": time.monotonic_ns() // 1000, **r}, separators=(",", ":"))
         self.lines.append(line)
         if self.out:
             self.out(line)
@@ -51,7 +51,7 @@ class World:
     async def down(self, action):
         """Ends the server by action() and lets the clients back when action has started it again; both in a thread."""
         self.up.clear()
-        self.note(e="kill")
+        self.note(e="fault")
         await asyncio.get_running_loop().run_in_executor(None, action)
         self.up.set()
 
@@ -206,7 +206,7 @@ class Sender:
         body = f"{self.user} {self.n} {'fence' if fence else ''} " + "x" * self.rng.randint(*self.size)
         origin = f"{self.user}-{self.n}"
         xml = f"<message to='{to}' type='{self.kind}' id='{origin}'><body>{body}</body><origin-id xmlns='{SID}' id='{origin}'/></message>"
-        self.unacked.append((self.n, xml, dict(e="send", s=self.jid, n=self.n, to=to, id=origin, sum=digest(body))))
+        self.unacked.append((self.n, xml, dict(e="send", c=self.jid, id=origin, to=to, sum=digest(body))))
 
     def put(self, item):
         n, xml, record = item
@@ -220,7 +220,7 @@ class Sender:
             self.base += 1
             if n is not None and self.unacked and self.unacked[0][0] == n:
                 self.unacked.popleft()
-                self.w.note(e="ack", s=self.jid, n=n)
+                self.w.note(e="ack", c=self.jid, id=f"{self.user}-{n}")
                 self.w.acks += 1
                 self.w.good += n not in self.refused
         self.w.progress()
@@ -265,7 +265,7 @@ class Sender:
         elif el.tag == C + "message" and el.get("type") == "error":
             n, error = int(el.get("id").rsplit("-", 1)[1]), el.find(C + "error")
             self.why = error.get("type") + ": " + error[0].tag.split("}")[1]
-            self.w.note(e="err", s=self.jid, n=n, why=self.why)
+            self.w.note(e="err", c=self.jid, id=f"{self.user}-{n}", why=self.why)
             self.refused.add(n)
         return False
 
@@ -329,7 +329,7 @@ class Recipient:
             return False
         ids = [x.get("id") for x in el.findall("{%s}stanza-id" % SID) if x.get("by") == self.account]
         origin, body = el.find("{%s}origin-id" % SID), el.find(C + "body").text
-        self.w.note(e="recv", c=self.jid, **{"from": el.get("from")}, id=origin.get("id"), sid=ids[0] if len(ids) == 1 else repr(ids), sum=digest(body))
+        self.w.note(e="recv", c=self.jid, id=origin.get("id"), **{"from": el.get("from")}, sid=ids[0] if len(ids) == 1 else None, sum=digest(body))
         self.w.receipts += 1
         user, _, fence = body.split(" ")[:3]
         if fence:

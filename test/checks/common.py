@@ -143,7 +143,7 @@ def verdict(world, expect_kills=0, **more):
     found, stat = judge(world.lines)
     print("      " + ", ".join(f"{k} {v}" for k, v in {**stat, **more}.items()), flush=True)
     assert not found, "\n".join(found[:20])
-    assert stat["acked"] > 0 and stat["kills"] >= expect_kills, stat
+    assert stat["acked"] > 0 and stat["faults"] >= expect_kills, stat
     return stat
 
 

@@ -51,7 +51,7 @@ async def check_clean_resumes():
         s.users(names(senders, recipients))
         await chat(w, senders, recipients, limit=patience(120, 86400))
         stat = verdict(w)
-        assert stat["wire_duplicates"] == 0 and stat["resumed"] > 10 and stat["kills"] == 0, stat
+        assert stat["doubled"] == 0 and stat["resumed"] > 10 and stat["faults"] == 0, stat
         assert stat["connections"] == stat["resumed"] + len(recipients), "a resumption failed"
 
 

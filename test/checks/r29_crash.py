@@ -110,7 +110,7 @@ async def check_killed_actors():
             goal = w.acks + rng.randint(1, 60)
             await w.until(lambda: w.acks >= goal)
             r = await loop.run_in_executor(None, lambda: house.pick(rng))
-            w.note(e="kill")
+            w.note(e="fault")
             if not await loop.run_in_executor(None, lambda: house.kill(r)):
                 return
             killed[r["class"]] += 1

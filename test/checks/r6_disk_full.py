@@ -78,18 +78,16 @@ async def full(options, fill, size, must_refuse):
 
 async def drain(w, r):
     """Logs r in and takes what is stored, up to the last that was acked before."""
-    acked, to = [], {}
+    acked, to = [], set()
     for line in w.lines:
         x = json.loads(line)
         if x["e"] == "send" and x["to"] == r.account:
-            to[x["n"]] = x["id"]
-        elif x["e"] == "ack" and x["n"] in to:
-            acked.append(x["n"])
-        elif x["e"] == "err" and x["n"] in to:
-            del to[x["n"]]
-        elif x["e"] == "recv" and x["c"] == r.jid:
-            to = {k: v for k, v in to.items() if v != x["id"]}
-    missing = {to[n] for n in acked if n in to}
+            to.add(x["id"])
+        elif x["e"] == "ack" and x["id"] in to:
+            acked.append(x["id"])
+        elif x["e"] == "err" or (x["e"] == "recv" and x["c"] == r.jid):
+            to.discard(x["id"])
+    missing = to.intersection(acked)
     await r.connect()
     while missing:
         at = len(w.lines)

@@ -867,7 +867,7 @@ def test_manual_help_and_completion_agree():
 
 
 def test_manual_and_completion_of_the_server_and_the_simulator():
-    "What murre and murre-sim say of their own use is in their manual pages and completions; murre.yaml(5) has every setting; no page has a warning."
+    "What murre, murre-sim and murre-history say of their own use is in their manual pages and completions; murre.yaml(5) has every setting; no page has a warning."
     manual, usage = page(ROOT + "/man/murre.1"), subprocess.run([BUILD + "/murre", "help"], capture_output=True, text=True).stdout
     commands = set(re.findall(r"murre ([a-z]+)", usage))
     assert commands == set(complete(BUILD + "/murre ")) and commands >= {"run", "check", "config", "version"}
@@ -886,9 +886,13 @@ def test_manual_and_completion_of_the_server_and_the_simulator():
             assert re.search(rf"^ +{re.escape(row[0])}\b", settings, re.M) and row[1].replace("`", "") in settings and row[2] in settings, row
         assert subprocess.run(["awk", "-f", ROOT + "/man/murre.yaml.5.awk"], input="nothing\n", capture_output=True, text=True).returncode == 1
     sim, manual = subprocess.run([BUILD + "/murre-sim", "--help"], capture_output=True, text=True).stderr, page(ROOT + "/man/murre-sim.1")
-    options = set(re.findall(r"--[a-z]+", sim))
-    assert options == set(complete(BUILD + "/murre-sim --")) == set(re.findall(r"^     (--[a-z]+)", manual, re.M)), options
+    options = set(re.findall(r"--[a-z-]+", sim))
+    assert options == set(complete(BUILD + "/murre-sim --")) == set(re.findall(r"^     (--[a-z-]+)", manual, re.M)), options
     assert set(complete(BUILD + "/murre-sim --scenario ")) >= {"chat", "log", "actors"}
+    usage, manual = subprocess.run([BUILD + "/murre-history", "--help"], capture_output=True, text=True).stderr, page(ROOT + "/man/murre-history.1")
+    options = set(re.findall(r"--[a-z-]+", usage))
+    assert len(options) == 7 and options == set(complete(BUILD + "/murre-history check --")) == set(re.findall(r"^     (--[a-z-]+)", manual, re.M)), options
+    assert complete(BUILD + "/murre-history ") == ["check"]
 
 
 # --- the service manager
