@@ -45,16 +45,18 @@ static int int_len(slice s) {
 }
 
 void digest_sum(digest_alg alg, slice in, uint8_t *out) {
-    if (EVP_Digest(not_null(in), in.len, out, NULL, md_of(alg), NULL) != 1) panic("OpenSSL refused a digest (%d)", (int)alg);
+    if (EVP_Digest(not_null(in), in.len, out, NULL, md_of(alg), NULL) != 1)
+        panic("OpenSSL refused a digest (%d), as it does when it is out of memory", (int)alg);
 }
 
 void digest_hmac(digest_alg alg, slice key, slice in, uint8_t *out) {
-    if (!HMAC(md_of(alg), not_null(key), int_len(key), not_null(in), in.len, out, NULL)) panic("OpenSSL refused an HMAC (%d)", (int)alg);
+    if (!HMAC(md_of(alg), not_null(key), int_len(key), not_null(in), in.len, out, NULL))
+        panic("OpenSSL refused an HMAC (%d), as it does when it is out of memory", (int)alg);
 }
 
 void digest_pbkdf2(digest_alg alg, slice password, slice salt, uint32_t iterations, uint8_t *out) {
     if (iterations == 0 || iterations > INT_MAX) panic("PBKDF2 with %u iterations", iterations);
     if (PKCS5_PBKDF2_HMAC((const char *)not_null(password), int_len(password), not_null(salt), int_len(salt), (int)iterations, md_of(alg),
                           (int)digest_len(alg), out) != 1)
-        panic("OpenSSL refused PBKDF2 (%d)", (int)alg);
+        panic("OpenSSL refused PBKDF2 (%d), as it does when it is out of memory", (int)alg);
 }

@@ -69,7 +69,10 @@ class Node(rig.Server):
 class Inject:
     """The control block of inject.so (struct control in inject.c), shared with the server."""
 
-    OPS = {"fsync": 1, "fdatasync": 2, "write": 4, "pwrite": 8, "fallocate": 16}
+    OPS = {"fsync": 1, "fdatasync": 2, "write": 4, "pwrite": 8, "fallocate": 16}  # on files of the directory
+    ANY = ("alloc", "open", "socket", "bind", "listen", "accept", "read", "write", "send", "epoll_create", "epoll_ctl", "eventfd", "mmap",
+           "thread", "rename", "unlink", "mkdir", "stat", "truncate", "lock", "sockopt", "recv")  # "any_..." : in the whole process
+    OPS.update({"any_" + kind: 256 << i for i, kind in enumerate(ANY)})
     LAYOUT = "=IIiiQQQq"  # armed, ops, errno (0: short), sticky, nth, count, fired_nsec, wall_offset_nsec
 
     def __init__(self, directory):
@@ -94,6 +97,16 @@ class Inject:
 
     def disarm(self):
         struct.pack_into("=I", self.map, 0, 0)
+
+    def watch(self):
+        """Counts every kind of ANY from now; none fails."""
+        at = struct.calcsize(self.LAYOUT)
+        self.map[at : at + 8 * len(self.ANY)] = bytes(8 * len(self.ANY))
+        self.arm((), 0, 0)
+
+    def counts(self):
+        """Calls of each kind of ANY since watch()."""
+        return dict(zip(self.ANY, struct.unpack_from(f"={len(self.ANY)}Q", self.map, struct.calcsize(self.LAYOUT))))
 
     def fired(self):
         """When it happened (CLOCK_MONOTONIC, seconds), or 0."""

@@ -1,4 +1,4 @@
-/* inject: failures of files and of the wall clock, by preload: promises.md R5 and R20.
+/* inject: failures of files, of the wall clock, and of whatever else a process asks of its system, by preload: promises.md R5, R20 and R27.
  *
  *   check (Python) --- struct control in a mapped file ($MURRE_INJECT) ---> this library in the server
  *
@@ -7,24 +7,60 @@
  * ranges are overwritten with zeros, so that an ack for them is found out as a lost message after the restart, whatever the page cache
  * holds.
  *
+ * R27 counts each kind of call in the whole process (HOOKS below, and allocations), from the moment that it is armed, which may be before
+ * main. What is written to standard error never fails: it says why the process ends.
+ *
  * Invariants: (1) Not armed, every call goes through unchanged; only written ranges are noted. (2) Exactly one operation fails, or, if
  * sticky, that one and all later. (3) The failure is written down (fired_nsec) before the caller sees it. */
+#include <dirent.h>
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <malloc.h>
 #include <pthread.h>
+#include <stdarg.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <sys/file.h>
 #include <sys/mman.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/time.h>
 #include <time.h>
 #include <unistd.h>
 
-enum { OP_FSYNC = 1, OP_FDATASYNC = 2, OP_WRITE = 4, OP_PWRITE = 8, OP_FALLOCATE = 16 };
+enum { OP_FSYNC = 1, OP_FDATASYNC = 2, OP_WRITE = 4, OP_PWRITE = 8, OP_FALLOCATE = 16 }; /* of files in the directory */
+enum {                                                                                   /* of the process: Inject.OPS in common.py */
+       ANY_ALLOC = 1 << 8,
+       ANY_OPEN = 1 << 9,
+       ANY_SOCKET = 1 << 10,
+       ANY_BIND = 1 << 11,
+       ANY_LISTEN = 1 << 12,
+       ANY_ACCEPT = 1 << 13,
+       ANY_READ = 1 << 14,
+       ANY_WRITE = 1 << 15,
+       ANY_SEND = 1 << 16,
+       ANY_EPOLL_CREATE = 1 << 17,
+       ANY_EPOLL_CTL = 1 << 18,
+       ANY_EVENTFD = 1 << 19,
+       ANY_MMAP = 1 << 20,
+       ANY_THREAD = 1 << 21,
+       ANY_RENAME = 1 << 22,
+       ANY_UNLINK = 1 << 23,
+       ANY_MKDIR = 1 << 24,
+       ANY_STAT = 1 << 25,
+       ANY_TRUNCATE = 1 << 26,
+       ANY_LOCK = 1 << 27,
+       ANY_SOCKOPT = 1 << 28,
+       ANY_RECV = 1 << 29,
+       ANY_KINDS = 22,
+};
 
 typedef struct control { /* Inject.LAYOUT in common.py */
     _Atomic uint32_t armed;
@@ -35,6 +71,7 @@ typedef struct control { /* Inject.LAYOUT in common.py */
     _Atomic uint64_t count;
     _Atomic uint64_t fired_nsec;
     _Atomic int64_t wall_offset_nsec;
+    _Atomic uint64_t by_kind[ANY_KINDS]; /* while armed: calls of each ANY_ kind, whether it is chosen or not */
 } control;
 
 #define DIRTY_MAX 4096u /* written ranges that no sync has covered; more are forgotten, oldest first */
@@ -50,7 +87,42 @@ static pthread_mutex_t dirty_lock = PTHREAD_MUTEX_INITIALIZER;
 static dirty_range dirty[DIRTY_MAX];
 static size_t dirty_n;
 
+/* H(type, name, (parameters), (arguments), kind, what a failure returns; errno is the control block's) */
+#define HOOKS(H)                                                                                                                           \
+    H(int, socket, (int domain, int type, int protocol), (domain, type, protocol), ANY_SOCKET, -1)                                         \
+    H(int, bind, (int fd, __CONST_SOCKADDR_ARG a, socklen_t n), (fd, a, n), ANY_BIND, -1)                                                  \
+    H(int, listen, (int fd, int n), (fd, n), ANY_LISTEN, -1)                                                                               \
+    H(int, accept4, (int fd, __SOCKADDR_ARG a, socklen_t *restrict n, int flags), (fd, a, n, flags), ANY_ACCEPT, -1)                       \
+    H(int, connect, (int fd, __CONST_SOCKADDR_ARG a, socklen_t n), (fd, a, n), ANY_SOCKET, -1)                                             \
+    H(int, setsockopt, (int fd, int level, int name, const void *p, socklen_t n), (fd, level, name, p, n), ANY_SOCKOPT, -1)                \
+    H(int, getsockname, (int fd, __SOCKADDR_ARG a, socklen_t *restrict n), (fd, a, n), ANY_SOCKOPT, -1)                                    \
+    H(ssize_t, read, (int fd, void *p, size_t n), (fd, p, n), ANY_READ, -1)                                                                \
+    H(ssize_t, pread, (int fd, void *p, size_t n, off_t at), (fd, p, n, at), ANY_READ, -1)                                                 \
+    H(ssize_t, recv, (int fd, void *p, size_t n, int flags), (fd, p, n, flags), ANY_RECV, -1)                                              \
+    H(ssize_t, sendmsg, (int fd, const struct msghdr *m, int flags), (fd, m, flags), ANY_SEND, -1)                                         \
+    H(ssize_t, sendto, (int fd, const void *p, size_t n, int flags, __CONST_SOCKADDR_ARG a, socklen_t an), (fd, p, n, flags, a, an),       \
+      ANY_SEND, -1)                                                                                                                        \
+    H(int, epoll_create1, (int flags), (flags), ANY_EPOLL_CREATE, -1)                                                                      \
+    H(int, epoll_ctl, (int ep, int op, int fd, struct epoll_event *ev), (ep, op, fd, ev), ANY_EPOLL_CTL, -1)                               \
+    H(int, eventfd, (unsigned n, int flags), (n, flags), ANY_EVENTFD, -1)                                                                  \
+    H(void *, mmap, (void *at, size_t n, int prot, int flags, int fd, off_t from), (at, n, prot, flags, fd, from), ANY_MMAP, MAP_FAILED)   \
+    H(int, rename, (const char *from, const char *to), (from, to), ANY_RENAME, -1)                                                         \
+    H(int, unlink, (const char *path), (path), ANY_UNLINK, -1)                                                                             \
+    H(int, mkdir, (const char *path, mode_t mode), (path, mode), ANY_MKDIR, -1)                                                            \
+    H(int, stat, (const char *restrict path, struct stat *restrict st), (path, st), ANY_STAT, -1)                                          \
+    H(int, lstat, (const char *restrict path, struct stat *restrict st), (path, st), ANY_STAT, -1)                                         \
+    H(int, fstat, (int fd, struct stat *st), (fd, st), ANY_STAT, -1)                                                                       \
+    H(int, ftruncate, (int fd, off_t n), (fd, n), ANY_TRUNCATE, -1)                                                                        \
+    H(int, flock, (int fd, int how), (fd, how), ANY_LOCK, -1)                                                                              \
+    H(FILE *, fopen, (const char *restrict path, const char *restrict mode), (path, mode), ANY_OPEN, NULL)                                 \
+    H(DIR *, opendir, (const char *path), (path), ANY_OPEN, NULL)
+
 static struct { /* libc's own */
+#define H(type, name, params, args, kind, bad) type(*name) params;
+    HOOKS(H)
+#undef H
+    int (*open)(const char *, int, ...);
+    int (*pthread_create)(pthread_t *restrict, const pthread_attr_t *restrict, void *(*)(void *), void *restrict);
     int (*close)(int);
     int (*fsync)(int);
     int (*fdatasync)(int);
@@ -67,6 +139,11 @@ static void *next(const char *name) {
 }
 
 static void resolve(void) {
+#define H(type, name, params, args, kind, bad) *(void **)&real.name = next(#name);
+    HOOKS(H)
+#undef H
+    *(void **)&real.open = next("open");
+    *(void **)&real.pthread_create = next("pthread_create");
     *(void **)&real.close = next("close");
     *(void **)&real.fsync = next("fsync");
     *(void **)&real.fdatasync = next("fdatasync");
@@ -85,9 +162,9 @@ __attribute__((constructor)) static void start(void) {
     ready();
     const char *path = getenv("MURRE_INJECT");
     directory = getenv("MURRE_INJECT_DIR");
-    int fd = path ? open(path, O_RDWR | O_CLOEXEC) : -1;
+    int fd = path ? real.open(path, O_RDWR | O_CLOEXEC) : -1;
     if (fd < 0) return;
-    void *p = mmap(NULL, sizeof *shared, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    void *p = real.mmap(NULL, sizeof *shared, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
     (void)close(fd); /* the mapping keeps it */
     if (p != MAP_FAILED) shared = p;
 }
@@ -103,10 +180,10 @@ static bool ours(int fd) {
 }
 
 /* Is it this operation's turn to fail? errno is kept. */
-static bool hit(uint32_t op, int fd) {
+static bool turn(bool counts) {
     int keep = errno;
     bool now = false;
-    if (shared && atomic_load(&shared->armed) && shared->ops & op && ours(fd)) {
+    if (counts && atomic_load(&shared->armed)) {
         uint64_t n = atomic_fetch_add(&shared->count, 1) + 1;
         now = shared->sticky ? n >= shared->nth : n == shared->nth;
         struct timespec t;
@@ -116,6 +193,22 @@ static bool hit(uint32_t op, int fd) {
     }
     errno = keep;
     return now;
+}
+
+static bool hit(uint32_t op, int fd) {
+    int keep = errno;
+    bool counts = shared && atomic_load(&shared->armed) && shared->ops & op && ours(fd);
+    errno = keep;
+    return turn(counts);
+}
+
+/* The same for a kind of call of the whole process; errno is set when it fails. */
+static bool hit_any(uint32_t kind) {
+    if (!shared || !atomic_load(&shared->armed)) return false;
+    atomic_fetch_add(&shared->by_kind[__builtin_ctz(kind) - 8], 1);
+    if (!(shared->ops & kind) || !turn(true)) return false;
+    errno = shared->error;
+    return true;
 }
 
 /* --- what no sync has covered */
@@ -175,6 +268,7 @@ int close(int fd) {
 
 ssize_t write(int fd, const void *p, size_t n) {
     ready();
+    if (fd != STDERR_FILENO && hit_any(ANY_WRITE)) return -1;
     if (hit(OP_WRITE, fd)) {
         if (shared->error == 0) return real.write(fd, p, (n + 1) / 2);
         errno = shared->error;
@@ -185,6 +279,7 @@ ssize_t write(int fd, const void *p, size_t n) {
 
 ssize_t pwrite(int fd, const void *p, size_t n, off_t at) {
     ready();
+    if (hit_any(ANY_WRITE)) return -1;
     if (hit(OP_PWRITE, fd)) {
         if (shared->error) {
             errno = shared->error;
@@ -205,6 +300,53 @@ int fallocate(int fd, int mode, off_t at, off_t len) {
         return -1;
     }
     return real.fallocate(fd, mode, at, len);
+}
+
+/* --- everything else */
+#define H(type, name, params, args, kind, bad)                                                                                             \
+    type name params {                                                                                                                     \
+        ready();                                                                                                                           \
+        return hit_any(kind) ? bad : real.name args;                                                                                       \
+    }
+HOOKS(H)
+#undef H
+
+int open(const char *path, int flags, ...) {
+    va_list ap;
+    va_start(ap, flags);
+    unsigned mode = flags & (O_CREAT | O_TMPFILE) ? va_arg(ap, unsigned) : 0;
+    va_end(ap);
+    ready();
+    return hit_any(ANY_OPEN) ? -1 : real.open(path, flags, mode);
+}
+
+int pthread_create(pthread_t *restrict t, const pthread_attr_t *restrict a, void *(*fn)(void *), void *restrict arg) {
+    ready();
+    return hit_any(ANY_THREAD) ? EAGAIN : real.pthread_create(t, a, fn, arg);
+}
+
+/* glibc keeps its own allocator under these names for those who put another in front of it; dlsym itself allocates. */
+void *__libc_malloc(size_t n);
+void *__libc_calloc(size_t n, size_t size);
+void *__libc_realloc(void *p, size_t n);
+void *__libc_memalign(size_t align, size_t n);
+
+void *malloc(size_t n) { return hit_any(ANY_ALLOC) ? NULL : __libc_malloc(n); }
+void *calloc(size_t n, size_t size) { return hit_any(ANY_ALLOC) ? NULL : __libc_calloc(n, size); }
+void *realloc(void *p, size_t n) { return hit_any(ANY_ALLOC) ? NULL : __libc_realloc(p, n); }
+void *memalign(size_t align, size_t n) { return hit_any(ANY_ALLOC) ? NULL : __libc_memalign(align, n); }
+void *aligned_alloc(size_t align, size_t n) { return memalign(align, n); }
+void *reallocarray(void *p, size_t n, size_t size) {
+    size_t all = 0;
+    if (!__builtin_mul_overflow(n, size, &all)) return realloc(p, all);
+    errno = ENOMEM;
+    return NULL;
+}
+int posix_memalign(void **out, size_t align, size_t n) {
+    void *p = memalign(align, n);
+    if (!p) return ENOMEM;
+    *out = p;
+    return 0;
 }
 
 /* --- the wall clock; the monotonic one is never touched */
