@@ -13,6 +13,7 @@
  * (5) the clock is read once per span of at most SPAN messages, not per message. */
 #include "base/mem.h"
 #include "rt/core.h"
+#include "rt/event_often.h"
 
 #include <stdio.h>
 
@@ -264,7 +265,7 @@ static inline void handle_one(rt_shard *sh, rt_actor *a, rt_msg *m) {
     sh->cx.trace = m->trace;
     atomic_store_explicit(&sh->run_tag, m->tag, memory_order_relaxed); /* for the watchdog, see shard.h */
     rt_count(&sh->steps, 1);
-    rt_event(&sh->cx, EV_HANDLE, a->slot, m->tag, a->queued);
+    rt_event_often(&sh->cx, EV_HANDLE, a->slot, m->tag, a->queued);
     err e = a->cls->handle ? a->cls->handle(&sh->cx, rt_actor_state(a), &m) : ERR_OK;
     if (m) rt_msg_release(sh, m);
     if (UNLIKELY(e)) rt_actor_end(sh, a, e);

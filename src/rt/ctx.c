@@ -2,6 +2,7 @@
  * a caller outside the shards (call.c), which waits on a condition of its own. */
 #include "base/mem.h"
 #include "rt/core.h"
+#include "rt/event_often.h"
 
 rt_pid rt_self(const rt_ctx *cx) { return cx->self ? rt_actor_pid(cx->self) : RT_PID_NONE; }
 rt_node *rt_ctx_node(const rt_ctx *cx) { return cx->sh->node; }
@@ -42,7 +43,7 @@ static inline void send(rt_ctx *cx, rt_pid to, rt_msg **mp, bool front) {
     m->tag = RT_TAG(m); /* a refused message may be sent again */
     m->sender = cx->self ? rt_actor_pid(cx->self) : RT_PID_NONE;
     if (!m->trace) m->trace = cx->trace;
-    rt_event(cx, EV_SEND, to.slot, m->tag, 0);
+    rt_event_often(cx, EV_SEND, to.slot, m->tag, 0);
     if (LIKELY(to.node == 0 && rt_pid_shard(to) == sh->id))
         rt_mailbox_arrive(sh, to, m, front);
     else

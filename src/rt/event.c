@@ -11,19 +11,10 @@
  * Invariants: (1) a state is written by one thread: its shard's, or under the log's lock for ev_ext. (2) An event that a peer can cause at
  * will costs no lock and no system call unless its line is really written (the rate limit is in front of the lock). (3) The digest
  * depends on nothing but the events: ids, arguments, virtual time, actor slot, text; never on addresses.
- *
- * The probe's name is the list's string. sdt.h makes strings from bare words; PROBE is its STAP_PROBE3 for strings. */
+ */
 #include "rt/event.h"
 
-#include "rt/shard.h"
-
-#include <sys/sdt.h>
-
-#undef _SDT_ASM_STRING_1
-#define _SDT_ASM_STRING_1(x) _SDT_ASM_1(.asciz x)
-#define PROBE(name, a, b, c)                                                                                                               \
-    __asm__ __volatile__(_SDT_ASM_BODY("murre", name, _SDT_ASM_ARGS, (3), )::_SDT_ASM_OPERANDS_3(a, b, c));                                \
-    __asm__ __volatile__(_SDT_ASM_BASE)
+#include "rt/event_often.h"
 
 #define DIGEST_START UINT64_C(0x6d757272652d7631)
 #define DIGEST_MUL   UINT64_C(0x9e3779b97f4a7c15)
@@ -36,18 +27,6 @@ const rt_event_desc rt_event_descs[EV_COUNT_] = {
 
 /* Too many and too little to keep: each would push the rest out of the ring. They are counted and can be traced. */
 static bool frequent(rt_event_id id) { return id == EV_SEND || id == EV_ENQUEUE || id == EV_HANDLE; }
-
-static void probe(rt_event_id id, uint64_t a, uint64_t b, uint64_t c) {
-    switch (id) {
-#define EVENT(id, name, level, x, y, z, doc)                                                                                               \
-    case EV_##id:                                                                                                                          \
-        PROBE(name, a, b, c);                                                                                                              \
-        return;
-#include "rt/events.def"
-#undef EVENT
-    case EV_COUNT_: return;
-    }
-}
 
 static uint64_t digest_add(uint64_t h, uint64_t x) {
     h = (h ^ x) * DIGEST_MUL;
@@ -91,12 +70,6 @@ static void add_record(rt_node *n, const struct rt_event_state *st, const occurr
     rt_recorder_write(n->recorder, st->ring, &r);
 }
 
-static inline uint8_t note(struct rt_event_state *st, rt_event_id id) {
-    uint64_t k = atomic_load_explicit(&st->count[id], memory_order_relaxed);
-    atomic_store_explicit(&st->count[id], k + 1, memory_order_relaxed);
-    return atomic_load_explicit(&st->todo[id], memory_order_relaxed);
-}
-
 static void keep(rt_node *n, struct rt_event_state *st, uint8_t todo, const occurrence *o) {
     if (todo & RT_EV_DIGEST) add_digest(st, o);
     if ((todo & RT_EV_RECORD) && n->recorder) add_record(n, st, o);
@@ -106,15 +79,17 @@ static occurrence on_shard(const rt_ctx *cx, rt_event_id id) {
     return (occurrence){.id = id, .slot = cx->self ? cx->self->slot : 0, .trace = cx->trace, .at = cx->sh->now};
 }
 
-void rt_event(rt_ctx *cx, rt_event_id id, uint64_t a, uint64_t b, uint64_t c) {
-    struct rt_event_state *st = &cx->sh->ev;
-    uint8_t todo = note(st, id);
-    probe(id, a, b, c);
-    if (LIKELY(todo == 0)) return;
+void rt_event_more(rt_ctx *cx, rt_event_id id, uint8_t todo, uint64_t a, uint64_t b, uint64_t c) {
     occurrence o = on_shard(cx, id);
     o.arg[0] = a, o.arg[1] = b, o.arg[2] = c;
-    keep(cx->sh->node, st, todo, &o);
+    keep(cx->sh->node, &cx->sh->ev, todo, &o);
     if (todo & RT_EV_LOG) rt_log_push(cx->sh->node->log, id, o.slot, o.arg, SLICE_NULL);
+}
+
+void rt_event(rt_ctx *cx, rt_event_id id, uint64_t a, uint64_t b, uint64_t c) {
+    uint8_t todo = rt_event_note(&cx->sh->ev, id);
+    rt_event_probe(id, a, b, c);
+    if (UNLIKELY(todo)) rt_event_more(cx, id, todo, a, b, c);
 }
 
 /* A copy that ends in a NUL, for probes; o's text is in it. */
@@ -128,12 +103,12 @@ static void put_text(occurrence *o, slice text, char copy[RT_EVENT_TEXT + 1]) {
 
 void rt_event_text(rt_ctx *cx, rt_event_id id, uint64_t a, uint64_t b, slice text) {
     struct rt_event_state *st = &cx->sh->ev;
-    uint8_t todo = note(st, id);
+    uint8_t todo = rt_event_note(st, id);
     char copy[RT_EVENT_TEXT + 1];
     occurrence o = on_shard(cx, id);
     o.arg[0] = a, o.arg[1] = b;
     put_text(&o, text, copy);
-    probe(id, a, b, o.arg[2]);
+    rt_event_probe(id, a, b, o.arg[2]);
     if (todo == 0) return;
     keep(cx->sh->node, st, todo, &o);
     if (todo & RT_EV_LOG) rt_log_push(cx->sh->node->log, id, o.slot, o.arg, o.text);
@@ -144,9 +119,9 @@ void rt_event_ext(rt_node *n, rt_event_id id, uint64_t a, uint64_t b, slice text
     char copy[RT_EVENT_TEXT + 1];
     occurrence o = {.id = id, .arg = {a, b, 0}};
     put_text(&o, text, copy);
-    probe(id, a, b, o.arg[2]);
+    rt_event_probe(id, a, b, o.arg[2]);
     rt_log_ext_lock(n->log);
-    uint8_t todo = note(st, id);
+    uint8_t todo = rt_event_note(st, id);
     if (todo & RT_EV_DIGEST) o.at = n->s->mono(n->s);
     keep(n, st, todo, &o);
     rt_log_ext_unlock(n->log);

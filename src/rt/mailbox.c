@@ -9,6 +9,7 @@
  * fires exactly once, whatever the load; (2) a deadline is tested in rt_mailbox_take only (system.md G11); (3) queue statistics are
  * counters kept by append and take: reading them is O(1) (G13); (4) a probe is answered here, when it is taken out: no actor sees one. */
 #include "rt/core.h"
+#include "rt/event_often.h"
 
 #define LATE_QUIET (10 * USEC_PER_SEC)
 
@@ -30,7 +31,7 @@ static inline void account_in(rt_shard *sh, rt_actor *a, const rt_msg *m) {
     rt_count(&sh->msg_bytes, bytes);
     uint64_t queued = rt_counted(&sh->msg_enqueued) - rt_counted(&sh->msg_dequeued);
     if (queued > rt_counted(&sh->msg_longest)) atomic_store_explicit(&sh->msg_longest, queued, memory_order_relaxed); /* as rt_count */
-    rt_event(&sh->cx, EV_ENQUEUE, a->slot, m->tag, a->queued);
+    rt_event_often(&sh->cx, EV_ENQUEUE, a->slot, m->tag, a->queued);
 }
 
 static inline void account_out(rt_shard *sh, rt_actor *a, const rt_msg *m) {

@@ -1,8 +1,9 @@
 #ifndef RT_MSACC_H
 #define RT_MSACC_H
 /* msacc: microstate accounting (system.md F2): at every moment a thread is in exactly one state; the cycles between two changes go to the
- * state that was left. The states of a thread sum to its whole time. Changed at a handful of places in the shard's step, never per message.
- * Names are OTP's where the meaning holds. */
+ * state that was left. The states of a thread sum to its whole time. Changed at a handful of places in the shard's step, never per message,
+ * and only where there is something to do: a state lasts until the next one begins, and what a thread does between two counts for the
+ * first. Names are OTP's where the meaning holds. */
 #include "rt/node.h"
 
 #include <stdatomic.h>
@@ -48,22 +49,26 @@ void rt_msacc_reset(rt_node *n);
 /* Up to max rows, one a thread; returns how many. Never waits for a shard. */
 size_t rt_msacc_read(rt_node *n, rt_msacc_row *out, size_t max);
 
-/* Changes the state; at phase boundaries only. */
-static inline void rt_msacc_set(sys *s, rt_msacc *m, rt_msacc_state st) {
+/* Is it a change? If nothing is counted, that is noted here. */
+static inline bool rt_msacc_moves(rt_msacc *m, rt_msacc_state st) {
     uint64_t mark = atomic_load_explicit(&m->mark, memory_order_relaxed);
-    if (!atomic_load_explicit(&m->on, memory_order_relaxed)) {
-        if (mark) atomic_store_explicit(&m->mark, 0, memory_order_relaxed);
-        return;
-    }
-    uint64_t was = mark & RT_MSACC_MOVING;
-    if (mark && was == st) return;
-    uint64_t now = s->cycles(s);
+    if (LIKELY(atomic_load_explicit(&m->on, memory_order_relaxed))) return !mark || (mark & RT_MSACC_MOVING) != st;
+    if (mark) atomic_store_explicit(&m->mark, 0, memory_order_relaxed);
+    return false;
+}
+/* Changes the state, which was left at `now`: for who has just read the cycle counter anyway. At phase boundaries only. */
+static inline void rt_msacc_set_at(rt_msacc *m, rt_msacc_state st, uint64_t now) {
+    if (!rt_msacc_moves(m, st)) return;
+    uint64_t mark = atomic_load_explicit(&m->mark, memory_order_relaxed), was = mark & RT_MSACC_MOVING;
     if (mark) {
         atomic_store_explicit(&m->mark, RT_MSACC_MOVING, memory_order_relaxed);
         uint64_t acc = atomic_load_explicit(&m->acc[was], memory_order_relaxed);
         atomic_store_explicit(&m->acc[was], acc + (now - (mark >> RT_MSACC_STATE_BITS)), memory_order_release);
     }
     atomic_store_explicit(&m->mark, now << RT_MSACC_STATE_BITS | st, memory_order_release);
+}
+static inline void rt_msacc_set(sys *s, rt_msacc *m, rt_msacc_state st) {
+    if (rt_msacc_moves(m, st)) rt_msacc_set_at(m, st, s->cycles(s));
 }
 
 #endif

@@ -110,6 +110,7 @@ static void take_inbox(rt_shard *sh) {
 static void fire_timers(rt_shard *sh) {
     rt_wheel_advance(&sh->wheel, (uint32_t)((sh->now - sh->node->epoch) / USEC_PER_MSEC));
     for (rt_timer *t; (t = rt_wheel_pop(&sh->wheel)) != NULL;) {
+        rt_msacc_set(sh->s, &sh->msacc, RT_MSACC_TIMERS);
         rt_actor *a = rt_actor_at(sh, t->slot);
         if (!check(a)) continue;
         a->timers--;
@@ -124,8 +125,8 @@ static void fire_timers(rt_shard *sh) {
 
 static void run_actors(rt_shard *sh) {
     bool live = sh->node->cfg.handler_cost_max == 0;
-    if (live) sh->span_start = sh->s->cycles(sh->s);
-    uint64_t begin = sh->span_start;
+    uint64_t begin = sh->span_start = sh->s->cycles(sh->s);
+    rt_msacc_set_at(&sh->msacc, RT_MSACC_EMULATOR, begin);
     for (unsigned n = 0; sh->run_head && n < RT_STEP_MESSAGES && sh->n_over <= RT_OVER_MAX;) {
         rt_actor *a = sh->run_head;
         sh->run_head = a->run_next;
@@ -234,20 +235,22 @@ usec rt_node_step(rt_node *n, unsigned shard, bool may_sleep) {
     take_inbox(sh);
     (void)rt_ring_receive(sh); /* whether anything came shows in the run queue */
     rt_slab_collect(&sh->slab);
-    rt_msacc_set(n->s, &sh->msacc, RT_MSACC_TIMERS);
     fire_timers(sh);
-    rt_msacc_set(n->s, &sh->msacc, RT_MSACC_EMULATOR);
-    run_actors(sh);
+    if (sh->run_head) run_actors(sh);
     if (sh->flush_head) {
         rt_msacc_set(n->s, &sh->msacc, RT_MSACC_FLUSH);
         run_flushes(sh);
     }
-    rt_msacc_set(n->s, &sh->msacc, RT_MSACC_SEND);
-    rt_out_flush(sh, false);
-    rt_msacc_set(n->s, &sh->msacc, RT_MSACC_CHECK_IO);
-    if (has_work(sh) || !may_sleep) (void)(sh->n_ports && poll_ports(sh, 0)); /* what came shows in has_work */
+    if (sh->n_dirty) {
+        rt_msacc_set(n->s, &sh->msacc, RT_MSACC_SEND);
+        rt_out_flush(sh, false);
+    }
+    if ((has_work(sh) || !may_sleep) && sh->n_ports) {
+        rt_msacc_set(n->s, &sh->msacc, RT_MSACC_CHECK_IO);
+        (void)poll_ports(sh, 0); /* what came shows in has_work */
+    }
     usec next = has_work(sh) ? sh->now : wait_for_work(sh, may_sleep);
-    rt_msacc_set(n->s, &sh->msacc, RT_MSACC_OTHER);
+    if (!may_sleep) rt_msacc_set(n->s, &sh->msacc, RT_MSACC_OTHER); /* else the caller comes back at once */
     return next;
 }
 
