@@ -20,13 +20,15 @@ typedef struct pair {
 } pair;
 typedef struct half {
     profile *p;
+    usec last; /* when it handled something */
 } half;
 
 static err half_handle(rt_ctx *cx, void *st, rt_msg **m) {
-    const half *h = st;
+    half *h = st;
     const pair *both = h->p->load;
     bool first = rt_pid_eq(rt_self(cx), both->one);
-    if (first) profile_round(h->p);
+    if (first && rt_now(cx) - h->last >= RT_MUTE_MAX_USEC / 2) profile_round(h->p); /* it was muted: a round is a pause */
+    h->last = rt_now(cx);
     rt_send(cx, first ? both->other : both->one, m);
     return ERR_OK;
 }

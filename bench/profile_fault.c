@@ -140,9 +140,10 @@ static void convoy_boot(profile *p) {
 const profile_load profile_convoy = {
     .name = "convoy", .doc = "threads of a pool queue for one lock", .warm = 4, .configure = convoy_configure, .boot = convoy_boot};
 
-/* --- equal-seed: keys are spread over PARTS parts; part 0 has its keys in two tables: one takes the hash that chose the part, so that all
+/* --- equal-seed: keys are spread over parts; part 0 has its keys in two tables: one takes the hash that chose the part, so that all
  * of its keys agree in the bits that choose a bucket; the other one has a hash of its own */
-#define PARTS 64u
+#define PART_BITS 6                            /* 64 parts */
+#define SPREAD    UINT64_C(0x9e3779b97f4a7c15) /* as in hmap.c: its bucket are the first bits of the product */
 typedef struct registry {
     profile *p;
     hmap equal, own;
@@ -161,7 +162,7 @@ static err registry_init(rt_ctx *cx, void *st, const void *arg) {
     for (uint64_t i = 0; i < (uint64_t)r->p->size; i++) {
         slice key = slice_of(&i, sizeof i);
         uint64_t h = hash_bytes(&first, key);
-        if (h % PARTS != 0) continue;
+        if (h * SPREAD >> (64 - PART_BITS) != 0) continue;
         hmap_insert(&r->equal, next++, h);
         hmap_insert(&r->own, next++, hash_bytes(&second, key));
     }

@@ -68,5 +68,7 @@ void edge_set_tls(rt_node *n, tls_server *server);
 /* Stops accepting and sends every session system-shutdown after its output; any thread. Progress: edge_session_count. */
 void edge_drain(rt_node *n, const char *text);
 uint32_t edge_session_count(rt_node *n);
+extern const rt_verb edge_verbs[]; /* what operators ask of the connections */
+extern const size_t edge_verbs_count;
 
 #endif

@@ -282,6 +282,7 @@ static err make_node(compose *c, char *why) {
     rt_node_add_msgs(c->node, edge_msgs, edge_msgs_count);
     rt_node_add_verbs(c->node, rt_verbs, rt_verbs_count);
     rt_node_add_verbs(c->node, svc_verbs, svc_verbs_count);
+    rt_node_add_verbs(c->node, edge_verbs, edge_verbs_count);
     rt_node_add_verbs(c->node, main_verbs, main_verbs_count);
     return ERR_OK;
 }

@@ -130,6 +130,11 @@ static err status(rt_verb_call *c) {
     val_set(a, log, "segments", val_int(a, st->segments));
     val_set(a, log, "damaged", val_int(a, (int64_t)st->damaged));
     val_set(a, log, "full", val_bool(a, st->full));
+    val_set(a, log, "waiting_bytes", val_int(a, (int64_t)st->waiting));
+    val_set(a, log, "commits", val_int(a, (int64_t)st->commits));
+    val_set(a, log, "commit_average_usec", val_int(a, (int64_t)(st->commits ? st->commit_usec / st->commits : 0)));
+    val_set(a, log, "commit_longest_usec", val_int(a, (int64_t)st->commit_longest_usec));
+    val_set(a, log, "commit_last_usec", val_int(a, (int64_t)st->commit_last_usec));
     val_set(a, v, "log", log);
     rt_msg_drop(c->node, &r);
     return ERR_OK;

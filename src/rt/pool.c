@@ -25,6 +25,7 @@ struct pool_thread {
     sys_thread *t;
     rt_msacc msacc;
     lock_cond wake;
+    usec began;        /* when it took the job that it runs; 0: none. Guarded by q->l */
     bool idle;         /* in the queue's stack of idle threads; guarded by q->l */
     pool_thread *next; /* below it in that stack; guarded by q->l */
 };
@@ -123,11 +124,13 @@ static void thread_main(void *arg) {
             fall_idle(q, t);
             continue;
         }
+        t->began = s->mono(s);
         lock_release(&q->l);
         rt_msacc_set(s, &t->msacc, RT_MSACC_EMULATOR);
         run(q, j);
         rt_msacc_set(s, &t->msacc, RT_MSACC_OTHER);
         lock_take(&q->l);
+        t->began = 0;
     }
     lock_release(&q->l);
 }
@@ -228,9 +231,14 @@ void rt_pool_submit(rt_ctx *cx, rt_pool_kind kind, rt_job **jp) {
 
 void rt_pool_stats(rt_node *n, rt_pool_kind kind, rt_pool_stat *out) {
     pool_queue *q = &n->pool->q[kind];
+    usec now = n->s->mono(n->s), oldest = now;
     lock_take(&q->l);
     *out = q->stat;
+    for (unsigned i = 0; i < q->n_threads; i++)
+        if (q->threads[i].began) oldest = usec_min(oldest, q->threads[i].began);
+    out->waits = q->head && now > q->head->submitted ? now - q->head->submitted : 0;
     lock_release(&q->l);
+    out->runs = now - oldest;
 }
 
 uint32_t rt_pool_waiting(rt_node *n, rt_pool_kind kind) {

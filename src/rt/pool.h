@@ -25,6 +25,7 @@ static inline rt_job *rt_job_of(rt_job_done *d) { return container_of(d->job, rt
 typedef struct rt_pool_stat {
     uint64_t submitted, done, expired, refused;
     uint32_t queued, running, threads;
+    usec waits, runs; /* since when the oldest job that is queued waits, and the oldest that runs runs: how long; 0: there is none */
 } rt_pool_stat;
 void rt_pool_stats(rt_node *n, rt_pool_kind kind, rt_pool_stat *out);
 const char *rt_pool_kind_name(rt_pool_kind k); /* "disk", "sql", "crypto", "user" */

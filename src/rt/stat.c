@@ -79,6 +79,18 @@ bool rt_stat_longest(rt_ctx *cx, uint32_t *from, rt_stat_queue *out, size_t max,
     return *from < cx->sh->n_slots;
 }
 
+const void *rt_stat_state(rt_ctx *cx, const rt_class *c, uint32_t *from, uint32_t end, rt_pid *out_pid) {
+    while (*from < end) {
+        rt_actor *a = rt_actor_at(cx->sh, (*from)++);
+        if (!a || a->cls != c || (a->flags & RT_A_DEAD)) continue;
+        *out_pid = rt_actor_pid(a);
+        return rt_actor_state(a);
+    }
+    return NULL;
+}
+
+uint32_t rt_stat_slots(const rt_ctx *cx) { return cx->sh->n_slots; }
+
 static uint64_t difference(uint64_t a, uint64_t b) { return a > b ? a - b : 0; }
 
 static void queues(rt_node *n, unsigned first, unsigned end, rt_queue_stat *out_messages, rt_queue_stat *out_signals) {

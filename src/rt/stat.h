@@ -38,6 +38,10 @@ typedef struct rt_stat_queue {
     uint64_t queued, longest, bytes;
 } rt_stat_queue;
 bool rt_stat_longest(rt_ctx *cx, uint32_t *from, rt_stat_queue *out, size_t max, size_t *n);
+/* For the layer that a class belongs to: its next actor on this shard, in the slots from *from to before end; *from moves past it. Its
+ * state, good until the caller returns to the shard; NULL: none, and *from is end. */
+const void *rt_stat_state(rt_ctx *cx, const rt_class *c, uint32_t *from, uint32_t end, rt_pid *out_pid);
+uint32_t rt_stat_slots(const rt_ctx *cx); /* of this shard, free ones too */
 /* Puts q in its place among the best max. */
 void rt_stat_keep(rt_stat_queue *out, size_t max, size_t *n, const rt_stat_queue *q);
 bool rt_stat_actor(rt_ctx *cx, rt_pid pid, rt_actor_info *out, rt_pid *links, size_t max_links, size_t *out_links);

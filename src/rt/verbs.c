@@ -336,6 +336,8 @@ static err pool_show(rt_verb_call *c) {
         rt_verb_uint(c, m, "done", p.done);
         rt_verb_uint(c, m, "expired", p.expired);
         rt_verb_uint(c, m, "refused", p.refused);
+        rt_verb_uint(c, m, "oldest_queued_usec", (uint64_t)p.waits);
+        rt_verb_uint(c, m, "oldest_running_usec", (uint64_t)p.runs);
         val_push(c->arena, c->result, m);
     }
     return ERR_OK;

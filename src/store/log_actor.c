@@ -61,10 +61,11 @@ typedef struct log_actor {
     store_again again; /* the writer's job, when the pool was full */
     compact_state compact;
     bool wants_compact;
-    uint64_t move;        /* number of the present notice */
-    uint64_t segment;     /* being given back */
-    uint32_t owing;       /* partitions that have not answered it */
-    uint64_t read_damage; /* records found damaged by reads */
+    uint64_t move;                                              /* number of the present notice */
+    uint64_t segment;                                           /* being given back */
+    uint32_t owing;                                             /* partitions that have not answered it */
+    uint64_t read_damage;                                       /* records found damaged by reads */
+    uint64_t commits, commit_usec, commit_longest, commit_last; /* what is told of them; microseconds */
     store_status now;
 } log_actor;
 
@@ -324,6 +325,13 @@ static void on_step_done(rt_ctx *cx, log_actor *a, log_job *j) {
     tell_moves(cx, a);
 }
 
+static void count_commit(log_actor *a, uint64_t took) {
+    a->commits++;
+    a->commit_usec += took;
+    a->commit_last = took;
+    if (took > a->commit_longest) a->commit_longest = took;
+}
+
 static void on_written(rt_ctx *cx, log_actor *a, log_job *j) {
     a->writing_puts = false;
     if (j->status == ERR_NOSPC) {
@@ -341,6 +349,7 @@ static void on_written(rt_ctx *cx, log_actor *a, log_job *j) {
     a->room = j->n_msgs > 0;
     if (j->n_msgs > 0) {
         rt_event(cx, EV_LOG_COMMIT, j->n_msgs, j->bytes, (uint64_t)j->took);
+        count_commit(a, (uint64_t)j->took);
         report_batch(cx, a, j);
         a->held_bytes -= j->held;
         if (a->held_bytes < a->held_max / 2) a->overloaded = false;
@@ -512,6 +521,10 @@ static void on_stat(rt_ctx *cx, log_actor *a, rt_msg *q) {
     s->full = a->full;
     s->waiting = a->held_bytes;
     s->damaged += a->read_damage;
+    s->commits = a->commits;
+    s->commit_usec = a->commit_usec;
+    s->commit_longest_usec = a->commit_longest;
+    s->commit_last_usec = a->commit_last;
     rt_send(cx, q->sender, &m);
 }
 

@@ -115,6 +115,10 @@ class Inject:
     def wall(self, seconds):
         struct.pack_into("=q", self.map, struct.calcsize("=IIiiQQQ"), int(seconds * 1e9))
 
+    def slow(self, seconds):
+        """Each sync takes so much longer from now on."""
+        struct.pack_into("=Q", self.map, struct.calcsize(self.LAYOUT) + 8 * len(self.ANY), int(seconds * 1e9))
+
     def close(self):
         self.map.close()
         os.unlink(self.path)

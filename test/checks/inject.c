@@ -1,4 +1,5 @@
-/* inject: failures of files, of the wall clock, and of whatever else a process asks of its system, by preload: promises.md R5, R20 and R27.
+/* inject: failures of files, of the wall clock, and of whatever else a process asks of its system, by preload: promises.md R5, R20 and R27;
+ * and disks that are slow.
  *
  *   check (Python) --- struct control in a mapped file ($MURRE_INJECT) ---> this library in the server
  *
@@ -72,6 +73,7 @@ typedef struct control { /* Inject.LAYOUT in common.py */
     _Atomic uint64_t fired_nsec;
     _Atomic int64_t wall_offset_nsec;
     _Atomic uint64_t by_kind[ANY_KINDS]; /* while armed: calls of each ANY_ kind, whether it is chosen or not */
+    _Atomic uint64_t sync_nsec;          /* a sync takes so much longer, armed or not: a slow disk */
 } control;
 
 #define DIRTY_MAX 4096u /* written ranges that no sync has covered; more are forgotten, oldest first */
@@ -246,6 +248,10 @@ static void dirty_end(int fd, bool lost) {
 /* kind: OP_FSYNC or OP_FDATASYNC */
 static int sync_call(uint32_t op, int fd) {
     ready();
+    uint64_t slow = shared && ours(fd) ? atomic_load(&shared->sync_nsec) : 0;
+    struct timespec wait = {(time_t)(slow / 1000000000), (long)(slow % 1000000000)};
+    while (slow && clock_nanosleep(CLOCK_MONOTONIC, 0, &wait, &wait) != 0) {
+    }
     if (hit(op, fd)) {
         dirty_end(fd, true);
         if (shared->error == 0) return 0; /* a disk that lies: for the check of the check */

@@ -8,7 +8,7 @@ import profiles
 from profiles import BENCH, Profile
 from rig import LIMIT, main
 
-PROFILES = {"healthy": 200, "starved": 1500, "hot-mailbox": 40, "slow-pool": 200}  # and rounds of work that the table is of
+PROFILES = {"healthy": 200, "starved": 12, "hot-mailbox": 40, "slow-pool": 200}  # and rounds of work that the table is of
 
 
 def rows(table):
