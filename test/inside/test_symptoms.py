@@ -236,7 +236,7 @@ def test_what_is_asked_wrongly_is_answered():
             assert r.returncode == 65 and why in r.stderr and r.stderr.count("\n") == 1 and not r.stdout, (words, r)
         for words in (("actrs",), ("queues", "shortest"), ("probe",), ("connections",)):
             assert p.run(*words).returncode == 64, words
-        assert row(p.ctl("actors"), name="store")["queued"] > 0
+        assert p.ctl("queues")["messages"]["queued"] > 0
 
 
 def test_many_lookers_at_once_are_all_answered_and_the_load_goes_on():
