@@ -68,6 +68,7 @@ class Stream:
         await world.up.wait()
         s = socket.socket()
         s.setblocking(False)
+        s.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # asyncio leaves a socket that it has not made as it is
         if rcvbuf:
             s.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, rcvbuf)
         port = world.server.tls_port if tls else world.server.port
