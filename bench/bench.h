@@ -6,7 +6,8 @@
 #include <stdio.h>
 
 /* --- clock and processes (bench_proc.c) */
-uint64_t bench_nsec(void); /* monotonic */
+uint64_t bench_nsec(void);     /* monotonic */
+uint64_t bench_cpu_nsec(void); /* that this process has used, all threads */
 
 typedef struct bench_cost { /* of a process and all its descendants */
     uint64_t cpu_usec;      /* user and system */
@@ -15,6 +16,7 @@ typedef struct bench_cost { /* of a process and all its descendants */
     unsigned processes;     /* 0: there is no such process */
 } bench_cost;
 bench_cost bench_cost_of(int pid);
+uint64_t bench_cpu_nsec_of(int pid); /* that one process has used, all its threads, to the nanosecond; 0: there is none */
 /* Raises the limit of open files as far as it goes; returns it. */
 uint64_t bench_files_max(void);
 

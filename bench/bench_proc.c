@@ -14,10 +14,16 @@
 
 #define FILE_BYTES 4096
 
-uint64_t bench_nsec(void) {
+static uint64_t clock_nsec(clockid_t id) {
     struct timespec t;
-    (void)clock_gettime(CLOCK_MONOTONIC, &t);
+    (void)clock_gettime(id, &t);
     return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
+}
+uint64_t bench_nsec(void) { return clock_nsec(CLOCK_MONOTONIC); }
+uint64_t bench_cpu_nsec(void) { return clock_nsec(CLOCK_PROCESS_CPUTIME_ID); }
+uint64_t bench_cpu_nsec_of(int pid) {
+    clockid_t id;
+    return pid > 0 && clock_getcpuclockid(pid, &id) == 0 ? clock_nsec(id) : 0;
 }
 
 typedef struct proc {

@@ -34,8 +34,16 @@ static bool sane(const mode_cfg *m) {
 int bench_xmpp(int argc, char **argv) {
     const char *mode = "chat", *tls = "none";
     int64_t port = 5222;
-    mode_cfg m = {
-        .pairs = 100, .window = 10, .bytes = 100, .seconds = 5, .warm = 1, .sessions = 15000, .base = 500, .per_user = 1, .parallel = 32};
+    mode_cfg m = {.pairs = 100,
+                  .window = 10,
+                  .bytes = 100,
+                  .seconds = 5,
+                  .warm = 1,
+                  .sessions = 15000,
+                  .base = 500,
+                  .per_user = 1,
+                  .parallel = 32,
+                  .slice_msec = 300};
     m.load = (load_cfg){
         .host = "127.0.0.1", .domain = "localhost", .user = "u%u", .password = "secret", .mech = "SCRAM-SHA-256", .resource = "r%u"};
     const bench_option options[] = {
@@ -59,6 +67,9 @@ int bench_xmpp(int argc, char **argv) {
         {"seconds", BENCH_NUM, &m.seconds, "chat, login: time that is measured (5)", 1, 86400},
         {"warm", BENCH_NUM, &m.warm, "chat: seconds before that (1)", 0, 86400},
         {"count", BENCH_NUM, &m.count, "messages in all (chat: 0, no limit); users (register, login)", 0, 0},
+        {"slices", BENCH_NUM, &m.slices, "chat: parts that are measured one by one, each after a line on standard input (0: the whole)", 0,
+         1000000},
+        {"slice-ms", BENCH_NUM, &m.slice_msec, "chat: how long one is (300)", 1, 3600000},
         {"sessions", BENCH_NUM, &m.sessions, "idle: sessions (15000)", 1, 1000000},
         {"base", BENCH_NUM, &m.base, "idle: sessions that are there before memory is read first (500)", 0, 0},
         {"per-user", BENCH_NUM, &m.per_user, "idle: sessions of one user (1)", 1, 1000000},

@@ -25,11 +25,38 @@ void micro_report(const char *key, const char *unit, bool is_rate, const micro_r
     bench_report_num(name, "times the limit", is_rate ? b / a : a / b);
 }
 
+void micro_ab(const char *key, const char *unit, void *arg, micro_ab_round *round, micro_ab_switch *set) {
+    double off[MICRO_PAIRS], on[MICRO_PAIRS], ratio[MICRO_PAIRS];
+    for (unsigned i = 0; i < MICRO_PAIRS; i++)
+        for (unsigned half = 0; half < 2; half++) {
+            bool is_on = (half + i) % 2;
+            set(arg, is_on);
+            *(is_on ? &on[i] : &off[i]) = round(arg);
+        }
+    for (unsigned i = 0; i < MICRO_PAIRS; i++) ratio[i] = on[i] / off[i];
+    qsort(off, MICRO_PAIRS, sizeof off[0], by_value);
+    qsort(on, MICRO_PAIRS, sizeof on[0], by_value);
+    qsort(ratio, MICRO_PAIRS, sizeof ratio[0], by_value);
+    const struct {
+        const char *what, *unit;
+        double value;
+    } rows[] = {{"off", unit, off[MICRO_PAIRS / 2]},
+                {"on", unit, on[MICRO_PAIRS / 2]},
+                {"cost", "percent, median of pairs", (ratio[MICRO_PAIRS / 2] - 1) * 100},
+                {"cost_low", "percent, lower quartile", (ratio[MICRO_PAIRS / 4] - 1) * 100},
+                {"cost_high", "percent, upper quartile", (ratio[MICRO_PAIRS - 1 - MICRO_PAIRS / 4] - 1) * 100}};
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        char name[64];
+        (void)snprintf(name, sizeof name, "%s: %s", key, rows[i].what);
+        bench_report_num(name, rows[i].unit, rows[i].value);
+    }
+}
+
 static const struct {
     const char *name;
     bool (*run)(const micro_cfg *c);
-} ALL[] = {{"parse", micro_parse}, {"send", micro_send},   {"cross", micro_cross}, {"timers", micro_timers},
-           {"log", micro_log},     {"msacc", micro_msacc}, {"wake", micro_wake},   {"locks", micro_locks}};
+} ALL[] = {{"parse", micro_parse}, {"send", micro_send}, {"cross", micro_cross}, {"timers", micro_timers}, {"log", micro_log},
+           {"msacc", micro_msacc}, {"wake", micro_wake}, {"locks", micro_locks}, {"looks", micro_looks},   {"queue", micro_queue}};
 
 int bench_micro(int argc, char **argv) {
     micro_cfg c = {.dir = "/var/tmp"};

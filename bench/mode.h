@@ -5,7 +5,7 @@
 #include "client.h"
 
 typedef struct mode_cfg {
-    int64_t pairs, window, bytes, seconds, warm, count, sessions, base, per_user, parallel, first, server_pid;
+    int64_t pairs, window, bytes, seconds, warm, count, sessions, base, per_user, parallel, first, server_pid, slices, slice_msec;
     bool to_full; /* messages go to full JIDs (needs receivers that are online) */
     bool json;
     const char *name;

@@ -28,7 +28,7 @@ void rt_msacc_join(rt_node *n, rt_msacc *m, rt_msacc_type type, uint32_t id) {
     m->id = id;
     m->next = NULL;
     atomic_init(&m->on, true);
-    atomic_init(&m->mark, n->s->cycles(n->s) << RT_MSACC_STATE_BITS | RT_MSACC_OTHER);
+    atomic_init(&m->mark, 0); /* its time begins with its first state: until then it has not run */
     rt_msacc **at = &n->msaccs;
     while (*at) at = &(*at)->next;
     *at = m;

@@ -166,7 +166,7 @@ void rt_event_node_fini(rt_node *n);
 NODISCARD err rt_log_start(rt_node *n);
 NODISCARD err rt_watchdog_start(rt_node *n);
 void rt_watchdog_stop(rt_node *n); /* fine when it was never started */
-/* msacc: puts an account into the node's list, in state OTHER, with its clock set; before its thread runs. msacc.c. */
+/* msacc: puts an account into the node's list, before its thread runs; it begins with the thread's first state. msacc.c. */
 void rt_msacc_join(rt_node *n, rt_msacc *m, rt_msacc_type type, uint32_t id);
 void rt_msacc_leave(rt_node *n, rt_msacc *m);
 
