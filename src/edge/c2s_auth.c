@@ -324,6 +324,7 @@ static void submit_check(rt_ctx *cx, edge_c2s *s, const xmpp_scram_keys *k, bool
     edge_check_job *j = mem_zalloc(sizeof *j + pw.len);
     j->job.box.free = check_free;
     j->job.run = check_run;
+    j->job.what = "password check";
     j->job.deadline = s->nego->deadline;
     j->keys = *k;
     j->exists = exists;

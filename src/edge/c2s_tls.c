@@ -61,6 +61,7 @@ void edge_c2s_tls_bytes(rt_ctx *cx, edge_c2s *s, slice got) {
     edge_tls_job *j = mem_zalloc(sizeof *j);
     j->job.box.free = job_free;
     j->job.run = job_run;
+    j->job.what = "tls handshake";
     j->job.deadline = s->nego->deadline;
     j->tls = s->door->tls;
     j->conn = s->tls;

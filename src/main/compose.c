@@ -257,6 +257,7 @@ static err make_node(compose *c, char *why) {
     n.pool_threads[RT_POOL_CRYPTO] = f->pool_crypto ? (unsigned)f->pool_crypto : c->env.cores;
     n.handler_budget = f->handler_budget;
     n.stuck_report = f->stuck_report;
+    n.job_stuck = f->job_stuck;
     n.stuck_limit = f->stuck_limit;
     n.queue_long = (uint32_t)f->queue_long;
     join(c->recorder_path, f->data, "recorder");

@@ -291,13 +291,15 @@ static const pool_row pool_rows[] = {
     {"murre_pool_threads", "threads of the pool", offsetof(rt_pool_stat, threads)},
     {"murre_pool_queued", "jobs that wait", offsetof(rt_pool_stat, queued)},
     {"murre_pool_running", "jobs that run", offsetof(rt_pool_stat, running)},
+    {"murre_pool_held", "jobs that wait for another one of their key", offsetof(rt_pool_stat, held)},
+    {"murre_pool_stuck", "threads in a job that was reported as stuck", offsetof(rt_pool_stat, stuck)},
 };
 
 static void add_pools(main_metrics *m, buf *out) {
     rt_pool_stat st[RT_POOL_KINDS];
     main_metrics_label pool[RT_POOL_KINDS];
     for (unsigned i = 0; i < RT_POOL_KINDS; i++) {
-        rt_pool_stats(m->node, (rt_pool_kind)i, &st[i]); /* under the pool's lock, for a copy of 48 bytes */
+        rt_pool_stats(m->node, (rt_pool_kind)i, &st[i]); /* under the pool's lock, for a copy */
         pool[i] = (main_metrics_label){"pool", rt_pool_kind_name((rt_pool_kind)i)};
     }
     for (size_t k = 0; k < ARRAY_LEN(pool_rows); k++) {

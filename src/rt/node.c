@@ -29,6 +29,7 @@ void rt_node_cfg_default(rt_node_cfg *c) {
         .recorder_bytes = NODE_RECORDER_BYTES,
         .handler_budget = USEC_PER_MSEC,
         .stuck_report = USEC_PER_SEC,
+        .job_stuck = 2 * USEC_PER_SEC,
         .stuck_limit = 60 * USEC_PER_SEC,
         .queue_long = NODE_QUEUE_LONG,
     };

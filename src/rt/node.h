@@ -18,6 +18,7 @@ typedef struct rt_node_cfg {
     const char *ctl_path;      /* Unix socket; NULL: none */
     usec handler_budget;       /* a handler that takes longer is an event (1 ms) */
     usec stuck_report;         /* a shard stuck this long is reported with its stack (1 s) */
+    usec job_stuck;            /* a pool thread stuck in one job this long is reported with its stack (2 s); 0: never */
     usec stuck_limit;          /* and past this the node ends (60 s); 0: never */
     uint32_t queue_long;       /* messages in a mailbox from which on it is reported, once until it has halved (10000); 0: never */
     uint64_t handler_cost_max; /* simulator: a handler takes a time drawn from the seed up to this, in microseconds; 0 live */

@@ -1,13 +1,19 @@
 /* pool: threads for work that blocks or burns. Each kind has its own queue, bound and threads, so that a slow disk does not starve
  * handshakes.
  *
- *     actor: submit -> [queue, at most queue_max] -> pool thread: deadline? run -> RT_JOB_DONE to the owner through its shard's inbox
- *                  \-> full: RT_JOB_DONE(FULL) at once
+ *     actor: submit -> no key, or none of its key under way: [ready] -> pool thread: deadline? run -> RT_JOB_DONE to the owner through
+ *            |  |                                               ^                                         its shard's inbox
+ *            |  \-> else: behind its key's leader --when that is done: the next one leads--+
+ *            \-> queue_max wait already: RT_JOB_DONE(FULL) at once
+ *
+ * Of the jobs of one key one leads: it runs, or is in ready; the others hang on it, in order. When it is done, the next one leads and goes
+ * to the end of ready: so the keys take turns, and one with a long queue delays the others by one job.
  *
  * Invariants: (1) every job submitted comes home exactly once: as RT_JOB_DONE, or, if its owner is gone or the node is freed, by its box's
  * free; (2) the lock is never held while a job runs or a message is sent; (3) a job past its deadline does not start; (4) without threads
- * (simulator) jobs wait until rt_pool_run_one; (5) while jobs are queued and a thread is idle, as many threads are on their way (woken,
- * and not there yet) as there are jobs in the queue.
+ * (simulator) jobs wait until rt_pool_run_one; (5) while jobs are ready and a thread is idle, as many threads are on their way (woken,
+ * and not there yet) as there are jobs ready, less those whose leader's thread is about to look for one; (6) of one key at most one job
+ * runs, and leads.
  *
  * Waking is what a job on a quiet server costs most, so: the thread that fell asleep last is woken first, because its stack and its CPU
  * are warm; each thread has a condition of its own, so that just this one wakes; it is signalled after the lock is released, or it would
@@ -15,6 +21,7 @@
  * as such: its own wake-up of the shard often takes its CPU away from it, and the job would wait for that. */
 #include "base/mem.h"
 #include "rt/core.h"
+#include "rt/pool_watch.h"
 
 #define POOL_THREADS_MAX 64u
 
@@ -25,20 +32,31 @@ struct pool_thread {
     sys_thread *t;
     rt_msacc msacc;
     lock_cond wake;
-    usec began;        /* when it took the job that it runs; 0: none. Guarded by q->l */
     bool idle;         /* in the queue's stack of idle threads; guarded by q->l */
     pool_thread *next; /* below it in that stack; guarded by q->l */
+    /* What it runs: relaxed stores by the thread, relaxed loads by the watchdog and tools, which may see parts of two jobs: serial tells
+     * them whether it is the job that they saw before. */
+    _Atomic uint64_t serial; /* jobs begun */
+    _Atomic usec since;      /* begun at; 0: none runs */
+    _Atomic(const char *) what;
+    _Atomic uint64_t key;
+    _Atomic usec slow_after;
+    _Atomic uint32_t owner_slot, owner_gen;
+    _Atomic bool stuck; /* reported: set by the watchdog, taken back by the thread; relaxed: each only says so */
 };
 struct pool_queue {
     rt_node *n;
     rt_pool_kind kind;
     lock l;
-    rt_job *head, *tail;  /* guarded by l */
-    rt_pool_stat stat;    /* guarded by l */
-    bool stop;            /* guarded by l */
-    pool_thread *idle;    /* stack: who fell asleep last is on top; guarded by l */
-    uint32_t coming;      /* threads taken from it that do not run yet; guarded by l */
-    pool_thread *threads; /* started; written before they run */
+    rt_job *head, *tail;     /* ready: may start; guarded by l */
+    uint32_t ready;          /* of them; guarded by l */
+    rt_job *oldest, *newest; /* of all that have not started; guarded by l */
+    hmap leads;              /* leaders by key; guarded by l */
+    rt_pool_stat stat;       /* guarded by l */
+    bool stop;               /* guarded by l */
+    pool_thread *idle;       /* stack: who fell asleep last is on top; guarded by l */
+    uint32_t coming;         /* threads taken from it that do not run yet; guarded by l */
+    pool_thread *threads;    /* started; written before they run */
     unsigned n_threads;
 };
 struct rt_pool {
@@ -57,34 +75,120 @@ void rt_pool_init(rt_node *n) {
         q->n = n;
         q->kind = (rt_pool_kind)k;
         lock_init(&q->l, &n->locks, "pool", k, LOCK_RANK_POOL);
+        hmap_init(&q->leads);
+    }
+}
+
+/* --- the queue, with its lock held ------------------------------------------------------------------------------------------------- */
+static void push_ready(pool_queue *q, rt_job *j) {
+    j->place.next = NULL;
+    if (q->tail)
+        q->tail->place.next = j;
+    else
+        q->head = j;
+    q->tail = j;
+    q->ready++;
+}
+
+static rt_job *leader(const pool_queue *q, uint64_t key) {
+    for (hmap_node *i = hmap_find(&q->leads, hash_u64(key)); i; i = hmap_find_next(i)) {
+        rt_job *j = container_of(i, rt_job, place.lead);
+        if (j->key == key) return j;
+    }
+    return NULL;
+}
+
+static void lead(pool_queue *q, rt_job *j) {
+    hmap_insert(&q->leads, &j->place.lead, hash_u64(j->key));
+    push_ready(q, j);
+}
+
+static void put(pool_queue *q, rt_job *j) {
+    rt_job *before = j->key ? leader(q, j->key) : NULL;
+    q->stat.queued++;
+    j->place.older = q->newest;
+    *(q->newest ? &q->newest->place.newer : &q->oldest) = j;
+    q->newest = j;
+    if (before) {
+        if (before->place.tail)
+            before->place.tail->place.next = j;
+        else
+            before->place.head = j;
+        before->place.tail = j;
+        q->stat.held++;
+    } else if (j->key) {
+        lead(q, j);
+    } else {
+        push_ready(q, j);
     }
 }
 
 static rt_job *take(pool_queue *q) {
     rt_job *j = q->head;
     if (!j) return NULL;
-    q->head = j->next;
+    q->head = j->place.next;
     if (!q->head) q->tail = NULL;
-    j->next = NULL;
+    j->place.next = NULL;
+    *(j->place.older ? &j->place.older->place.newer : &q->oldest) = j->place.newer;
+    *(j->place.newer ? &j->place.newer->place.older : &q->newest) = j->place.older;
+    q->ready--;
     q->stat.queued--;
     q->stat.running++;
     return j;
 }
 
+/* A job is over: the next one of its key leads. */
+static void over(pool_queue *q, rt_job *j) {
+    q->stat.running--;
+    if (!j->key) return;
+    rt_job *heir = j->place.head;
+    hmap_remove(&q->leads, &j->place.lead);
+    if (!heir) return;
+    heir->place.head = heir->place.next;
+    heir->place.tail = heir->place.head ? j->place.tail : NULL;
+    j->place.head = j->place.tail = NULL;
+    q->stat.held--;
+    lead(q, heir);
+}
+
+/* --- running ----------------------------------------------------------------------------------------------------------------------- */
+/* t: the thread, so that others see what it is at; NULL: there is none. */
+static void show(pool_thread *t, const rt_job *j, usec now) {
+    if (!t) return;
+    /* relaxed: see pool_thread */
+    atomic_store_explicit(&t->serial, atomic_load_explicit(&t->serial, memory_order_relaxed) + 1, memory_order_relaxed);
+    atomic_store_explicit(&t->what, j->what ? j->what : "job", memory_order_relaxed);
+    atomic_store_explicit(&t->key, j->key, memory_order_relaxed);
+    atomic_store_explicit(&t->slow_after, j->slow_after, memory_order_relaxed);
+    atomic_store_explicit(&t->owner_slot, j->owner.slot, memory_order_relaxed);
+    atomic_store_explicit(&t->owner_gen, j->owner.gen, memory_order_relaxed);
+    atomic_store_explicit(&t->since, now > 0 ? now : 1, memory_order_relaxed);
+}
+
+static void show_over(pool_queue *q, pool_thread *t, const rt_job *j, usec from) {
+    if (!t) return;
+    atomic_store_explicit(&t->since, 0, memory_order_relaxed); /* see pool_thread */
+    if (LIKELY(!atomic_exchange_explicit(&t->stuck, false, memory_order_relaxed))) return;
+    rt_event_ext(q->n, EV_JOB_UNSTUCK, (uint64_t)q->kind, (uint64_t)(q->n->s->mono(q->n->s) - from), slice_str(j->what ? j->what : "job"));
+}
+
 /* Runs a job that was taken and sends it home. */
-static void run(pool_queue *q, rt_job *j) {
+static void run(pool_queue *q, pool_thread *t, rt_job *j) {
     rt_node *n = q->n;
     usec now = n->s->mono(n->s);
     err status = now > j->deadline ? ERR_EXPIRED : ERR_OK;
-    if (status == ERR_OK)
+    if (status == ERR_OK) {
+        show(t, j, now);
         j->run(j);
-    else
+        show_over(q, t, j, now);
+    } else {
         rt_event_ext(n, EV_JOB_EXPIRED, (uint64_t)q->kind, (uint64_t)(now - j->deadline), SLICE_NULL);
+    }
     rt_pid owner = j->owner;
     rt_msg *m = rt_msg_new_ext(RT_JOB_DONE, sizeof(rt_job_done));
     *rt_job_done_of(m) = (rt_job_done){&j->box, status};
     lock_take(&q->l); /* counted before it comes home: who has the answer sees it counted */
-    q->stat.running--;
+    over(q, j);
     if (status == ERR_OK)
         q->stat.done++;
     else
@@ -93,10 +197,10 @@ static void run(pool_queue *q, rt_job *j) {
     rt_post(n, owner, &m);
 }
 
-/* With the lock held: whom to wake, after it is released, for the jobs that are queued; NULL: enough threads are on their way. */
+/* With the lock held: whom to wake, after it is released, for the jobs that are ready; NULL: enough threads are on their way. */
 static pool_thread *call_one(pool_queue *q) {
     pool_thread *t = q->idle;
-    if (!t || q->coming >= q->stat.queued) return NULL;
+    if (!t || q->coming >= q->ready) return NULL;
     q->idle = t->next;
     t->idle = false;
     q->coming++;
@@ -124,13 +228,11 @@ static void thread_main(void *arg) {
             fall_idle(q, t);
             continue;
         }
-        t->began = s->mono(s);
         lock_release(&q->l);
         rt_msacc_set(s, &t->msacc, RT_MSACC_EMULATOR);
-        run(q, j);
+        run(q, t, j);
         rt_msacc_set(s, &t->msacc, RT_MSACC_OTHER);
         lock_take(&q->l);
-        t->began = 0;
     }
     lock_release(&q->l);
 }
@@ -185,9 +287,9 @@ void rt_pool_fini(rt_node *n) {
     if (!n->pool) return;
     for (unsigned k = 0; k < RT_POOL_KINDS; k++) {
         pool_queue *q = &n->pool->q[k];
-        while (q->head) {
-            rt_job *j = q->head;
-            q->head = j->next;
+        hmap_fini(&q->leads); /* its entries are among those that wait: no job runs any more */
+        for (rt_job *j = q->oldest, *next; j; j = next) {
+            next = j->place.newer;
             j->box.free(&j->box);
         }
         lock_fini(&q->l);
@@ -203,7 +305,7 @@ void rt_pool_submit(rt_ctx *cx, rt_pool_kind kind, rt_job **jp) {
     unsigned max = cx->sh->node->cfg.pool_queue_max[kind];
     j->owner = rt_self(cx);
     j->submitted = rt_now(cx);
-    j->next = NULL;
+    memset(&j->place, 0, sizeof j->place);
     pool_thread *wake = NULL;
     lock_take(&q->l);
     uint32_t queued = q->stat.queued;
@@ -212,12 +314,7 @@ void rt_pool_submit(rt_ctx *cx, rt_pool_kind kind, rt_job **jp) {
     if (full) {
         q->stat.refused++;
     } else {
-        if (q->tail)
-            q->tail->next = j;
-        else
-            q->head = j;
-        q->tail = j;
-        q->stat.queued++;
+        put(q, j);
         wake = call_one(q);
     }
     lock_release(&q->l);
@@ -229,18 +326,69 @@ void rt_pool_submit(rt_ctx *cx, rt_pool_kind kind, rt_job **jp) {
     rt_send(cx, j->owner, &m);
 }
 
-void rt_pool_stats(rt_node *n, rt_pool_kind kind, rt_pool_stat *out) {
-    pool_queue *q = &n->pool->q[kind];
-    usec now = n->s->mono(n->s), oldest = now;
-    lock_take(&q->l);
-    *out = q->stat;
-    for (unsigned i = 0; i < q->n_threads; i++)
-        if (q->threads[i].began) oldest = usec_min(oldest, q->threads[i].began);
-    out->waits = q->head && now > q->head->submitted ? now - q->head->submitted : 0;
-    lock_release(&q->l);
-    out->runs = now - oldest;
+static void oldest_running(const pool_queue *q, usec now, rt_pool_stat *out) {
+    for (unsigned i = 0; i < q->n_threads; i++) {
+        pool_thread *t = &q->threads[i];
+        usec since = atomic_load_explicit(&t->since, memory_order_relaxed); /* all: see pool_thread */
+        if (since == 0) continue;
+        out->stuck += atomic_load_explicit(&t->stuck, memory_order_relaxed);
+        if (out->run.what && out->run.age >= now - since) continue;
+        out->run = (struct rt_pool_oldest){atomic_load_explicit(&t->what, memory_order_relaxed),
+                                           atomic_load_explicit(&t->key, memory_order_relaxed), usec_max(now - since, 0)};
+    }
 }
 
+void rt_pool_stats(rt_node *n, rt_pool_kind kind, rt_pool_stat *out) {
+    pool_queue *q = &n->pool->q[kind];
+    usec now = n->s->mono(n->s);
+    lock_take(&q->l);
+    *out = q->stat;
+    const rt_job *j = q->oldest;
+    if (j) out->wait = (struct rt_pool_oldest){j->what ? j->what : "job", j->key, usec_max(now - j->submitted, 0)};
+    if (out->threads > 0) oldest_running(q, now, out); /* they are there as long as they are counted */
+    lock_release(&q->l);
+}
+
+/* --- what threads are at, for the watchdog ------------------------------------------------------------------------------------------ */
+static pool_thread *thread_at(const rt_node *n, unsigned i) {
+    for (unsigned k = 0; k < RT_POOL_KINDS; k++) {
+        const pool_queue *q = &n->pool->q[k];
+        if (i < q->n_threads) return &q->threads[i];
+        i -= q->n_threads;
+    }
+    return NULL;
+}
+
+unsigned rt_pool_threads(const rt_node *n) {
+    unsigned all = 0;
+    for (unsigned k = 0; k < RT_POOL_KINDS; k++) all += n->pool->q[k].n_threads;
+    return all;
+}
+
+bool rt_pool_doing_of(const rt_node *n, unsigned i, rt_pool_doing *out) {
+    pool_thread *t = thread_at(n, i);
+    if (!t || atomic_load_explicit(&t->since, memory_order_relaxed) == 0) return false; /* all: see pool_thread */
+    *out = (rt_pool_doing){
+        .kind = t->q->kind,
+        .serial = atomic_load_explicit(&t->serial, memory_order_relaxed),
+        .what = atomic_load_explicit(&t->what, memory_order_relaxed),
+        .key = atomic_load_explicit(&t->key, memory_order_relaxed),
+        .slow_after = atomic_load_explicit(&t->slow_after, memory_order_relaxed),
+        .owner = {0, atomic_load_explicit(&t->owner_slot, memory_order_relaxed), atomic_load_explicit(&t->owner_gen, memory_order_relaxed)},
+        .thread = t->t};
+    return true;
+}
+
+void rt_pool_stuck(rt_node *n, unsigned i) {
+    pool_thread *t = thread_at(n, i);
+    if (!t) return;
+    atomic_store_explicit(&t->stuck, true, memory_order_relaxed); /* see pool_thread */
+    lock_take(&t->q->l);
+    t->q->stat.n_stuck++;
+    lock_release(&t->q->l);
+}
+
+/* --- the simulator ------------------------------------------------------------------------------------------------------------------ */
 uint32_t rt_pool_waiting(rt_node *n, rt_pool_kind kind) {
     rt_pool_stat s;
     rt_pool_stats(n, kind, &s);
@@ -253,6 +401,6 @@ bool rt_pool_run_one(rt_node *n, rt_pool_kind kind) {
     rt_job *j = take(q);
     lock_release(&q->l);
     if (!j) return false;
-    run(q, j);
+    run(q, NULL, j);
     return true;
 }

@@ -322,6 +322,17 @@ static err recorder_show(rt_verb_call *c) {
     return ERR_OK;
 }
 
+/* The job that has run, or waited, for longest. */
+static void set_oldest(rt_verb_call *c, val *m, const char *job, const char *age, const struct rt_pool_oldest *o) {
+    if (!o->what)
+        val_set(c->arena, m, job, val_null(c->arena));
+    else if (o->key)
+        val_set(c->arena, m, job, val_strf(c->arena, "%s, key %" PRIu64, o->what, o->key));
+    else
+        rt_verb_text(c, m, job, o->what);
+    rt_verb_uint(c, m, age, (uint64_t)o->age);
+}
+
 static err pool_show(rt_verb_call *c) {
     c->result = val_list(c->arena);
     for (unsigned k = 0; k < RT_POOL_KINDS; k++) {
@@ -336,8 +347,10 @@ static err pool_show(rt_verb_call *c) {
         rt_verb_uint(c, m, "done", p.done);
         rt_verb_uint(c, m, "expired", p.expired);
         rt_verb_uint(c, m, "refused", p.refused);
-        rt_verb_uint(c, m, "oldest_queued_usec", (uint64_t)p.waits);
-        rt_verb_uint(c, m, "oldest_running_usec", (uint64_t)p.runs);
+        rt_verb_uint(c, m, "held", p.held);
+        rt_verb_uint(c, m, "stuck", p.stuck);
+        set_oldest(c, m, "longest_wait", "oldest_queued_usec", &p.wait);
+        set_oldest(c, m, "longest_run", "oldest_running_usec", &p.run);
         val_push(c->arena, c->result, m);
     }
     return ERR_OK;

@@ -1,12 +1,13 @@
-/* watchdog: looks at the shards from outside, because a shard that is stuck cannot say so.
+/* watchdog: looks at the shards and pool threads from outside, because what is stuck cannot say so.
  *
- *     shard                         thread "watchdog", every quarter of stuck_report
+ *     shard                         thread "watchdog", every quarter of stuck_report, or of job_stuck where that is less
  *     steps++  idle  run_class  --> steps have not moved and it is not idle?
  *                               <-- since stuck_report: its stack, by signal; event STUCK with one line
  *                                   since stuck_limit:  panic: a restart is cheap, a zombie is not
+ *     pool thread: serial, since --> in the same job since job_stuck: event JOB_STUCK, once, with the stack of that thread
  *     queue counters            --> copied once a second: rates (rate.c)
  *
- * Invariants: (1) a stall is reported once, and within twice stuck_report: it is noticed at most a quarter late, and taking a stack takes
+ * Invariants: (1) a stall is reported once, and within twice its threshold: it is noticed at most a quarter late, and taking a stack takes
  * at most 100 ms. (2) The watchdog takes no lock that a shard could hold while it is stuck, but the log's, which is held for a copy only.
  * (3) When the watchdog itself was not run for long (a stopped process, a suspended machine), time that it did not see counts for nothing:
  * a look adds at most two intervals to a stall. */
@@ -14,6 +15,7 @@
 
 #include "base/mem.h"
 #include "rt/core.h"
+#include "rt/pool_watch.h"
 #include "rt/rate.h"
 
 #include <dlfcn.h>
@@ -24,9 +26,9 @@
 #define LOOK_MIN         USEC_PER_MSEC
 #define STACK_SHOWN      12 /* frames in the event's text; more does not fit in it anyway */
 
-typedef struct watched { /* a shard as it was at the last look */
-    uint64_t steps;
-    usec stuck; /* how long it has been seen not to move */
+typedef struct watched { /* a shard, or a pool thread, as it was at the last look */
+    uint64_t steps;      /* of a thread: serial number of its job */
+    usec stuck;          /* how long it has been seen not to move */
     bool reported;
 } watched;
 
@@ -37,6 +39,8 @@ struct rt_watchdog {
     int poll;          /* to sleep in, and to be woken at the end */
     _Atomic bool stop; /* relaxed: followed by a wake of the poller, which orders it */
     rt_msacc msacc;
+    unsigned n_jobs; /* pool threads */
+    watched *job;    /* each */
     watched shard[];
 };
 
@@ -76,9 +80,8 @@ rt_doing rt_watchdog_doing(const rt_node *n, unsigned shard) {
     return d;
 }
 
-size_t rt_watchdog_stack(rt_node *n, unsigned shard, char *out, size_t max) {
+static size_t stack_of(rt_node *n, sys_thread *t, char *out, size_t max) {
     sys_stack st = {.n = 0};
-    sys_thread *t = n->shards[shard].thread;
     size_t len;
     if (t && n->s->thread_stack(n->s, t, &st))
         len = format_stack(&st, out, max);
@@ -86,6 +89,8 @@ size_t rt_watchdog_stack(rt_node *n, unsigned shard, char *out, size_t max) {
         len = (size_t)snprintf(out, max, "no stack");
     return len < max ? len : max - 1;
 }
+
+size_t rt_watchdog_stack(rt_node *n, unsigned shard, char *out, size_t max) { return stack_of(n, n->shards[shard].thread, out, max); }
 
 static void report(rt_watchdog *w, unsigned i) {
     rt_doing d = rt_watchdog_doing(w->node, i);
@@ -118,11 +123,45 @@ static void look(rt_watchdog *w, unsigned i, usec passed) {
     }
 }
 
+static void report_job(rt_watchdog *w, unsigned i, const rt_pool_doing *d) {
+    char text[RT_EVENT_TEXT + 1], pid[RT_PID_TEXT];
+    rt_pid_format(d->owner, pid);
+    int n = snprintf(text, sizeof text, "%s %s, key %" PRIu64 ", for %s: ", rt_pool_kind_name(d->kind), d->what, d->key, pid);
+    size_t len = n > 0 && (size_t)n < sizeof text ? (size_t)n : 0;
+    len += stack_of(w->node, d->thread, text + len, sizeof text - len);
+    rt_event_ext(w->node, EV_JOB_STUCK, (uint64_t)d->kind, (uint64_t)w->job[i].stuck, slice_of(text, len));
+}
+
+static void look_at_job(rt_watchdog *w, unsigned i, usec passed) {
+    watched *x = &w->job[i];
+    rt_pool_doing d;
+    if (!rt_pool_doing_of(w->node, i, &d)) {
+        x->stuck = 0;
+        return;
+    }
+    if (x->steps != d.serial) { /* it began after the last look */
+        *x = (watched){.steps = d.serial};
+        return;
+    }
+    x->stuck += passed;
+    if (x->reported || x->stuck < (d.slow_after ? d.slow_after : w->node->cfg.job_stuck)) return;
+    x->reported = true;
+    rt_pool_stuck(w->node, i);
+    report_job(w, i, &d);
+}
+
+static usec nap_of(const rt_node_cfg *c) {
+    usec least = c->stuck_report > 0 ? c->stuck_report : USEC_NEVER;
+    if (c->job_stuck > 0) least = usec_min(least, c->job_stuck);
+    return usec_max(least / LOOKS_PER_REPORT, LOOK_MIN);
+}
+
 static void watch(void *arg) {
     rt_watchdog *w = arg;
     sys *s = w->node->s;
-    bool looks = w->node->cfg.stuck_report > 0;
-    usec nap = usec_max(w->node->cfg.stuck_report / LOOKS_PER_REPORT, LOOK_MIN);
+    const rt_node_cfg *c = &w->node->cfg;
+    bool looks = c->stuck_report > 0 || c->job_stuck > 0;
+    usec nap = nap_of(c);
     usec last = s->mono(s), sample_at = last + RT_RATE_EVERY, look_at = looks ? last + nap : USEC_NEVER;
     while (!atomic_load_explicit(&w->stop, memory_order_relaxed)) {
         sys_ready none;
@@ -139,7 +178,8 @@ static void watch(void *arg) {
         look_at = now + nap;
         usec passed = usec_min(now - last, 2 * nap);
         last = now;
-        for (unsigned i = 0; i < w->node->n_shards; i++) look(w, i, passed);
+        for (unsigned i = 0; c->stuck_report > 0 && i < w->node->n_shards; i++) look(w, i, passed);
+        for (unsigned i = 0; c->job_stuck > 0 && i < w->n_jobs; i++) look_at_job(w, i, passed);
     }
 }
 
@@ -151,6 +191,8 @@ err rt_watchdog_start(rt_node *n) {
     rt_watchdog *w = mem_zalloc(sizeof *w + n->n_shards * sizeof w->shard[0]);
     w->node = n;
     w->poll = poll;
+    w->n_jobs = rt_pool_threads(n);
+    w->job = mem_zalloc((w->n_jobs + 1) * sizeof *w->job);
     rt_msacc_join(n, &w->msacc, RT_MSACC_WATCHDOG, 0);
     rt_rate_init(n);
     e = n->s->thread_start(n->s, "watchdog", watch, w, &w->thread);
@@ -158,6 +200,7 @@ err rt_watchdog_start(rt_node *n) {
         rt_rate_fini(n);
         rt_msacc_leave(n, &w->msacc);
         n->s->poll_free(n->s, poll);
+        mem_free(w->job);
         mem_free(w);
         return e;
     }
@@ -175,5 +218,6 @@ void rt_watchdog_stop(rt_node *n) {
     rt_msacc_leave(n, &w->msacc);
     rt_rate_fini(n);
     n->watchdog = NULL;
+    mem_free(w->job);
     mem_free(w);
 }

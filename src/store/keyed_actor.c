@@ -13,12 +13,14 @@
 
 #include <stdio.h>
 
-#define BATCH_MAX   1000u   /* requests of a job */
-#define QUEUE_MAX   200000u /* that wait; more are answered OVERLOAD */
-#define REOPEN_USEC USEC_PER_SEC
-#define IDLE_USEC   USEC_PER_SEC /* after the last write: the WAL is emptied */
-#define NAMES_MAX   (16u << 20)
-#define DAMAGE_MAX  (1u << 20)
+#define BATCH_MAX    1000u   /* requests of a job */
+#define QUEUE_MAX    200000u /* that wait; more are answered OVERLOAD */
+#define REOPEN_USEC  USEC_PER_SEC
+#define IDLE_USEC    USEC_PER_SEC /* after the last write: the WAL is emptied */
+#define NAMES_MAX    (16u << 20)
+#define DAMAGE_MAX   (1u << 20)
+#define KEY_DATABASE 1                       /* of its jobs: one connection */
+#define LONG_USEC    (5 * 60 * USEC_PER_SEC) /* opening looks through the database, a backup copies it */
 
 typedef struct sql_hold { /* keeps the database open while a job that came too late for its actor runs; counted on the shard only */
     store_sql *db;
@@ -180,7 +182,7 @@ static void box_free(rt_box *b) { job_free(container_of(b, sql_job, job.box)); }
 
 static sql_job *job_new(keyed_actor *a) {
     sql_job *j = mem_zalloc(sizeof *j);
-    j->job = (rt_job){.box = {box_free}, .run = run, .deadline = USEC_NEVER};
+    j->job = (rt_job){.box = {box_free}, .run = run, .what = "accounts", .key = KEY_DATABASE, .deadline = USEC_NEVER};
     j->node = a->node;
     j->cfg = a->cfg;
     j->hold = a->hold;
@@ -259,7 +261,10 @@ static void pump(rt_ctx *cx, keyed_actor *a) {
         j->n++;
         a->queued--;
         if (RT_TAG(m) == KEYED_WRITE) j->n_writes++;
-        if (backup) break;
+        if (!backup) continue;
+        j->job.what = "accounts backup";
+        j->job.slow_after = LONG_USEC;
+        break;
     }
     if (!a->head) a->tail = &a->head;
     j->result = mem_zalloc((j->n + 1) * sizeof *j->result);
@@ -357,6 +362,8 @@ static err on_flush(rt_ctx *cx, void *st) {
 static void open_db(rt_ctx *cx, keyed_actor *a) {
     sql_job *j = job_new(a);
     j->open = true;
+    j->job.what = "accounts open";
+    j->job.slow_after = LONG_USEC;
     submit(cx, a, j);
 }
 

@@ -398,8 +398,8 @@ static void on_read(rt_ctx *cx, log_actor *a, log_job *j, err submitted) {
     const store_read *q = store_read_of(j->req);
     damage_events(cx, &j->damage);
     if (j->damage.len > 0) a->read_damage++;
-    if (submitted != ERR_OK) { /* the pool was full: each is to be asked for again */
-        cursor c = cursor_of(rt_blob_slice(q->ids));
+    if (submitted != ERR_OK) { /* the pool was full: each that is left is to be asked for again */
+        cursor c = cursor_of(slice_from(rt_blob_slice(q->ids), j->at));
         uint64_t id, loc;
         while (cursor_u64le(&c, &id) && cursor_u64le(&c, &loc)) {
             buf_add_u64le(&j->out, id);
@@ -447,7 +447,14 @@ static err on_job_done(rt_ctx *cx, log_actor *a, rt_job_done *d) {
         }
         a->compact = COMPACT_NONE;
         break;
-    case LOG_JOB_READ: on_read(cx, a, j, d->status); break;
+    case LOG_JOB_READ:
+        if (d->status == ERR_OK && store_log_job_read_on(j)) { /* in the next segment, for which others may wait */
+            d->job = NULL;
+            submit(cx, a, j);
+            break;
+        }
+        on_read(cx, a, j, d->status);
+        break;
     case LOG_JOB_BACKUP: on_backed_up(cx, j, d->status); break;
     }
     if (e == ERR_OK) pump(cx, a);
@@ -503,6 +510,7 @@ static void beside(rt_ctx *cx, log_actor *a, rt_msg **m, log_job_kind kind) {
     j->req = *m;
     *m = NULL;
     if (a->hold->log) {
+        if (kind == LOG_JOB_READ) (void)store_log_job_read_on(j); /* its first key; an empty request is answered like any other */
         submit(cx, a, j);
         return;
     }

@@ -11,6 +11,11 @@
 
 #define DAMAGE_MAX (1u << 20)
 #define MOVED_MAX  (64u << 20)
+#define LONG       (5 * 60 * USEC_PER_SEC) /* for what reads or writes all there is: how long depends on how much that is */
+
+/* The file, or the engine, that a job works on: it holds at most one thread of the pool. The writer has one job at a time in any case; its
+ * key keeps it behind the last job of an actor before it. */
+enum { KEY_WRITER = 1, KEY_BACKUP, KEY_SEGMENTS };
 
 void store_log_hold_unref(log_hold *h) {
     if (--h->refs) return;
@@ -82,14 +87,31 @@ static void run_write(log_job *j) {
     if (!buf_ok(&j->moved)) j->status = ERR_BUG; /* a segment has fewer records than this has room for */
 }
 
+/* Where the read goes on; false: it is at its end. */
+static bool next_read(const log_job *j, uint64_t *loc) {
+    uint64_t id;
+    cursor c = cursor_of(slice_from(rt_blob_slice(store_read_of(j->req)->ids), j->at));
+    return cursor_u64le(&c, &id) && cursor_u64le(&c, loc);
+}
+
+bool store_log_job_read_on(log_job *j) {
+    uint64_t loc;
+    if (!next_read(j, &loc)) return false;
+    j->job.key = KEY_SEGMENTS + log_loc_segment(loc);
+    return true;
+}
+
+/* The records of one segment, as far as they follow each other. */
 static void run_read(log_job *j) {
-    cursor c = cursor_of(rt_blob_slice(store_read_of(j->req)->ids));
-    uint64_t id, loc;
+    slice ids = rt_blob_slice(store_read_of(j->req)->ids);
+    cursor c = cursor_of(slice_from(ids, j->at));
+    uint64_t id, loc, next = 0;
     buf env;
     log_reader r;
     buf_init(&env, LOG_RECORD_MAX);
     store_log_reader_init(&r, j->hold->log);
-    while (cursor_u64le(&c, &id) && cursor_u64le(&c, &loc)) {
+    do {
+        if (!cursor_u64le(&c, &id) || !cursor_u64le(&c, &loc)) break;
         int64_t wall = 0;
         err e = ERR_AGAIN;
         buf_reset(&env);
@@ -99,7 +121,8 @@ static void run_read(log_job *j) {
         buf_add_byte(&j->out, (uint8_t)e);
         buf_add_u64le(&j->out, (uint64_t)wall);
         buf_add_lslice(&j->out, e == ERR_OK ? buf_slice(&env) : SLICE_NULL);
-    }
+        j->at = ids.len - cursor_left(&c);
+    } while (next_read(j, &next) && log_loc_segment(next) == log_loc_segment(loc));
     store_log_reader_fini(&r);
     buf_fini(&env);
 }
@@ -132,9 +155,21 @@ static void run(rt_job *rj) {
     j->took = s->mono(s) - from;
 }
 
+/* By kind: for people, and when it is late. */
+static const struct {
+    const char *what;
+    usec slow_after;
+} kinds[] = {[LOG_JOB_OPEN] = {"log open", LONG}, [LOG_JOB_WRITE] = {"log write", 0}, [LOG_JOB_INDEX] = {"log index", LONG},
+             [LOG_JOB_DROP] = {"log drop", 0},    [LOG_JOB_READ] = {"log read", 0},   [LOG_JOB_BACKUP] = {"log backup", LONG}};
+
 log_job *store_log_job_new(rt_node *n, log_hold *h, log_job_kind kind) {
     log_job *j = mem_zalloc(sizeof *j);
-    j->job = (rt_job){.box = {box_free}, .run = run, .deadline = USEC_NEVER};
+    j->job = (rt_job){.box = {box_free},
+                      .run = run,
+                      .what = kinds[kind].what,
+                      .key = kind == LOG_JOB_BACKUP ? KEY_BACKUP : KEY_WRITER,
+                      .slow_after = kinds[kind].slow_after,
+                      .deadline = USEC_NEVER};
     j->kind = kind;
     j->node = n;
     j->hold = h;

@@ -38,6 +38,7 @@ typedef struct log_job {
     uint64_t segment;   /* DROP */
     rt_msg *req;        /* INDEX, READ, BACKUP: the request */
     store_index *index; /* INDEX: the result */
+    size_t at;          /* READ: bytes of the request's ids that are done */
     buf out;            /* READ: records; OPEN, READ: after them, nothing */
     buf damage;         /* OPEN, READ: u64le segment, u64le offset, lslice text for each loss */
     bool full;          /* the disk was full when the job was made */
@@ -48,6 +49,8 @@ typedef struct log_job {
 } log_job;
 
 log_job *store_log_job_new(rt_node *n, log_hold *h, log_job_kind kind);
+/* READ, on the shard: is there more to read? The job is then keyed by the segment that comes next, and may be submitted again. */
+bool store_log_job_read_on(log_job *j);
 void store_log_job_free(log_job *j); /* on the shard; with the messages that it still has */
 void store_log_hold_unref(log_hold *h);
 #endif

@@ -81,6 +81,7 @@ static void derive(svc_part *p, rt_pid to, const svc_admin *q) {
     derive_job *j = mem_zalloc(sizeof *j);
     j->job.box.free = derive_free;
     j->job.run = derive_run;
+    j->job.what = "password keys";
     j->job.deadline = USEC_NEVER;
     j->to = to;
     j->ref = q->ref;

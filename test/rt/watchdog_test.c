@@ -109,6 +109,82 @@ static void a_shard_that_works_or_sleeps_is_not_stuck(void **state) {
     sys_linux_free(k.s);
 }
 
+/* --- a pool thread ----------------------------------------------------------------------------------------------------------------- */
+typedef struct slow_job {
+    rt_job j;
+    stuck *k;
+    bool waits;
+} slow_job;
+static void slow_free(rt_box *b) { mem_free(container_of(container_of(b, rt_job, box), slow_job, j)); }
+void watchdog_test_job(rt_job *j);
+void watchdog_test_job(rt_job *j) {
+    slow_job *x = container_of(j, slow_job, j);
+    if (!x->waits) return;
+    atomic_store(&x->k->in, true);
+    while (!atomic_load(&x->k->out)) (void)x->k->s->mono(x->k->s);
+}
+static err submitter_init(rt_ctx *cx, void *st, const void *arg) {
+    (void)st, (void)arg;
+    for (unsigned i = 0; i < 100; i++) {
+        slow_job *x = mem_zalloc(sizeof *x);
+        *x = (slow_job){.j = {.box.free = slow_free, .run = watchdog_test_job, .what = "slow", .key = 7, .deadline = USEC_NEVER},
+                        .k = the_stuck(cx),
+                        .waits = i == 99};
+        rt_job *j = &x->j;
+        rt_pool_submit(cx, RT_POOL_DISK, &j);
+    }
+    return ERR_OK;
+}
+static const rt_class submitter_class = {.name = "submitter", .init = submitter_init};
+static void boot_submitter(rt_ctx *cx, void *arg) {
+    (void)arg;
+    rt_pid pid;
+    if (rt_spawn(cx, &submitter_class, NULL, 0, &pid, NULL)) abort();
+}
+static void on_job_line(void *arg, const char *line) {
+    stuck *k = arg;
+    if (!strstr(line, " job_stuck ")) return;
+    if (atomic_load(&k->reports) == 0) (void)snprintf(k->line, sizeof k->line, "%s", line);
+    atomic_fetch_add(&k->reports, 1);
+}
+
+static void a_stuck_job_is_reported_once_with_its_stack_and_again_when_it_is_over(void **state) {
+    (void)state;
+    stuck k = {.in = false};
+    rt_node_cfg cfg;
+    rt_node *n;
+    assert_int_equal(sys_linux_new(&k.s), ERR_OK);
+    rt_node_cfg_default(&cfg);
+    cfg.stuck_report = 0; /* each is watched for itself */
+    cfg.job_stuck = REPORT;
+    assert_int_equal(rt_node_new(&cfg, k.s, NULL, &n), ERR_OK);
+    rt_node_set_env(n, &k);
+    rt_log_sink(n, on_job_line, &k);
+    rt_node_boot(n, 0, boot_submitter, NULL);
+    assert_int_equal(rt_node_start(n), ERR_OK);
+    usec t0 = k.s->mono(k.s);
+    while (atomic_load(&k.reports) == 0 && k.s->mono(k.s) - t0 < 10 * USEC_PER_SEC) {
+    }
+    assert_int_equal(atomic_load(&k.reports), 1);
+    assert_true(atomic_load(&k.in)); /* none of the 99 that were done at once */
+    if (!strstr(k.line, "disk slow, key 7, for <0.0.")) fail_msg("no job in: %s", k.line);
+    if (!strstr(k.line, "watchdog_test_job+0x")) fail_msg("no stack in: %s", k.line);
+    rt_pool_stat st;
+    rt_pool_stats(n, RT_POOL_DISK, &st);
+    assert_int_equal(st.stuck, 1);
+    assert_true(st.run.age >= REPORT);
+    assert_string_equal(st.run.what, "slow");
+    atomic_store(&k.out, true);
+    do rt_pool_stats(n, RT_POOL_DISK, &st);
+    while (st.done < 100);
+    assert_int_equal(st.stuck, 0);
+    assert_int_equal(st.n_stuck, 1);
+    assert_int_equal(rt_event_count(n, EV_JOB_STUCK), 1);
+    assert_int_equal(rt_event_count(n, EV_JOB_UNSTUCK), 1);
+    rt_node_free(n);
+    sys_linux_free(k.s);
+}
+
 static void past_the_hard_limit_the_node_ends_with_a_clear_line(void **state) {
     (void)state;
     int fd[2], status;
@@ -141,6 +217,7 @@ int main(void) {
         cmocka_unit_test(past_the_hard_limit_the_node_ends_with_a_clear_line),
         cmocka_unit_test(a_stuck_shard_is_reported_once_with_its_stack_and_others_still_answer),
         cmocka_unit_test(a_shard_that_works_or_sleeps_is_not_stuck),
+        cmocka_unit_test(a_stuck_job_is_reported_once_with_its_stack_and_again_when_it_is_over),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
