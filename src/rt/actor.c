@@ -263,6 +263,8 @@ static bool runnable(const rt_actor *a) { return a->last && !a->mutes && !(a->fl
 
 static inline void handle_one(rt_shard *sh, rt_actor *a, rt_msg *m) {
     sh->cx.trace = m->trace;
+    sh->cx.work = m->tag & RT_M_WORK;
+    m->tag &= (uint16_t)~RT_M_WORK;
     atomic_store_explicit(&sh->run_tag, m->tag, memory_order_relaxed); /* for the watchdog, see shard.h */
     rt_count(&sh->steps, 1);
     rt_event_often(&sh->cx, EV_HANDLE, a->slot, m->tag, a->queued);

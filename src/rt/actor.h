@@ -26,6 +26,9 @@ typedef enum rt_bound {                        /* what happens to a message that
                                                   mute_max at most */
 } rt_bound;
 
+typedef struct rt_class_count { /* relaxed, written by one shard: a class with counts is used on one shard only */
+    _Atomic uint64_t expired, refused;
+} rt_class_count;
 typedef struct rt_class {
     const char *name;                                            /* "c2s", "part": for people and statistics */
     size_t state_size;                                           /* zeroed state handed to every callback */
@@ -38,7 +41,9 @@ typedef struct rt_class {
     uint32_t mailbox_max;                           /* messages; 0: RT_MAILBOX_MAX_DEFAULT */
     uint64_t mailbox_bytes_max;                     /* payload and blobs, shared ones in full; 0: unlimited by bytes */
     rt_bound bound;
-    bool unflushable; /* others rely on each message that it is sent, beyond a DOWN: rt_stat_flush refuses (ERR_REFUSED) */
+    bool unflushable;             /* others rely on each message that it is sent, beyond a DOWN: rt_stat_flush refuses (ERR_REFUSED) */
+    struct rt_class_count *count; /* what became of messages that it never handled; NULL: only the shard counts them */
+    const struct rt_class *of;    /* what a pool of workers made it from (rt/workers.h); NULL: it was written as it is */
 } rt_class;
 #define RT_MAILBOX_MAX_DEFAULT 1000000u
 #define RT_MUTE_MAX_USEC       (100 * USEC_PER_MSEC)

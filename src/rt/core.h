@@ -8,6 +8,9 @@
  * a message with FRONT goes to the front of the mailbox. */
 #define RT_M_SIGNAL 0x4000u
 #define RT_M_FRONT  0x2000u
+/* Work of a pool (workers.c): goes back to its sender, refused, if the receiver ends before it has handled it. Taken off when it is
+ * handled. */
+#define RT_M_WORK 0x1000u
 /* Signals that never leave the node, after those of rt/remote.h: a linked actor has ended; your receiver is full; it has halved; the muted
  * sender has ended. */
 typedef enum rt_signal_more { RT_SIG_EXIT_LINK = RT_SIG_DOWN + 1, RT_SIG_MUTE, RT_SIG_UNMUTE, RT_SIG_MUTE_GONE } rt_signal_more;
@@ -57,6 +60,12 @@ void rt_actor_call_timer(rt_shard *sh, rt_actor *a, rt_timer *t);
 void rt_actor_call_ready(rt_shard *sh, rt_actor *a, int fd, uint32_t events);
 void rt_actor_call_flush(rt_shard *sh, rt_actor *a);
 
+/* mailbox.c: sends it back to its sender, marked as refused by `by`; drops it if that is not an actor or caller of this node. */
+void rt_mailbox_refuse(rt_shard *sh, rt_pid by, rt_msg *m);
+/* ctx.c: sends of workers.c. rt_send_work is rt_send with RT_M_WORK; rt_pass_work leaves sender and trace as they are. */
+void rt_send_work(rt_ctx *cx, rt_pid to, rt_msg **m);
+void rt_pass_work(rt_ctx *cx, rt_pid to, rt_msg **m);
+
 /* signal.c */
 void rt_signal_send(rt_shard *sh, rt_pid from, rt_pid to, unsigned sig, uint64_t ref, err reason);
 void rt_signal_arrive(rt_shard *sh, rt_pid to, rt_msg *m); /* from a ring or the inbox; consumes m */
@@ -93,6 +102,8 @@ void rt_shard_poke(rt_shard *dst);             /* any thread, after it has publi
 void rt_shard_entry(rt_shard *sh, rt_entry e); /* a message, signal or call that came in */
 void rt_shard_clock(rt_shard *sh);
 void rt_shard_boot(rt_shard *sh, void (*fn)(rt_ctx *cx, void *arg), void *arg);
+
+void rt_workers_fini(rt_node *n); /* workers.c: after the shards' memory: actors have their classes there */
 
 /* name.c, pool.c, call.c: any thread */
 void rt_name_init(rt_node *n);

@@ -50,6 +50,23 @@ static inline void send(rt_ctx *cx, rt_pid to, rt_msg **mp, bool front) {
         send_elsewhere(sh, to, m, front);
 }
 
+void rt_pass_work(rt_ctx *cx, rt_pid to, rt_msg **mp) {
+    rt_msg *m = *mp;
+    *mp = NULL;
+    m->tag = RT_TAG(m) | RT_M_WORK;
+    if (LIKELY(to.node == 0 && rt_pid_shard(to) == cx->sh->id))
+        rt_mailbox_arrive(cx->sh, to, m, false);
+    else
+        send_elsewhere(cx->sh, to, m, false);
+}
+
+void rt_send_work(rt_ctx *cx, rt_pid to, rt_msg **m) {
+    (*m)->sender = rt_self(cx);
+    if (!(*m)->trace) (*m)->trace = cx->trace;
+    rt_event(cx, EV_SEND, to.slot, RT_TAG(*m), 0);
+    rt_pass_work(cx, to, m);
+}
+
 void rt_send(rt_ctx *cx, rt_pid to, rt_msg **m) { send(cx, to, m, false); }
 void rt_send_front(rt_ctx *cx, rt_pid to, rt_msg **m) { send(cx, to, m, true); }
 

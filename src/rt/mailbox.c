@@ -7,7 +7,8 @@
  *
  * Invariants: (1) the runtime's own messages (EXIT, DOWN, JOB_DONE) and returned ones are never refused or dropped by a bound: a monitor
  * fires exactly once, whatever the load; (2) a deadline is tested in rt_mailbox_take only (system.md G11); (3) queue statistics are
- * counters kept by append and take: reading them is O(1) (G13); (4) a probe is answered here, when it is taken out: no actor sees one. */
+ * counters kept by append and take: reading them is O(1) (G13); (4) a probe is answered here, when it is taken out: no actor sees
+ * one that it has not sent. */
 #include "rt/core.h"
 #include "rt/event_often.h"
 
@@ -87,22 +88,20 @@ static void report_late(rt_shard *sh, const rt_actor *a, uint32_t late_msec) {
 
 static void drop_expired_one(rt_shard *sh, rt_actor *a, rt_msg *m) {
     rt_count(&sh->n_expired, 1);
+    if (a->cls->count) rt_count(&a->cls->count->expired, 1);
     a->dropped++;
     report_late(sh, a, sh->now_msec - m->deadline);
     rt_event(&sh->cx, EV_EXPIRED, a->slot, m->tag, sh->now_msec - m->deadline);
     rt_msg_release(sh, m);
 }
 
-/* Says how many wait behind it; a caller that has gone meanwhile is found gone by rt_calls_reply. */
+/* Says how many wait behind it, to a caller outside or to an actor: that handles it, as it has no deadline any more. One who has gone
+ * meanwhile is found gone there. */
 static void answer_probe(rt_shard *sh, rt_actor *a, rt_msg *m) {
-    rt_pid to = m->sender;
     rt_probe_of(m)->queued = a->queued;
     a->dropped++; /* taken out without being handled */
     m->deadline = 0;
-    if (check(rt_pid_shard(to) == RT_SHARD_EXTERNAL))
-        rt_calls_reply(sh->node, to, m);
-    else
-        rt_msg_release(sh, m);
+    rt_send(&sh->cx, m->sender, &m);
 }
 
 rt_msg *rt_mailbox_take(rt_shard *sh, rt_actor *a) {
@@ -119,22 +118,17 @@ rt_msg *rt_mailbox_take(rt_shard *sh, rt_actor *a) {
     return NULL;
 }
 
-/* --- the bound ------------------------------------------------------------------------------------------------------------------- */
-static bool over(const rt_actor *a, uint64_t more_bytes) {
-    return a->queued >= rt_mailbox_max(a) || (a->cls->mailbox_bytes_max && a->bytes + more_bytes > a->cls->mailbox_bytes_max);
-}
-
-static void refuse(rt_shard *sh, rt_actor *a, rt_msg *m) {
+void rt_mailbox_refuse(rt_shard *sh, rt_pid by, rt_msg *m) {
     rt_pid sender = m->sender;
     rt_count(&sh->n_refused, 1);
-    rt_event(&sh->cx, EV_REFUSED, a->slot, m->tag, 0);
+    rt_event(&sh->cx, EV_REFUSED, by.slot, RT_TAG(m), 0);
     if (!rt_pid_ok(sender) || sender.node != 0) {
         rt_msg_release(sh, m);
         return;
     }
-    m->tag |= RT_MSG_REFUSED;
+    m->tag = RT_TAG(m) | RT_MSG_REFUSED;
     m->deadline = 0; /* it has arrived: the sender shall know */
-    m->sender = rt_actor_pid(a);
+    m->sender = by;
     unsigned shard = rt_pid_shard(sender);
     if (shard == sh->id)
         rt_mailbox_arrive(sh, sender, m, false);
@@ -142,6 +136,16 @@ static void refuse(rt_shard *sh, rt_actor *a, rt_msg *m) {
         rt_out_push(sh, shard, (rt_entry){m, sender.slot, sender.gen});
     else
         rt_calls_reply(sh->node, sender, m);
+}
+
+/* --- the bound ------------------------------------------------------------------------------------------------------------------- */
+static bool over(const rt_actor *a, uint64_t more_bytes) {
+    return a->queued >= rt_mailbox_max(a) || (a->cls->mailbox_bytes_max && a->bytes + more_bytes > a->cls->mailbox_bytes_max);
+}
+
+static void refuse(rt_shard *sh, rt_actor *a, rt_msg *m) {
+    if (a->cls->count) rt_count(&a->cls->count->refused, 1);
+    rt_mailbox_refuse(sh, rt_actor_pid(a), m);
 }
 
 static void drop_oldest(rt_shard *sh, rt_actor *a, uint64_t more_bytes) {
@@ -182,11 +186,19 @@ static bool make_room(rt_shard *sh, rt_actor *a, const rt_msg *m, uint64_t bytes
     return false;
 }
 
+/* Its receiver is gone, or ends. */
+static void give_up(rt_shard *sh, rt_pid by, rt_msg *m) {
+    if (UNLIKELY(m->tag & RT_M_WORK) && !sh->freeing)
+        rt_mailbox_refuse(sh, by, m);
+    else
+        rt_msg_release(sh, m);
+}
+
 void rt_mailbox_arrive(rt_shard *sh, rt_pid to, rt_msg *m, bool front) {
     rt_actor *a = rt_actor_find(sh, to);
     if (UNLIKELY(!a)) {
-        rt_event(&sh->cx, EV_NOPROC, to.slot, m->tag, 0);
-        rt_msg_release(sh, m);
+        rt_event(&sh->cx, EV_NOPROC, to.slot, RT_TAG(m), 0);
+        give_up(sh, to, m);
         return;
     }
     uint64_t bytes = a->cls->mailbox_bytes_max ? weight(sh, a, m) : 0;
@@ -207,9 +219,13 @@ uint64_t rt_mailbox_clear(rt_shard *sh, rt_actor *a, bool all) {
             prev = prev->next;
             continue;
         }
-        rt_msg_release(sh, cut(sh, a, prev));
+        rt_msg *m = cut(sh, a, prev);
         a->dropped++;
         n++;
+        if (all)
+            give_up(sh, rt_actor_pid(a), m);
+        else
+            rt_msg_release(sh, m);
     }
     return n;
 }

@@ -43,7 +43,7 @@ struct rt_msg {
 _Static_assert(sizeof(rt_msg) == 32, "message header");
 #define RT_HOME_HEAP   255
 #define RT_MSG_REFUSED 0x8000u /* comes back to its sender because the receiver's mailbox was full (policy refuse) */
-#define RT_TAG(m)      ((uint16_t)((m)->tag & 0x7fffu))
+#define RT_TAG(m)      ((uint16_t)((m)->tag & 0x0fffu))
 static inline void *rt_msg_payload(rt_msg *m) { return m + 1; }
 
 /* blob: immutable shared bytes with an atomic count. */

@@ -218,6 +218,7 @@ void rt_node_free(rt_node *n) {
     }
     rt_pool_fini(n);
     for (unsigned i = 0; n->shards && i < n->n_shards; i++) rt_shard_fini(&n->shards[i]);
+    rt_workers_fini(n);
     rt_event_state_fini(&n->ev_ext);
     rt_recorder_free(n->recorder);
     rt_event_node_fini(n);

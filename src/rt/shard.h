@@ -25,6 +25,7 @@ struct rt_ctx {
     rt_shard *sh;
     rt_actor *self; /* NULL outside an actor (boot, calls) */
     uint32_t trace; /* of the message being handled */
+    bool work;      /* it is work of a pool */
 };
 
 typedef struct rt_mute_end { /* in shard.mutes, ordered by time because every mute lasts equally long */
@@ -138,6 +139,7 @@ struct rt_node {
     void *env;
     rt_beside beside; /* start NULL: none */
     rt_pool *pool;
+    struct rt_workers *workers; /* pools of them, in the order of boot; written at boot */
     rt_names *names;
     rt_calls *calls;
     bool started;      /* threads run; written before they start and after they are joined */

@@ -410,6 +410,8 @@ const rt_verb rt_verbs[] = {
      "shows whether events are recorded, where, and how many of the last ones are kept"},
     {"recorder", "on", 0, 0, true, recorder_on, "recorder on", "records events; it is on by default"},
     {"recorder", "off", 0, 0, true, recorder_off, "recorder off", "stops recording, so that what is in the flight recorder stays"},
+    {"workers", "list", 0, 1, false, rt_verb_workers, "workers [POOL]",
+     "shows the pools of workers by dispatcher: idle, busy, stuck; what waits, was dispatched, expired, refused"},
     {"pool", "show", 0, 0, false, pool_show, "pool", "shows the threads for work that blocks, by kind"},
     {"help", "verbs", 0, 0, false, help_verbs, "help", "lists all commands"},
 };

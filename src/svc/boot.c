@@ -1,8 +1,9 @@
-/* boot: starts the partitions of a node, supervised shard by shard, and finds them again.
+/* boot: starts the partitions of a node, a pool of workers by key (rt/workers.h), and finds them again, without locks: their place is their
+ * number, which is the hash of the account that store_partition makes.
  *
  * A partition that crashes is restarted by its shard's supervisor and reads its index again from the log; its sessions see it go (they
  * monitor it) and reconnect. Partitions fail alone: one_for_one. */
-#include "rt/sup.h"
+#include "rt/workers.h"
 #include "svc/part.h"
 
 #include <stdio.h>
@@ -10,17 +11,11 @@
 #define INTENSITY 100u                /* restarts ... */
 #define PERIOD    (10 * USEC_PER_SEC) /* ... within this end the shard's supervisor, which is permanent in the root */
 
-typedef struct shard_boot {
-    rt_sup_spec spec;
-    rt_child *children;
-    err status;
-} shard_boot;
 struct svc_services {
     svc_part_arg *args;
     svc_part_ids *ids;
-    shard_boot *shards;
-    unsigned n_shards;
 };
+#define POOL "svc.part"
 
 #define MSG RT_MSG_FIELDS
 #include "svc/svc.def"
@@ -32,21 +27,11 @@ const rt_msg_desc svc_msgs[] = {
 };
 const size_t svc_msgs_count = ARRAY_LEN(svc_msgs);
 
-static void boot_shard(rt_ctx *cx, void *arg) {
-    shard_boot *b = arg;
-    rt_pid pid;
-    b->status = rt_spawn(cx, &rt_sup_class, &b->spec, 0, &pid, NULL);
-}
-
 err svc_boot(rt_node *n, const svc_cfg *c, svc_services **out_services) {
     if (!check(c->partitions >= 1 && c->partitions <= STORE_PARTITIONS_MAX)) return ERR_BUG;
-    unsigned shards = rt_node_shards(n);
     svc_services *s = mem_zalloc(sizeof *s);
-    s->n_shards = shards;
-    s->shards = mem_zalloc(shards * sizeof *s->shards);
     s->args = mem_zalloc(c->partitions * sizeof *s->args);
     s->ids = mem_zalloc(c->partitions * sizeof *s->ids);
-    for (unsigned i = 0; i < shards; i++) s->shards[i].children = mem_zalloc(c->partitions * sizeof(rt_child));
     for (unsigned i = 0; i < c->partitions; i++) {
         svc_part_arg *a = &s->args[i];
         a->cfg = c;
@@ -54,37 +39,33 @@ err svc_boot(rt_node *n, const svc_cfg *c, svc_services **out_services) {
         a->index = i;
         (void)snprintf(a->name, sizeof a->name, "svc.part.%u", i);
         (void)snprintf(a->ready_name, sizeof a->ready_name, "svc.ready.%u", i);
-        shard_boot *b = &s->shards[i % shards];
-        b->children[b->spec.n_children++] = (rt_child){.id = a->name, .cls = &svc_part_class, .arg = a, .restart = RT_PERMANENT};
     }
-    err e = ERR_OK;
-    for (unsigned i = 0; i < shards && e == ERR_OK; i++) {
-        shard_boot *b = &s->shards[i];
-        b->spec.strategy = RT_ONE_FOR_ONE;
-        b->spec.intensity = INTENSITY + (uint32_t)b->spec.n_children; /* all end at once when a store does */
-        b->spec.period = PERIOD;
-        b->spec.vital = true;
-        b->spec.children = b->children;
-        rt_node_boot(n, i, boot_shard, b);
-        e = b->status;
-    }
+    rt_workers_cfg pool = {.name = POOL,
+                           .cls = &svc_part_class,
+                           .arg = s->args,
+                           .arg_size = sizeof s->args[0],
+                           .mode = RT_WORKERS_BY_KEY,
+                           .workers = c->partitions,
+                           .stuck = rt_node_config(n)->stuck_report,
+                           .intensity = INTENSITY + c->partitions / rt_node_shards(n) + 1, /* all end at once when a store does */
+                           .period = PERIOD,
+                           .vital = true};
+    rt_workers *workers;
+    err e = rt_workers_boot(n, &pool, &workers);
     *out_services = s; /* also on failure: actors may hold on to it until the node is freed */
     return e;
 }
 
 void svc_services_free(svc_services *s) {
     if (!s) return;
-    for (unsigned i = 0; i < s->n_shards; i++) mem_free(s->shards[i].children);
-    mem_free(s->shards);
     mem_free(s->args);
     mem_free(s->ids);
     mem_free(s);
 }
 
 rt_pid svc_partition_at(rt_node *n, unsigned i) {
-    char name[24];
-    (void)snprintf(name, sizeof name, "svc.part.%u", i);
-    return rt_name_whereis(n, name);
+    const rt_workers *pool = rt_workers_find(n, POOL);
+    return pool && i < rt_workers_count(pool) ? rt_workers_at(pool, i) : RT_PID_NONE;
 }
 
 rt_pid svc_partition(rt_node *n, const svc_cfg *c, slice bare) { return svc_partition_at(n, store_partition(bare, c->partitions)); }

@@ -10,6 +10,7 @@
 #include "proto/xmpp/env.h"
 #include "rt/event.h"
 #include "rt/stat.h"
+#include "rt/workers.h"
 #include "support/cmocka_unit.h"
 
 #include <arpa/inet.h>
@@ -209,7 +210,7 @@ static inline err rig_part_init(rt_ctx *cx, void *st, const void *arg) {
     (void)st;
     (void)arg;
     rig_now->part = rt_self(cx);
-    return rt_name_register(cx, "svc.part.0");
+    return ERR_OK;
 }
 static inline err rig_part_handle(rt_ctx *cx, void *st, rt_msg **mp) {
     rig *r = rig_now;
@@ -249,10 +250,14 @@ static inline void rig_quiet(void *arg, const char *line) {
     (void)arg;
     (void)line;
 }
-static inline void rig_boot_part(rt_ctx *cx, void *arg) {
-    (void)arg;
-    rt_pid pid;
-    assert_int_equal(rt_spawn(cx, rig_now->part_small ? &rig_small_class : &rig_part_class, NULL, 0, &pid, NULL), ERR_OK);
+static inline void rig_boot_part(rt_node *n) {
+    rt_workers *pool;
+    rt_workers_cfg c = {.name = "svc.part",
+                        .cls = rig_now->part_small ? &rig_small_class : &rig_part_class,
+                        .workers = 1,
+                        .intensity = 10,
+                        .period = USEC_PER_SEC};
+    assert_int_equal(rt_workers_boot(n, &c, &pool), ERR_OK);
 }
 
 /* Settings may be changed between rig_new and rig_start. */
@@ -326,7 +331,7 @@ static inline void rig_start(rig *r) {
     rt_log_sink(r->node, rig_quiet, NULL);
     rt_node_add_msgs(r->node, svc_msgs, svc_msgs_count);
     rt_node_add_msgs(r->node, edge_msgs, edge_msgs_count);
-    rt_node_boot(r->node, 0, rig_boot_part, NULL);
+    rig_boot_part(r->node);
     tls_server *server = rig_server_new("one");
     assert_int_equal(edge_boot(r->node, &r->edge, server, &r->edges), ERR_OK);
     rig_server_unref(server);

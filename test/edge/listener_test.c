@@ -311,7 +311,6 @@ static void after_a_crash_of_the_edge_the_end_of_a_partition_reaches_all_session
         }
         client_expect(a, "<reset");
         client_expect(b, "<reset");
-        rt_node_boot(r->node, 0, rig_boot_part, NULL);
         rig_settle(r);
         client *c = client_login(r, "alice", "desk"); /* what watches the new one is the new edge */
         part = r->part;

@@ -13,7 +13,7 @@ for m in ("murre_node", "murre_mem"):  # sourced again: read again
 import murre_mem
 import murre_node
 from murre_mem import Map, Trouble, cstring, layout, load, name_of, printable, read, short, struct, target
-from murre_node import Node, class_name, flags_of, mailbox, state_type
+from murre_node import Node, class_name, class_of, flags_of, mailbox, state_type
 
 SHOWN = 20  # messages, timers and the like, unless a number is given
 ACTORS_SHOWN = 50
@@ -159,7 +159,8 @@ class Actors(Look):
         dying = node.macros.value("RT_A_DEAD")
         for s in node.shards:
             for a in s.actors():
-                name = classes.setdefault(a["cls"], [None, 0])
+                cls_at = class_of(a["cls"])[1]
+                name = classes.setdefault(cls_at, [None, 0])
                 name[0] = name[0] or class_name(a)
                 if a["flags"] & dying:
                     dead += 1
@@ -171,7 +172,7 @@ class Actors(Look):
             raise Trouble(f"no actor has the class {cls}; there are: {', '.join(sorted(n for n, _ in classes.values()))}")
         found.sort(key=lambda f: f[:2])
         names = {(slot, gen): n for n, slot, gen in node.names()}
-        rows = [(node.pid(a["slot"], a["gen"]), classes[a["cls"]][0], a["queued"], a["longest"], a["dequeued"] - a["dropped"],
+        rows = [(node.pid(a["slot"], a["gen"]), classes[class_of(a["cls"])[1]][0], a["queued"], a["longest"], a["dequeued"] - a["dropped"],
                  a["cost"] // cycles_per_usec(node), names.get((a["slot"], a["gen"]), ""), flags_of(node, a)) for _, _, a in found[:ACTORS_SHOWN]]
         table(("pid", "class", "queued", "longest", "handled", "usec", "name", "flags"), rows, left=(0, 1, 6, 7))
         if len(found) > len(rows):
@@ -186,7 +187,7 @@ class Actor(Look):
 
     def look(self, node, text):
         a = node.actor(text)
-        cls = load("rt_class", a["cls"])
+        cls = class_of(a["cls"])[0]
         shard = node.shards[a["slot"] >> node.pid_bits]
         names = [n for n, slot, gen in node.names() if (slot, gen) == (a["slot"], a["gen"])]
         say(f"{node.pid(a['slot'], a['gen'])} {cstring(cls['name'])}" + "".join(f" '{n}'" for n in names) + f" at 0x{a.addr:x}")
@@ -334,7 +335,7 @@ class Tables(Look):
         total = {"accounts": [0, 0], "refs": [0, 0]}
         sessions = parts = 0
         part = gdb.lookup_global_symbol("svc_part_class")
-        for a in (a for s in node.shards for a in s.actors() if part and a["cls"] == int(part.value().address)):
+        for a in (a for s in node.shards for a in s.actors() if part and class_of(a["cls"])[1] == int(part.value().address)):
             p = load("svc_part", a.addr + a.layout.size)
             maps = {"accounts": Map(p.address("accounts")), "refs": Map(p.address("refs"), "ref_node")}
             parts, sessions = parts + 1, sessions + p["n_sessions"]

@@ -328,6 +328,12 @@ def flags_of(node, actor):
     return " ".join(n for bit, n in node.flags.items() if actor["flags"] & bit)
 
 
+def class_of(address):
+    """The class as its author wrote it, and its address: a pool of workers makes its own of it."""
+    cls = load("rt_class", address)
+    return (load("rt_class", cls["of"]), cls["of"]) if cls["of"] else (cls, address)
+
+
 def state_type(cls):
     """The struct of a class's state: a callback has a local pointer to a struct of just that size. None: not to be told."""
     for callback in ("handle", "timer", "ready", "flush", "init"):
