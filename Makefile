@@ -153,7 +153,7 @@ $(B)/inject.so: test/checks/inject.c
 	@mkdir -p $(@D)
 	$(call say,LD,$@)$(CC) -std=gnu17 -g3 -O2 -fPIC -D_GNU_SOURCE $(WARN) -shared -o $@ $< -ldl -pthread
 
-CHECK_BIN := $(B)/inject.so $(B)/murre-bench $(B)/murre-sim $(B)/test/rt/sup_test $(B)/test/rt/actor_test $(B)/test/store/powercut_load
+CHECK_BIN := $(B)/inject.so $(B)/murre-bench $(B)/murre-sim $(B)/test/rt/sup_test $(B)/test/rt/actor_test $(B)/test/rt/workers_test $(B)/test/rt/watchdog_test $(B)/test/store/powercut_load
 checks: all $(CHECK_BIN) ## the promises' checks (test/checks) at CI size; SOAK=1 for the long ones
 	MURRE_BUILD=$(abspath $(B)) test/checks/run
 

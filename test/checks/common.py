@@ -119,9 +119,32 @@ class Inject:
         """Each sync takes so much longer from now on."""
         struct.pack_into("=Q", self.map, struct.calcsize(self.LAYOUT) + 8 * len(self.ANY), int(seconds * 1e9))
 
+    HOLDS = ("", "call", "loop", "lock")  # inject_holds_call() and so on are in the stack of a thread that is held
+
+    def hold(self, how, path=""):
+        """From now on writes and syncs of files with path in their name do not come back, each in that way; how "": those who wait go on."""
+        at = struct.calcsize(self.LAYOUT) + 8 * len(self.ANY) + 8
+        if how:
+            struct.pack_into("=256s", self.map, at + 8, path.encode())
+        struct.pack_into("=I", self.map, at, self.HOLDS.index(how))
+
+    def held(self):
+        """Calls that have been held, ever."""
+        return struct.unpack_from("=I", self.map, struct.calcsize(self.LAYOUT) + 8 * len(self.ANY) + 12)[0]
+
     def close(self):
         self.map.close()
         os.unlink(self.path)
+
+
+def poll(what, ask):
+    """Asks, each time a round trip, until the answer is true; returns that."""
+    end = time.monotonic() + LIMIT
+    while time.monotonic() < end:
+        found = ask()
+        if found:
+            return found
+    raise AssertionError(f"never came: {what}")
 
 
 async def gathered(*jobs, limit):

@@ -1,5 +1,5 @@
 /* inject: failures of files, of the wall clock, and of whatever else a process asks of its system, by preload: promises.md R5, R20 and R27;
- * and disks that are slow.
+ * and disks that are slow, or whose calls do not come back at all (promises.md R23).
  *
  *   check (Python) --- struct control in a mapped file ($MURRE_INJECT) ---> this library in the server
  *
@@ -63,6 +63,8 @@ enum {                                                                          
        ANY_KINDS = 22,
 };
 
+enum { HOLD_NONE, HOLD_CALL, HOLD_LOOP, HOLD_LOCK }; /* the thread waits in a call, loops, waits for a lock; until it is HOLD_NONE */
+
 typedef struct control { /* Inject.LAYOUT in common.py */
     _Atomic uint32_t armed;
     uint32_t ops;
@@ -74,6 +76,9 @@ typedef struct control { /* Inject.LAYOUT in common.py */
     _Atomic int64_t wall_offset_nsec;
     _Atomic uint64_t by_kind[ANY_KINDS]; /* while armed: calls of each ANY_ kind, whether it is chosen or not */
     _Atomic uint64_t sync_nsec;          /* a sync takes so much longer, armed or not: a slow disk */
+    _Atomic uint32_t hold;               /* HOLD_*: how writes and syncs of files with hold_path in their name do not come back */
+    _Atomic uint32_t held;               /* calls that have been held, ever */
+    char hold_path[256];
 } control;
 
 #define DIRTY_MAX 4096u /* written ranges that no sync has covered; more are forgotten, oldest first */
@@ -181,6 +186,61 @@ static bool ours(int fd) {
     return strncmp(path, directory, strlen(directory)) == 0;
 }
 
+/* --- calls that do not come back; not static: a stack shows what is exported */
+int inject_holds_call(void);
+int inject_holds_loop(void);
+int inject_holds_lock(void);
+static const struct timespec MOMENT = {0, 5000000};
+
+int inject_holds_call(void) {
+    int n = 0;
+    for (; atomic_load(&shared->hold) == HOLD_CALL; n++) (void)clock_nanosleep(CLOCK_MONOTONIC, 0, &MOMENT, NULL); /* the loop decides */
+    return n;
+}
+
+int inject_holds_loop(void) {
+    int n = 0;
+    while (atomic_load(&shared->hold) == HOLD_LOOP) n++;
+    return n;
+}
+
+static pthread_mutex_t hold_lock = PTHREAD_MUTEX_INITIALIZER;
+static _Atomic bool hold_locked;
+static void *holder(void *arg) {
+    (void)pthread_mutex_lock(&hold_lock);
+    atomic_store(&hold_locked, true);
+    while (atomic_load(&shared->hold) == HOLD_LOCK) (void)clock_nanosleep(CLOCK_MONOTONIC, 0, &MOMENT, NULL); /* the loop decides */
+    atomic_store(&hold_locked, false);
+    (void)pthread_mutex_unlock(&hold_lock);
+    return arg;
+}
+
+int inject_holds_lock(void) {
+    pthread_t t;
+    if (real.pthread_create(&t, NULL, holder, NULL) != 0) abort();
+    while (!atomic_load(&hold_locked)) (void)clock_nanosleep(CLOCK_MONOTONIC, 0, &MOMENT, NULL); /* the loop decides */
+    (void)pthread_mutex_lock(&hold_lock);
+    (void)pthread_mutex_unlock(&hold_lock);
+    return pthread_join(t, NULL);
+}
+
+static void hold(int fd) {
+    uint32_t how = shared ? atomic_load(&shared->hold) : HOLD_NONE;
+    char link[64], path[4096];
+    int keep = errno;
+    if (how == HOLD_NONE || !directory) return;
+    (void)snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
+    ssize_t n = readlink(link, path, sizeof path - 1);
+    path[n > 0 ? n : 0] = 0;
+    if (strstr(path, shared->hold_path) && strncmp(path, directory, strlen(directory)) == 0) {
+        (void)atomic_fetch_add(&shared->held, 1);
+        if (how == HOLD_CALL) (void)inject_holds_call(); /* what they return keeps the compiler from a jump, which leaves no frame */
+        if (how == HOLD_LOOP) (void)inject_holds_loop();
+        if (how == HOLD_LOCK) (void)inject_holds_lock();
+    }
+    errno = keep;
+}
+
 /* Is it this operation's turn to fail? errno is kept. */
 static bool turn(bool counts) {
     int keep = errno;
@@ -248,6 +308,7 @@ static void dirty_end(int fd, bool lost) {
 /* kind: OP_FSYNC or OP_FDATASYNC */
 static int sync_call(uint32_t op, int fd) {
     ready();
+    hold(fd);
     uint64_t slow = shared && ours(fd) ? atomic_load(&shared->sync_nsec) : 0;
     struct timespec wait = {(time_t)(slow / 1000000000), (long)(slow % 1000000000)};
     while (slow && clock_nanosleep(CLOCK_MONOTONIC, 0, &wait, &wait) != 0) {
@@ -274,6 +335,7 @@ int close(int fd) {
 
 ssize_t write(int fd, const void *p, size_t n) {
     ready();
+    if (fd > STDERR_FILENO) hold(fd);
     if (fd != STDERR_FILENO && hit_any(ANY_WRITE)) return -1;
     if (hit(OP_WRITE, fd)) {
         if (shared->error == 0) return real.write(fd, p, (n + 1) / 2);
@@ -285,6 +347,7 @@ ssize_t write(int fd, const void *p, size_t n) {
 
 ssize_t pwrite(int fd, const void *p, size_t n, off_t at) {
     ready();
+    hold(fd);
     if (hit_any(ANY_WRITE)) return -1;
     if (hit(OP_PWRITE, fd)) {
         if (shared->error) {
