@@ -9,12 +9,15 @@
 #include "main/metrics.h"
 
 #include "base/mem.h"
-#include "base/utf8.h"
 #include "edge/edge.h"
+#include "main/openmetrics.h"
+#include "rt/contend.h"
 #include "rt/event.h"
+#include "rt/maps.h"
 #include "rt/msacc.h"
 #include "rt/pool.h"
 #include "rt/stat.h"
+#include "rt/workers.h"
 #include "store/store.h"
 
 #include <dirent.h>
@@ -24,13 +27,15 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
-#define FAMILY_ROOM 96
-#define LABEL_MAX   512
-#define THREADS_MAX 2048u /* accounts that are read: 64 shards and all threads of all pools */
-#define KEEP_MIN    USEC_PER_SEC
-#define KEEP_FAILED (5 * USEC_PER_SEC) /* until one that did not answer is asked again */
+#define FAMILY_ROOM      96
+#define PER_NSEC         UINT64_C(1000000000) /* of a second */
+#define PER_USEC         UINT64_C(1000000)
+#define LOCK_CLASSES_MAX 32u   /* names in the source: some ten */
+#define THREADS_MAX      2048u /* accounts that are read: 64 shards and all threads of all pools */
+#define KEEP_MIN         USEC_PER_SEC
+#define KEEP_FAILED      (5 * USEC_PER_SEC) /* until one that did not answer is asked again */
 
-typedef enum part_id { PART_LOG, PART_PARTITIONS, PART_PROCESS, PARTS } part_id;
+typedef enum part_id { PART_LOG, PART_PARTITIONS, PART_TABLES, PART_PROCESS, PARTS } part_id;
 typedef struct part { /* of the answers that take asking */
     bool whole;       /* the values below are those of `at` */
     usec at, again;   /* when it was asked, and when it will be; 0: never yet */
@@ -46,68 +51,12 @@ struct main_metrics {
         bool full;
     } log;
     uint64_t sums[SUMS];
+    rt_maps_size tables[RT_MAPS_NAMES];
+    size_t n_tables;
     uint64_t fds, resident;
     usec took; /* the scrape before */
     rt_msacc_row *rows;
 };
-
-static const main_metrics_label NO_LABEL = {"", ""};
-
-/* --- the format ------------------------------------------------------------------------------------------------------------------ */
-/* Backslash, quote and line end are escaped as OpenMetrics wants it; control and invalid bytes become \xNN first, so that what is left is
- * UTF-8 that a terminal can show. */
-static void add_escaped(buf *out, const char *text) {
-    char shown[LABEL_MAX];
-    size_t n = utf8_escape(slice_str(text), shown, sizeof shown);
-    for (size_t i = 0; i < n; i++) {
-        if (shown[i] == '\\' || shown[i] == '"') buf_add_byte(out, '\\');
-        buf_add_byte(out, (uint8_t)shown[i]);
-    }
-}
-
-void main_metrics_family(buf *out, const char *name, const char *type, const char *unit, const char *help) {
-    buf_addf(out, "# TYPE %s %s\n", name, type);
-    if (*unit) buf_addf(out, "# UNIT %s %s\n", name, unit);
-    buf_addf(out, "# HELP %s ", name);
-    add_escaped(out, help);
-    buf_add_byte(out, '\n');
-}
-
-static void add_labels(buf *out, main_metrics_label a, main_metrics_label b) {
-    if (!*a.name) return;
-    buf_addf(out, "{%s=\"", a.name);
-    add_escaped(out, a.value);
-    if (*b.name) {
-        buf_addf(out, "\",%s=\"", b.name);
-        add_escaped(out, b.value);
-    }
-    buf_add_str(out, "\"}");
-}
-
-void main_metrics_sample(buf *out, const char *name, main_metrics_label a, main_metrics_label b, uint64_t value) {
-    buf_add_str(out, name);
-    add_labels(out, a, b);
-    buf_addf(out, " %" PRIu64 "\n", value);
-}
-
-void main_metrics_seconds(buf *out, const char *name, main_metrics_label a, main_metrics_label b, usec value) {
-    buf_add_str(out, name);
-    add_labels(out, a, b);
-    usec v = value > 0 ? value : 0; /* clocks of two CPUs may differ by a little */
-    buf_addf(out, " %" PRId64 ".%06" PRId64 "\n", v / USEC_PER_SEC, v % USEC_PER_SEC);
-}
-
-static void gauge(buf *out, const char *name, const char *unit, const char *help, uint64_t value) {
-    main_metrics_family(out, name, "gauge", unit, help);
-    main_metrics_sample(out, name, NO_LABEL, NO_LABEL, value);
-}
-
-static void counter(buf *out, const char *family, const char *unit, const char *help, uint64_t value) {
-    char name[FAMILY_ROOM + 8];
-    main_metrics_family(out, family, "counter", unit, help);
-    (void)snprintf(name, sizeof name, "%s_total", family);
-    main_metrics_sample(out, name, NO_LABEL, NO_LABEL, value);
-}
 
 /* --- what must be asked for ------------------------------------------------------------------------------------------------------ */
 static usec left(main_metrics *m, usec end) {
@@ -168,6 +117,30 @@ static bool ask_partitions(main_metrics *m, usec end) {
     return true;
 }
 
+static void merge_tables(main_metrics *m, const rt_maps_size *of, size_t n) {
+    for (size_t i = 0; i < n; i++) {
+        size_t k = 0;
+        while (k < m->n_tables && strcmp(m->tables[k].name, of[i].name) != 0) k++;
+        if (!check(k < RT_MAPS_NAMES)) return;
+        if (k == m->n_tables) m->tables[m->n_tables++] = (rt_maps_size){.name = of[i].name};
+        m->tables[k].tables += of[i].tables;
+        m->tables[k].entries += of[i].entries;
+        m->tables[k].buckets += of[i].buckets;
+    }
+}
+
+static bool ask_tables(main_metrics *m, usec end) {
+    m->n_tables = 0;
+    for (unsigned i = 0; i < rt_node_shards(m->node); i++) {
+        rt_maps_size of[RT_MAPS_NAMES];
+        size_t n;
+        usec limit = left(m, end);
+        if (limit == 0 || rt_maps_sizes(m->node, i, limit, of, &n) != ERR_OK) return false;
+        merge_tables(m, of, n);
+    }
+    return true;
+}
+
 /* The kernel counts pages of memory and lists descriptors in proc(5); with many of these the list takes a while. */
 static bool ask_process(main_metrics *m, usec end) {
     (void)end;
@@ -192,7 +165,11 @@ static const struct {
     const char *name;
     bool (*ask)(main_metrics *m, usec end);
 } part_rows[PARTS] = {
-    [PART_LOG] = {"log", ask_log}, [PART_PARTITIONS] = {"partitions", ask_partitions}, [PART_PROCESS] = {"process", ask_process}};
+    [PART_LOG] = {"log", ask_log},
+    [PART_PARTITIONS] = {"partitions", ask_partitions},
+    [PART_TABLES] = {"tables", ask_tables},
+    [PART_PROCESS] = {"process", ask_process},
+};
 
 static void ask_all(main_metrics *m) {
     sys *s = rt_node_sys(m->node);
@@ -211,11 +188,11 @@ static void ask_all(main_metrics *m) {
 /* --- what is shown --------------------------------------------------------------------------------------------------------------- */
 static void add_node(main_metrics *m, buf *out) {
     const main_env *env = rt_node_env(m->node);
-    main_metrics_family(out, "murre_build", "info", "", "the program, and the name of this node");
-    main_metrics_label version = {"version", env->svc.cfg->version}, name = {"node", rt_node_config(m->node)->name};
-    main_metrics_sample(out, "murre_build_info", version, name, 1);
-    gauge(out, "murre_ready", "", "1 once everything is recovered and messages are served", svc_ready(m->node, env->svc.cfg));
-    gauge(out, "murre_sessions", "", "client connections that have not ended, resumable ones too", edge_session_count(m->node));
+    main_om_family(out, "murre_build", "info", "", "the program, and the name of this node");
+    main_om_label version = {"version", env->svc.cfg->version}, name = {"node", rt_node_config(m->node)->name};
+    main_om_sample(out, "murre_build_info", version, name, 1);
+    main_om_gauge(out, "murre_ready", "", "1 once everything is recovered and messages are served", svc_ready(m->node, env->svc.cfg));
+    main_om_gauge(out, "murre_sessions", "", "client connections that have not ended, resumable ones too", edge_session_count(m->node));
 }
 
 typedef struct shard_row {
@@ -237,18 +214,29 @@ static void add_shards(main_metrics *m, buf *out) {
     rt_shard_stat st[RT_SHARDS_MAX];
     unsigned n = rt_node_shards(m->node);
     for (unsigned i = 0; i < n; i++) rt_stat_shard(m->node, i, &st[i]);
-    gauge(out, "murre_shards", "", "shards: threads that run actors", n);
+    main_om_gauge(out, "murre_shards", "", "shards: threads that run actors", n);
     for (size_t k = 0; k < ARRAY_LEN(shard_rows); k++) {
         const shard_row *r = &shard_rows[k];
         char name[FAMILY_ROOM], id[16];
-        main_metrics_family(out, r->name, r->type, r->unit, r->help);
+        main_om_family(out, r->name, r->type, r->unit, r->help);
         (void)snprintf(name, sizeof name, "%s%s", r->name, r->type[0] == 'c' ? "_total" : "");
         for (unsigned i = 0; i < n; i++) {
             (void)snprintf(id, sizeof id, "%u", i);
-            main_metrics_sample(out, name, (main_metrics_label){"shard", id}, NO_LABEL,
-                                *(const uint64_t *)(const void *)((const char *)&st[i] + r->offset));
+            main_om_sample(out, name, (main_om_label){"shard", id}, MAIN_OM_NO_LABEL,
+                           *(const uint64_t *)(const void *)((const char *)&st[i] + r->offset));
         }
     }
+}
+
+static void add_times(main_metrics *m, buf *out) {
+    rt_times t = {0};
+    rt_stat_times(m->node, &t);
+    main_om_family(out, "murre_handler_seconds", "histogram", "seconds", "time of message handlers, of one turn of an actor in 64");
+    main_om_histogram(out, "murre_handler_seconds", MAIN_OM_NO_LABEL, PER_NSEC, &t.handler_nsec);
+    main_om_family(out, "murre_run_queue_seconds", "histogram", "seconds", "waits of actors that have messages for their turn, one in 64");
+    main_om_histogram(out, "murre_run_queue_seconds", MAIN_OM_NO_LABEL, PER_NSEC, &t.ready_nsec);
+    main_om_family(out, "murre_turn_messages", "histogram", "", "messages in the mailbox of an actor when its turn comes, one in 64");
+    main_om_histogram(out, "murre_turn_messages", MAIN_OM_NO_LABEL, 1, &t.turn_messages);
 }
 
 /* Threads of a pool are one row, so that the number of rows does not depend on settings but for the shards. */
@@ -266,8 +254,7 @@ static void add_threads(main_metrics *m, buf *out) {
     sys *s = rt_node_sys(m->node);
     size_t n = rt_msacc_read(m->node, m->rows, THREADS_MAX);
     uint64_t per_usec = s->cycles_per_sec(s) / (uint64_t)USEC_PER_SEC;
-    main_metrics_family(out, "murre_thread_seconds", "counter", "seconds",
-                        "time of each thread, or of all threads of a pool, by what it did");
+    main_om_family(out, "murre_thread_seconds", "counter", "seconds", "time of each thread, or of all threads of a pool, by what it did");
     for (size_t i = 0; i < n;) {
         char name[32], next[32];
         uint64_t cycles[RT_MSACC_STATES] = {0};
@@ -277,9 +264,9 @@ static void add_threads(main_metrics *m, buf *out) {
             if (++i < n) thread_name(&m->rows[i], next);
         } while (i < n && strcmp(name, next) == 0);
         for (unsigned k = 0; k < RT_MSACC_STATES; k++)
-            main_metrics_seconds(out, "murre_thread_seconds_total", (main_metrics_label){"thread", name},
-                                 (main_metrics_label){"state", rt_msacc_state_name((rt_msacc_state)k)},
-                                 (usec)(cycles[k] / (per_usec ? per_usec : 1)));
+            main_om_seconds(out, "murre_thread_seconds_total", (main_om_label){"thread", name},
+                            (main_om_label){"state", rt_msacc_state_name((rt_msacc_state)k)},
+                            (usec)(cycles[k] / (per_usec ? per_usec : 1)));
     }
 }
 
@@ -297,48 +284,221 @@ static const pool_row pool_rows[] = {
 
 static void add_pools(main_metrics *m, buf *out) {
     rt_pool_stat st[RT_POOL_KINDS];
-    main_metrics_label pool[RT_POOL_KINDS];
+    main_om_label pool[RT_POOL_KINDS];
     for (unsigned i = 0; i < RT_POOL_KINDS; i++) {
         rt_pool_stats(m->node, (rt_pool_kind)i, &st[i]); /* under the pool's lock, for a copy */
-        pool[i] = (main_metrics_label){"pool", rt_pool_kind_name((rt_pool_kind)i)};
+        pool[i] = (main_om_label){"pool", rt_pool_kind_name((rt_pool_kind)i)};
     }
     for (size_t k = 0; k < ARRAY_LEN(pool_rows); k++) {
-        main_metrics_family(out, pool_rows[k].name, "gauge", "", pool_rows[k].help);
+        main_om_family(out, pool_rows[k].name, "gauge", "", pool_rows[k].help);
         for (unsigned i = 0; i < RT_POOL_KINDS; i++)
-            main_metrics_sample(out, pool_rows[k].name, pool[i], NO_LABEL,
-                                *(const uint32_t *)(const void *)((const char *)&st[i] + pool_rows[k].offset));
+            main_om_sample(out, pool_rows[k].name, pool[i], MAIN_OM_NO_LABEL,
+                           *(const uint32_t *)(const void *)((const char *)&st[i] + pool_rows[k].offset));
     }
-    main_metrics_family(out, "murre_pool_jobs", "counter", "",
-                        "jobs by their end: done, past the deadline before the start, or refused: queue full");
+    main_om_family(out, "murre_pool_jobs", "counter", "",
+                   "jobs by their end: done, past the deadline before the start, or refused: queue full");
     for (unsigned i = 0; i < RT_POOL_KINDS; i++) {
-        main_metrics_sample(out, "murre_pool_jobs_total", pool[i], (main_metrics_label){"end", "done"}, st[i].done);
-        main_metrics_sample(out, "murre_pool_jobs_total", pool[i], (main_metrics_label){"end", "expired"}, st[i].expired);
-        main_metrics_sample(out, "murre_pool_jobs_total", pool[i], (main_metrics_label){"end", "refused"}, st[i].refused);
+        main_om_sample(out, "murre_pool_jobs_total", pool[i], (main_om_label){"end", "done"}, st[i].done);
+        main_om_sample(out, "murre_pool_jobs_total", pool[i], (main_om_label){"end", "expired"}, st[i].expired);
+        main_om_sample(out, "murre_pool_jobs_total", pool[i], (main_om_label){"end", "refused"}, st[i].refused);
+    }
+}
+
+static void add_pool_times(main_metrics *m, buf *out) {
+    rt_pool_times t[RT_POOL_KINDS] = {0};
+    for (unsigned i = 0; i < RT_POOL_KINDS; i++) rt_pool_times_read(m->node, (rt_pool_kind)i, &t[i]);
+    main_om_family(out, "murre_pool_wait_seconds", "histogram", "seconds", "waits of jobs for a thread of their pool");
+    for (unsigned i = 0; i < RT_POOL_KINDS; i++) {
+        main_om_label pool = {"pool", rt_pool_kind_name((rt_pool_kind)i)};
+        main_om_histogram(out, "murre_pool_wait_seconds", pool, PER_USEC, &t[i].wait_usec);
+    }
+    main_om_family(out, "murre_pool_run_seconds", "histogram", "seconds", "run time of jobs");
+    for (unsigned i = 0; i < RT_POOL_KINDS; i++) {
+        main_om_label pool = {"pool", rt_pool_kind_name((rt_pool_kind)i)};
+        main_om_histogram(out, "murre_pool_run_seconds", pool, PER_USEC, &t[i].run_usec);
+    }
+}
+
+typedef struct worker_row {
+    const char *name, *type, *help;
+    size_t offset; /* in rt_workers_stat */
+    bool wide;     /* of a uint64_t; else of a uint32_t */
+} worker_row;
+static const worker_row worker_rows[] = {
+    {"murre_workers", "gauge", "workers of the pool", offsetof(rt_workers_stat, workers), false},
+    {"murre_workers_busy", "gauge", "workers that have work", offsetof(rt_workers_stat, busy), false},
+    {"murre_workers_stuck", "gauge", "workers that take too long for one piece of work", offsetof(rt_workers_stat, stuck), false},
+    {"murre_workers_down", "gauge", "workers that are being restarted, or were given up", offsetof(rt_workers_stat, down), false},
+    {"murre_workers_queued", "gauge", "messages that wait with a dispatcher for an idle worker", offsetof(rt_workers_stat, queued), true},
+    {"murre_workers_sent", "counter", "messages for the pool", offsetof(rt_workers_stat, sent), true},
+    {"murre_workers_begun", "counter", "messages that a worker has begun", offsetof(rt_workers_stat, begun), true},
+    {"murre_workers_expired", "counter", "messages past their deadline before they were begun", offsetof(rt_workers_stat, expired), true},
+    {"murre_workers_refused", "counter", "messages that came back because there was no room or no worker",
+     offsetof(rt_workers_stat, refused), true},
+    {"murre_workers_lost", "counter", "messages lost with a worker that ended in their midst", offsetof(rt_workers_stat, lost), true},
+};
+
+static uint64_t worker_sum(const rt_workers *p, const worker_row *r) {
+    uint64_t sum = 0;
+    for (unsigned i = 0; i < rt_workers_rows(p); i++) {
+        rt_workers_stat st;
+        rt_workers_look(p, i, &st);
+        const void *at = (const char *)&st + r->offset;
+        sum += r->wide ? *(const uint64_t *)at : *(const uint32_t *)at;
+    }
+    return sum;
+}
+
+static void add_workers(main_metrics *m, buf *out) {
+    for (size_t k = 0; k < ARRAY_LEN(worker_rows); k++) {
+        const worker_row *r = &worker_rows[k];
+        char name[FAMILY_ROOM];
+        main_om_family(out, r->name, r->type, "", r->help);
+        (void)snprintf(name, sizeof name, "%s%s", r->name, r->type[0] == 'c' ? "_total" : "");
+        for (const rt_workers *p = NULL; (p = rt_workers_next(m->node, p)) != NULL;)
+            main_om_sample(out, name, (main_om_label){"workers", rt_workers_name(p)}, MAIN_OM_NO_LABEL, worker_sum(p, r));
+    }
+}
+
+/* --- locks, and what does without ------------------------------------------------------------------------------------------------ */
+typedef struct lock_class {
+    const char *name;
+    uint64_t tries, wait_cycles;
+    rt_tally_sum waits; /* microseconds */
+} lock_class;
+typedef struct lock_classes {
+    size_t n;
+    lock_class at[LOCK_CLASSES_MAX];
+} lock_classes;
+
+/* The first buckets of a lock's waits end where those of a tally do; its last one has no end either. */
+static void add_lock(void *arg, const lock *l) {
+    lock_classes *c = arg;
+    size_t i = 0;
+    while (i < c->n && strcmp(c->at[i].name, l->name) != 0) i++;
+    if (!check(i < LOCK_CLASSES_MAX)) return;
+    if (i == c->n) c->at[c->n++] = (lock_class){.name = l->name};
+    lock_class *x = &c->at[i];
+    lock_counts sum = lock_counted(l);
+    x->tries += sum.tries;
+    x->wait_cycles += sum.wait_cycles;
+    for (const lock_site *s = atomic_load_explicit(&l->sites, memory_order_acquire); s; s = s->next) /* partner: lock.c, find_site */
+        for (unsigned k = 0; k < LOCK_WAIT_BUCKETS; k++)
+            x->waits.b[k < LOCK_WAIT_BUCKETS - 1 ? k : RT_TALLY_BUCKETS - 1] += atomic_load_explicit(&s->waits[k], memory_order_relaxed);
+}
+
+static void add_locks(main_metrics *m, buf *out) {
+    sys *s = rt_node_sys(m->node);
+    lock_set *set = rt_node_locks(m->node);
+    uint64_t per_usec = s->cycles_per_sec(s) / PER_USEC, counted = lock_set_counted(set);
+    lock_classes c = {0};
+    if (per_usec == 0) per_usec = 1;
+    main_om_family(out, "murre_locks_counted_seconds", "counter", "seconds", "how long locks were counted, which murrectl locks on begins");
+    main_om_seconds(out, "murre_locks_counted_seconds_total", MAIN_OM_NO_LABEL, MAIN_OM_NO_LABEL, (usec)(counted / per_usec));
+    if (counted == 0) return;
+    lock_set_each(set, add_lock, &c);
+    main_om_family(out, "murre_lock_takes", "counter", "", "takes of all locks of a class while they were counted");
+    for (size_t i = 0; i < c.n; i++)
+        main_om_sample(out, "murre_lock_takes_total", (main_om_label){"lock", c.at[i].name}, MAIN_OM_NO_LABEL, c.at[i].tries);
+    main_om_family(out, "murre_lock_wait_seconds", "histogram", "seconds", "waits for locks of a class that somebody else had");
+    for (size_t i = 0; i < c.n; i++) {
+        c.at[i].waits.sum = c.at[i].wait_cycles / per_usec;
+        main_om_histogram(out, "murre_lock_wait_seconds", (main_om_label){"lock", c.at[i].name}, PER_USEC, &c.at[i].waits);
+    }
+}
+
+typedef struct contention {
+    uint64_t tries[RT_CONTEND_KINDS], collisions[RT_CONTEND_KINDS];
+} contention;
+static void add_contended(void *arg, const rt_contend_row *r) {
+    contention *c = arg;
+    c->tries[r->kind] += r->tries;
+    c->collisions[r->kind] += r->collisions;
+}
+
+static void add_contention(main_metrics *m, buf *out) {
+    contention c = {0};
+    (void)rt_contend_each(m->node, add_contended, &c); /* since when does not matter to a counter */
+    main_om_family(out, "murre_lock_free_tries", "counter", "", "uses of what does without a lock, as in murrectl locks");
+    for (unsigned i = 0; i < RT_CONTEND_KINDS; i++) {
+        main_om_label what = {"what", rt_contend_name((rt_contend_kind)i)};
+        main_om_sample(out, "murre_lock_free_tries_total", what, MAIN_OM_NO_LABEL, c.tries[i]);
+    }
+    main_om_family(out, "murre_lock_free_collisions", "counter", "", "of those, that found it full, asleep or in use");
+    for (unsigned i = 0; i < RT_CONTEND_KINDS; i++) {
+        main_om_label what = {"what", rt_contend_name((rt_contend_kind)i)};
+        main_om_sample(out, "murre_lock_free_collisions_total", what, MAIN_OM_NO_LABEL, c.collisions[i]);
+    }
+}
+
+/* --- what was asked for ---------------------------------------------------------------------------------------------------------- */
+static void add_tables(const main_metrics *m, buf *out) {
+    static const struct {
+        const char *name, *help;
+        size_t offset; /* of a uint64_t in rt_maps_size */
+    } rows[] = {
+        {"murre_tables", "hash tables of shards and partitions, by what they hold", offsetof(rt_maps_size, tables)},
+        {"murre_table_entries", "entries in those", offsetof(rt_maps_size, entries)},
+        {"murre_table_buckets", "buckets of those", offsetof(rt_maps_size, buckets)},
+    };
+    if (!m->parts[PART_TABLES].whole) return;
+    for (size_t k = 0; k < ARRAY_LEN(rows); k++) {
+        main_om_family(out, rows[k].name, "gauge", "", rows[k].help);
+        for (size_t i = 0; i < m->n_tables; i++)
+            main_om_sample(out, rows[k].name, (main_om_label){"table", m->tables[i].name}, MAIN_OM_NO_LABEL,
+                           *(const uint64_t *)(const void *)((const char *)&m->tables[i] + rows[k].offset));
     }
 }
 
 static void add_log(const main_metrics *m, buf *out) {
     if (!m->parts[PART_LOG].whole) return;
-    gauge(out, "murre_log_messages", "", "live messages of the message log", m->log.live);
-    gauge(out, "murre_log_message_bytes", "bytes", "bytes of live messages of the message log", m->log.live_bytes);
-    gauge(out, "murre_log_size_bytes", "bytes", "bytes of all segments of the message log on disk", m->log.total_bytes);
-    gauge(out, "murre_log_waiting_bytes", "bytes", "memory of what is not on stable storage yet", m->log.waiting);
-    gauge(out, "murre_log_segments", "", "files of the message log", m->log.segments);
-    gauge(out, "murre_log_full", "", "1 while there is no space and messages to be kept are refused", m->log.full);
-    gauge(out, "murre_log_damaged_records", "", "records found damaged since the start", m->log.damaged);
+    main_om_gauge(out, "murre_log_messages", "", "live messages of the message log", m->log.live);
+    main_om_gauge(out, "murre_log_message_bytes", "bytes", "bytes of live messages of the message log", m->log.live_bytes);
+    main_om_gauge(out, "murre_log_size_bytes", "bytes", "bytes of all segments of the message log on disk", m->log.total_bytes);
+    main_om_gauge(out, "murre_log_waiting_bytes", "bytes", "memory of what is not on stable storage yet", m->log.waiting);
+    main_om_gauge(out, "murre_log_segments", "", "files of the message log", m->log.segments);
+    main_om_gauge(out, "murre_log_full", "", "1 while there is no space and messages to be kept are refused", m->log.full);
+    main_om_gauge(out, "murre_log_damaged_records", "", "records found damaged since the start", m->log.damaged);
 }
 
 static void add_partitions(const main_metrics *m, buf *out) {
     if (!m->parts[PART_PARTITIONS].whole) return;
-    for (unsigned i = 0; i < SUMS; i++) gauge(out, sum_rows[i].name, sum_rows[i].unit, sum_rows[i].help, m->sums[i]);
+    for (unsigned i = 0; i < SUMS; i++) main_om_gauge(out, sum_rows[i].name, sum_rows[i].unit, sum_rows[i].help, m->sums[i]);
+}
+
+/* What the last word of an argument's name says of its values. */
+static const struct unit {
+    const char *word, *unit;
+    uint64_t per;
+} units[] = {
+    {"usec", "seconds", PER_USEC},
+    {"msec", "seconds", 1000},
+    {"bytes", "bytes", 1},
+};
+
+/* murre_<event>_<argument>, with the unit that monitoring systems expect. */
+static void add_measure(main_metrics *m, size_t i, buf *out) {
+    const rt_measure *x = &rt_measures[i];
+    const char *arg = rt_event_descs[x->id].arg[x->arg], *word = strrchr(arg, '_');
+    const struct unit *u = NULL;
+    char family[FAMILY_ROOM];
+    rt_tally_sum sum = {0};
+    word = word ? word + 1 : arg;
+    for (size_t k = 0; k < ARRAY_LEN(units); k++)
+        if (strcmp(word, units[k].word) == 0) u = &units[k];
+    (void)snprintf(family, sizeof family, "murre_%s_%.*s%s", rt_event_descs[x->id].name, (int)(word - arg), arg, u ? u->unit : word);
+    rt_event_measured(m->node, i, &sum);
+    main_om_family(out, family, "histogram", u ? u->unit : "", x->doc);
+    main_om_histogram(out, family, MAIN_OM_NO_LABEL, u ? u->per : 1, &sum);
 }
 
 static void add_events(main_metrics *m, buf *out) {
     for (unsigned i = 0; i < EV_COUNT_; i++) {
         char family[FAMILY_ROOM];
         (void)snprintf(family, sizeof family, "murre_%s", rt_event_descs[i].name);
-        counter(out, family, "", rt_event_descs[i].doc, rt_event_count(m->node, (rt_event_id)i));
+        main_om_counter(out, family, "", rt_event_descs[i].doc, rt_event_count(m->node, (rt_event_id)i));
     }
+    for (size_t i = 0; i < RT_MEASURES; i++) add_measure(m, i, out);
 }
 
 static usec of_timeval(struct timeval t) { return (usec)t.tv_sec * USEC_PER_SEC + (usec)t.tv_usec; }
@@ -347,35 +507,36 @@ static usec of_timeval(struct timeval t) { return (usec)t.tv_sec * USEC_PER_SEC 
 static void add_process(const main_metrics *m, buf *out) {
     struct rusage use;
     struct rlimit files;
-    main_metrics_family(out, "process_start_time_seconds", "gauge", "seconds", "since 1970: when the node was made");
-    main_metrics_seconds(out, "process_start_time_seconds", NO_LABEL, NO_LABEL, m->born_wall);
+    main_om_family(out, "process_start_time_seconds", "gauge", "seconds", "since 1970: when the node was made");
+    main_om_seconds(out, "process_start_time_seconds", MAIN_OM_NO_LABEL, MAIN_OM_NO_LABEL, m->born_wall);
     if (getrusage(RUSAGE_SELF, &use) == 0) {
-        main_metrics_family(out, "process_cpu_seconds", "counter", "seconds", "user and system time of all threads");
-        main_metrics_seconds(out, "process_cpu_seconds_total", NO_LABEL, NO_LABEL, of_timeval(use.ru_utime) + of_timeval(use.ru_stime));
+        main_om_family(out, "process_cpu_seconds", "counter", "seconds", "user and system time of all threads");
+        main_om_seconds(out, "process_cpu_seconds_total", MAIN_OM_NO_LABEL, MAIN_OM_NO_LABEL,
+                        of_timeval(use.ru_utime) + of_timeval(use.ru_stime));
     }
     if (getrlimit(RLIMIT_NOFILE, &files) == 0 && files.rlim_cur != RLIM_INFINITY)
-        gauge(out, "process_max_fds", "", "descriptors that the process may hold", files.rlim_cur);
+        main_om_gauge(out, "process_max_fds", "", "descriptors that the process may hold", files.rlim_cur);
     if (!m->parts[PART_PROCESS].whole) return;
-    gauge(out, "process_open_fds", "", "descriptors that it holds", m->fds);
-    gauge(out, "process_resident_memory_bytes", "bytes", "memory that is not paged out", m->resident);
+    main_om_gauge(out, "process_open_fds", "", "descriptors that it holds", m->fds);
+    main_om_gauge(out, "process_resident_memory_bytes", "bytes", "memory that is not paged out", m->resident);
 }
 
 static void add_scrape(main_metrics *m, const main_scrape_stat *st, usec now, buf *out) {
-    main_metrics_family(out, "murre_scrape_incomplete", "gauge", "", "1: this part did not answer in time and is left out of this text");
+    main_om_family(out, "murre_scrape_incomplete", "gauge", "", "1: this part did not answer in time and is left out of this text");
     for (unsigned i = 0; i < PARTS; i++)
-        main_metrics_sample(out, "murre_scrape_incomplete", (main_metrics_label){"part", part_rows[i].name}, NO_LABEL, !m->parts[i].whole);
-    main_metrics_family(out, "murre_scrape_age_seconds", "gauge", "seconds", "how long ago this part was asked for");
+        main_om_sample(out, "murre_scrape_incomplete", (main_om_label){"part", part_rows[i].name}, MAIN_OM_NO_LABEL, !m->parts[i].whole);
+    main_om_family(out, "murre_scrape_age_seconds", "gauge", "seconds", "how long ago this part was asked for");
     for (unsigned i = 0; i < PARTS; i++)
-        main_metrics_seconds(out, "murre_scrape_age_seconds", (main_metrics_label){"part", part_rows[i].name}, NO_LABEL,
-                             now - m->parts[i].at);
-    main_metrics_family(out, "murre_scrape_previous_seconds", "gauge", "seconds", "what it took to make the text before this one");
-    main_metrics_seconds(out, "murre_scrape_previous_seconds", NO_LABEL, NO_LABEL, m->took);
-    gauge(out, "murre_scrape_clients", "", "connections to this door", st->clients);
-    main_metrics_family(out, "murre_scrape_answers", "counter", "", "answers by HTTP status, before this one");
+        main_om_seconds(out, "murre_scrape_age_seconds", (main_om_label){"part", part_rows[i].name}, MAIN_OM_NO_LABEL,
+                        now - m->parts[i].at);
+    main_om_family(out, "murre_scrape_previous_seconds", "gauge", "seconds", "what it took to make the text before this one");
+    main_om_seconds(out, "murre_scrape_previous_seconds", MAIN_OM_NO_LABEL, MAIN_OM_NO_LABEL, m->took);
+    main_om_gauge(out, "murre_scrape_clients", "", "connections to this door", st->clients);
+    main_om_family(out, "murre_scrape_answers", "counter", "", "answers by HTTP status, before this one");
     for (unsigned i = 0; i < MAIN_SCRAPE_STATUSES; i++) {
         char code[16];
         (void)snprintf(code, sizeof code, "%u", main_scrape_code((main_scrape_status)i));
-        main_metrics_sample(out, "murre_scrape_answers_total", (main_metrics_label){"code", code}, NO_LABEL, st->answers[i]);
+        main_om_sample(out, "murre_scrape_answers_total", (main_om_label){"code", code}, MAIN_OM_NO_LABEL, st->answers[i]);
     }
 }
 
@@ -387,7 +548,13 @@ void main_metrics_text(void *arg, const main_scrape_stat *st, buf *out) {
     add_node(m, out);
     add_shards(m, out);
     add_threads(m, out);
+    add_times(m, out);
     add_pools(m, out);
+    add_pool_times(m, out);
+    add_workers(m, out);
+    add_locks(m, out);
+    add_contention(m, out);
+    add_tables(m, out);
     add_log(m, out);
     add_partitions(m, out);
     add_events(m, out);

@@ -1,8 +1,8 @@
 #ifndef MAIN_METRICS_H
 #define MAIN_METRICS_H
-/* metrics: what a node tells a monitoring system, as OpenMetrics text 1.0: every event's count, queues, microstates, pools, the message
- * log, partitions, the process. Label values come from fixed sets (shards, states, kinds); the only free text is the node's own name. Never
- * a user, an address or a message. docs/metrics.md lists it all. */
+/* metrics: what a node tells a monitoring system, as OpenMetrics text 1.0: every event's count and what it measures, queues,
+ * microstates, pools, locks, tables, the message log, partitions, the process. Label values come from fixed sets (shards, states, kinds);
+ * the only free text is the node's own name. Never a user, an address or a message. docs/metrics.md lists it all. */
 #include "main/scrape.h"
 #include "main/verbs.h"
 
@@ -18,14 +18,5 @@ void main_metrics_text(void *arg, const main_scrape_stat *st, buf *out);
 /* An answer is kept for a second, or for MAIN_METRICS_DUTY times what it took to get, if that is longer: however often somebody scrapes, at
  * most one part in MAIN_METRICS_DUTY of the time goes into asking. */
 #define MAIN_METRICS_DUTY 50
-
-/* The lines before the samples of a family, and one sample. unit "": none; label "": none, otherwise up to two names with their values.
- * name is the family's name with the sample's suffix. */
-void main_metrics_family(buf *out, const char *name, const char *type, const char *unit, const char *help);
-typedef struct main_metrics_label {
-    const char *name, *value;
-} main_metrics_label;
-void main_metrics_sample(buf *out, const char *name, main_metrics_label a, main_metrics_label b, uint64_t value);
-void main_metrics_seconds(buf *out, const char *name, main_metrics_label a, main_metrics_label b, usec value);
 
 #endif

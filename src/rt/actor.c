@@ -120,6 +120,8 @@ static inline void span_begin(rt_shard *sh) {
     if (!sh->node->cfg.handler_cost_max) sh->span_start = sh->s->cycles(sh->s);
 }
 
+static inline uint64_t to_nsec(const rt_shard *sh, uint64_t cycles) { return cycles * sh->nsec_per_cycle >> RT_NSEC_SHIFT; }
+
 /* The end of a span with n callbacks in it, which is the beginning of the next. */
 static inline void span_end(rt_shard *sh, rt_actor *a, unsigned n) {
     if (UNLIKELY(sh->node->cfg.handler_cost_max)) {
@@ -129,6 +131,7 @@ static inline void span_end(rt_shard *sh, rt_actor *a, unsigned n) {
     uint64_t t = sh->s->cycles(sh->s), d = t - sh->span_start;
     sh->span_start = t;
     a->cost += d;
+    if (UNLIKELY(sh->measuring)) rt_tally_add(&sh->handler_nsec, to_nsec(sh, d) / n, n);
     if (UNLIKELY(d > sh->budget_cycles)) {
         a->flags |= RT_A_TIMED;
         if (n == 1 || d > 2 * sh->budget_cycles) long_handler(sh, a, d / sh->cycles_per_usec);
@@ -248,9 +251,30 @@ static inline void reap_some(rt_shard *sh) {
 }
 
 /* --- running --------------------------------------------------------------------------------------------------------------------- */
+static bool runnable(const rt_actor *a) { return a->last && !a->mutes && !(a->flags & (RT_A_DYING | RT_A_DEAD)); }
+
+/* One turn in RT_MEASURE_EVERY, and one at a time, is measured: how long its actor waited for it, how many messages it found, and its
+ * handlers. All of them would cost a tenth of a small message. Whoever is in the run queue is taken out of it by rt_actor_run, dead or
+ * alive, so that `measured` never outlives its actor. */
+static void measure_next(rt_shard *sh, rt_actor *a) {
+    sh->measure_in = RT_MEASURE_EVERY;
+    if (sh->measured || sh->node->cfg.handler_cost_max) return;
+    sh->measured = a;
+    sh->measured_since = sh->s->cycles(sh->s);
+}
+static void measure(rt_shard *sh, const rt_actor *a) {
+    uint64_t now = sh->s->cycles(sh->s);
+    sh->measured = NULL;
+    if (!runnable(a)) return;
+    rt_tally_add(&sh->ready_nsec, now > sh->measured_since ? to_nsec(sh, now - sh->measured_since) : 0, 1);
+    rt_tally_add(&sh->turn_messages, a->queued, 1);
+    sh->measuring = true;
+}
+
 void rt_actor_schedule(rt_shard *sh, rt_actor *a) {
     if (a->flags & RT_A_QUEUED || a->mutes) return;
     a->flags |= RT_A_QUEUED;
+    if (UNLIKELY(--sh->measure_in == 0)) measure_next(sh, a);
     a->run_next = NULL;
     if (sh->run_tail)
         sh->run_tail->run_next = a;
@@ -258,8 +282,6 @@ void rt_actor_schedule(rt_shard *sh, rt_actor *a) {
         sh->run_head = a;
     sh->run_tail = a;
 }
-
-static bool runnable(const rt_actor *a) { return a->last && !a->mutes && !(a->flags & (RT_A_DYING | RT_A_DEAD)); }
 
 static inline void handle_one(rt_shard *sh, rt_actor *a, rt_msg *m) {
     sh->cx.trace = m->trace;
@@ -310,6 +332,7 @@ static void report_halved(rt_shard *sh, rt_actor *a) {
 /* The caller has set span_start, or the last run has. */
 unsigned rt_actor_run(rt_shard *sh, rt_actor *a) {
     a->flags &= (uint16_t)~RT_A_QUEUED;
+    if (UNLIKELY(sh->measured == a)) measure(sh, a);
     if (UNLIKELY(a->flags & RT_A_DEAD)) {
         rt_actor_unpin(sh, a);
         return 0;
@@ -317,6 +340,7 @@ unsigned rt_actor_run(rt_shard *sh, rt_actor *a) {
     if (UNLIKELY(a->queued >= sh->queue_long)) report_long(sh, a);
     a->flags |= RT_A_RUNNING;
     unsigned n = run_batch(sh, a);
+    sh->measuring = false;
     if (UNLIKELY(a->flags & RT_A_LONG) && a->queued <= sh->queue_long / 2) report_halved(sh, a);
     if (UNLIKELY(a->flags & RT_A_MUTING) && a->queued <= rt_mailbox_max(a) / 2) rt_mute_release(sh, a);
     if (runnable(a)) rt_actor_schedule(sh, a);

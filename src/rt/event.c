@@ -1,10 +1,11 @@
-/* event: one call, five readers.
+/* event: one call, six readers.
  *
  *     rt_event(cx, EV_X, a, b, c)
  *        |-- count of this shard            always: one add of a number that only this thread writes
  *        |-- USDT probe murre:x             always: a nop until somebody traces it
  *        `-- todo[EV_X], one byte           0 for most events of most nodes
  *              |-- digest                   the simulator: every event, with its virtual time and its actor
+ *              |-- histograms               those that MEASURE names
  *              |-- flight recorder          all but the most frequent, live
  *              `-- log                      at or above the level
  *
@@ -22,7 +23,10 @@
 const rt_event_desc rt_event_descs[EV_COUNT_] = {
 #define EVENT(id, name, level, a, b, c, doc) [EV_##id] = {name, level, {a, b, c}, doc},
 #include "rt/events.def"
-#undef EVENT
+};
+const rt_measure rt_measures[RT_MEASURES] = {
+#define MEASURE(id, arg, doc) {EV_##id, arg, doc},
+#include "rt/events.def"
 };
 
 /* Too many and too little to keep: each would push the rest out of the ring. They are counted and can be traced. */
@@ -70,7 +74,14 @@ static void add_record(rt_node *n, const struct rt_event_state *st, const occurr
     rt_recorder_write(n->recorder, st->ring, &r);
 }
 
+/* There are a handful of measures, and events that have some are rare: looking for them costs less than a table of all events. */
+static void tally(struct rt_event_state *st, const occurrence *o) {
+    for (size_t i = 0; i < RT_MEASURES; i++)
+        if (rt_measures[i].id == o->id) rt_tally_add(&st->measured[i], o->arg[rt_measures[i].arg], 1);
+}
+
 static void keep(rt_node *n, struct rt_event_state *st, uint8_t todo, const occurrence *o) {
+    if (todo & RT_EV_TALLY) tally(st, o);
     if (todo & RT_EV_DIGEST) add_digest(st, o);
     if ((todo & RT_EV_RECORD) && n->recorder) add_record(n, st, o);
 }
@@ -134,6 +145,11 @@ uint64_t rt_event_count(rt_node *n, rt_event_id id) {
     return sum;
 }
 
+void rt_event_measured(rt_node *n, size_t i, rt_tally_sum *into) {
+    rt_tally_read(&n->ev_ext.measured[i], into);
+    for (unsigned k = 0; k < n->n_shards; k++) rt_tally_read(&n->shards[k].ev.measured[i], into);
+}
+
 uint64_t rt_event_digest(rt_node *n) {
     uint64_t h = atomic_load_explicit(&n->ev_ext.digest, memory_order_relaxed);
     for (unsigned i = 0; i < n->n_shards; i++) h = digest_add(h, atomic_load_explicit(&n->shards[i].ev.digest, memory_order_relaxed));
@@ -172,6 +188,10 @@ void rt_event_state_init(rt_node *n, struct rt_event_state *st, unsigned ring) {
         if (rt_event_descs[id].level >= level) todo |= RT_EV_LOG;
         atomic_init(&st->todo[id], todo);
         atomic_init(&st->count[id], 0);
+    }
+    for (size_t i = 0; i < RT_MEASURES; i++) {
+        uint8_t todo = atomic_load_explicit(&st->todo[rt_measures[i].id], memory_order_relaxed);
+        atomic_init(&st->todo[rt_measures[i].id], todo | RT_EV_TALLY);
     }
 }
 

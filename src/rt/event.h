@@ -1,16 +1,17 @@
 #ifndef RT_EVENT_H
 #define RT_EVENT_H
 /* event: the one spine of instrumentation. events.def lists each event once; from it come a counter per shard, a USDT probe (provider
- * murre, name as in the list), a line in the flight recorder, the simulator's trace digest, and, from its level, a line in the log.
+ * murre, name as in the list), a line in the flight recorder, the simulator's trace digest, from its level a line in the log, and for an
+ * argument that the list says is measured a histogram.
  *
  * One call at the site: rt_event(cx, EV_ACCEPT, fd, port, 0). With text: rt_event_text. Outside the shards: rt_event_ext. */
 #include "rt/actor.h"
+#include "rt/tally.h"
 
 typedef enum rt_level { RT_DEBUG, RT_INFO, RT_NOTICE, RT_WARNING, RT_ERROR } rt_level;
 typedef enum rt_event_id {
 #define EVENT(id, name, level, a, b, c, doc) EV_##id,
 #include "rt/events.def"
-#undef EVENT
     EV_COUNT_
 } rt_event_id;
 typedef struct rt_event_desc {
@@ -20,6 +21,17 @@ typedef struct rt_event_desc {
     const char *doc;
 } rt_event_desc;
 extern const rt_event_desc rt_event_descs[EV_COUNT_];
+typedef struct rt_measure { /* a histogram of one argument of an event */
+    rt_event_id id;
+    unsigned arg; /* 0 to 2; not the one that a text has taken */
+    const char *doc;
+} rt_measure;
+enum {
+    RT_MEASURES = 0
+#define MEASURE(id, arg, doc) +1
+#include "rt/events.def"
+};
+extern const rt_measure rt_measures[RT_MEASURES]; /* all of one event are neighbours */
 
 void rt_event(rt_ctx *cx, rt_event_id id, uint64_t a, uint64_t b, uint64_t c);
 void rt_event_text(rt_ctx *cx, rt_event_id id, uint64_t a, uint64_t b, slice text); /* text: at most RT_EVENT_TEXT bytes are kept */
@@ -27,7 +39,9 @@ void rt_event_ext(rt_node *n, rt_event_id id, uint64_t a, uint64_t b, slice text
 #define RT_EVENT_TEXT 256
 
 uint64_t rt_event_count(rt_node *n, rt_event_id id); /* sum over shards */
-uint64_t rt_event_digest(rt_node *n);                /* of all events so far, in order; meaningful with one thread (simulator) */
+/* Adds the values of rt_measures[i] over all shards and other threads; from any thread, waits for nobody. */
+void rt_event_measured(rt_node *n, size_t i, rt_tally_sum *into);
+uint64_t rt_event_digest(rt_node *n); /* of all events so far, in order; meaningful with one thread (simulator) */
 
 /* Whether events go into the flight recorder: on at start, if the node has one. Any thread; off keeps what is in it from being written
  * over. */

@@ -30,7 +30,6 @@ static inline void rt_event_probe(rt_event_id id, uint64_t a, uint64_t b, uint64
         RT_PROBE(name, a, b, c);                                                                                                           \
         return;
 #include "rt/events.def"
-#undef EVENT
     case EV_COUNT_: return;
     }
 }

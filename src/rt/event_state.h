@@ -13,11 +13,13 @@
 #define RT_EV_LOG    1u /* at or above the log's level */
 #define RT_EV_RECORD 2u /* goes into the flight recorder */
 #define RT_EV_DIGEST 4u /* goes into the digest: all of them, where there are no threads (simulator) */
+#define RT_EV_TALLY  8u /* an argument is measured */
 struct rt_event_state {
     unsigned ring;                     /* in the flight recorder: shard number, or the number of shards for other threads */
     _Atomic uint8_t todo[EV_COUNT_];   /* RT_EV_*; relaxed: written from any thread by rt_log_level and rt_event_record; may be seen late */
     _Atomic uint64_t count[EV_COUNT_]; /* relaxed: written by the owning thread alone (ev_ext: under the lock), read by tools */
     _Atomic uint64_t digest;           /* relaxed, as count */
+    rt_tally measured[RT_MEASURES];    /* written as count */
 };
 
 /* n's sys, configuration and number of shards are in place and rt_event_node_init has run. */

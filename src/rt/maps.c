@@ -4,6 +4,7 @@
  * Invariant: a table is in its shard's list exactly while its `map` is set. */
 #include "rt/maps.h"
 
+#include "base/mem.h"
 #include "rt/core.h"
 
 #define RESTARTS_MAX 8u
@@ -45,4 +46,46 @@ void rt_maps_look_on(rt_ctx *cx, rt_maps_look *l) {
     l->buckets = m->map->buckets ? m->map->mask + 1 : 0;
     l->from = hmap_chains_add(m->map, l->from, RT_MAPS_PART, &l->chains);
     l->done = l->from > l->mask;
+}
+
+/* --- sizes ----------------------------------------------------------------------------------------------------------------------- */
+typedef struct sizes_ask {
+    rt_shard_call call;
+    _Atomic uint32_t refs; /* the shard's and the caller's; acq_rel, pairs with itself: the last one frees */
+    size_t n;
+    rt_maps_size at[RT_MAPS_NAMES];
+} sizes_ask;
+
+static void unref(sizes_ask *a) {
+    if (atomic_fetch_sub_explicit(&a->refs, 1, memory_order_acq_rel) == 1) mem_free(a);
+}
+
+static void free_ask(rt_box *b) { unref(container_of(b, sizes_ask, call.box)); }
+
+static void add_size(sizes_ask *a, const rt_map *m) {
+    size_t i = 0;
+    while (i < a->n && strcmp(a->at[i].name, m->name) != 0) i++;
+    if (!check(i < RT_MAPS_NAMES)) return;
+    if (i == a->n) a->at[a->n++] = (rt_maps_size){.name = m->name};
+    a->at[i].tables++;
+    a->at[i].entries += m->map->count;
+    a->at[i].buckets += m->map->buckets ? m->map->mask + 1 : 0;
+}
+
+static void do_sizes(rt_ctx *cx, rt_shard_call *c) {
+    for (const rt_map *m = cx->sh->maps; m; m = m->next) add_size(container_of(c, sizes_ask, call), m);
+}
+
+err rt_maps_sizes(rt_node *n, unsigned shard, usec timeout, rt_maps_size out[RT_MAPS_NAMES], size_t *out_n) {
+    sizes_ask *a = mem_zalloc(sizeof *a);
+    a->call.box.free = free_ask;
+    a->call.fn = do_sizes;
+    atomic_init(&a->refs, 2);
+    err e = rt_node_call(n, shard, &a->call, timeout);
+    if (e == ERR_OK) {
+        memcpy(out, a->at, sizeof a->at);
+        *out_n = a->n;
+    }
+    unref(a);
+    return e;
 }

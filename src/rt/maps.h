@@ -18,6 +18,15 @@ void rt_map_hide(rt_ctx *cx, rt_map *m);
 /* The shard's own. */
 void rt_maps_show(rt_map **head, rt_map *m, const char *name, uint32_t id, const hmap *map);
 
+/* How much is in the tables of a shard, those of one name together. Asks the shard and waits up to timeout: ERR_TIMEOUT if it is stuck. Up
+ * to RT_MAPS_NAMES names, in the order of their making; *out_n: how many there are. Any thread but a shard's. */
+#define RT_MAPS_NAMES 32u
+typedef struct rt_maps_size {
+    const char *name;
+    uint64_t tables, entries, buckets;
+} rt_maps_size;
+NODISCARD err rt_maps_sizes(rt_node *n, unsigned shard, usec timeout, rt_maps_size out[RT_MAPS_NAMES], size_t *out_n);
+
 /* A look at one table that is done in parts, because a part should take no longer than a handler. Starts zeroed. */
 #define RT_MAPS_PART 4096u /* buckets in a part */
 typedef struct rt_maps_look {

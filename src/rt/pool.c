@@ -53,6 +53,7 @@ struct pool_queue {
     rt_job *oldest, *newest; /* of all that have not started; guarded by l */
     hmap leads;              /* leaders by key; guarded by l */
     rt_pool_stat stat;       /* guarded by l */
+    rt_tally wait, run;      /* microseconds; written under l */
     bool stop;               /* guarded by l */
     pool_thread *idle;       /* stack: who fell asleep last is on top; guarded by l */
     uint32_t coming;         /* threads taken from it that do not run yet; guarded by l */
@@ -175,11 +176,12 @@ static void show_over(pool_queue *q, pool_thread *t, const rt_job *j, usec from)
 /* Runs a job that was taken and sends it home. */
 static void run(pool_queue *q, pool_thread *t, rt_job *j) {
     rt_node *n = q->n;
-    usec now = n->s->mono(n->s);
+    usec now = n->s->mono(n->s), waited = now - j->submitted, ended = now;
     err status = now > j->deadline ? ERR_EXPIRED : ERR_OK;
     if (status == ERR_OK) {
         show(t, j, now);
         j->run(j);
+        ended = n->s->mono(n->s);
         show_over(q, t, j, now);
     } else {
         rt_event_ext(n, EV_JOB_EXPIRED, (uint64_t)q->kind, (uint64_t)(now - j->deadline), SLICE_NULL);
@@ -189,10 +191,13 @@ static void run(pool_queue *q, pool_thread *t, rt_job *j) {
     *rt_job_done_of(m) = (rt_job_done){&j->box, status};
     lock_take(&q->l); /* counted before it comes home: who has the answer sees it counted */
     over(q, j);
-    if (status == ERR_OK)
+    rt_tally_add(&q->wait, waited > 0 ? (uint64_t)waited : 0, 1);
+    if (status == ERR_OK) {
         q->stat.done++;
-    else
+        rt_tally_add(&q->run, (uint64_t)(ended - now), 1);
+    } else {
         q->stat.expired++;
+    }
     lock_release(&q->l);
     rt_post(n, owner, &m);
 }
@@ -336,6 +341,11 @@ static void oldest_running(const pool_queue *q, usec now, rt_pool_stat *out) {
         out->run = (struct rt_pool_oldest){atomic_load_explicit(&t->what, memory_order_relaxed),
                                            atomic_load_explicit(&t->key, memory_order_relaxed), usec_max(now - since, 0)};
     }
+}
+
+void rt_pool_times_read(rt_node *n, rt_pool_kind kind, rt_pool_times *into) {
+    rt_tally_read(&n->pool->q[kind].wait, &into->wait_usec);
+    rt_tally_read(&n->pool->q[kind].run, &into->run_usec);
 }
 
 void rt_pool_stats(rt_node *n, rt_pool_kind kind, rt_pool_stat *out) {

@@ -6,6 +6,7 @@
  * times drawn from the seed (rt_pool_run_one). */
 #include "base/hash.h"
 #include "rt/actor.h"
+#include "rt/tally.h"
 
 typedef enum rt_pool_kind { RT_POOL_DISK, RT_POOL_SQL, RT_POOL_CRYPTO, RT_POOL_USER, RT_POOL_KINDS } rt_pool_kind;
 
@@ -44,6 +45,11 @@ typedef struct rt_pool_stat {
     } run, wait; /* the job that has run, and waited, for longest */
 } rt_pool_stat;
 void rt_pool_stats(rt_node *n, rt_pool_kind kind, rt_pool_stat *out);
+/* How long jobs waited for a thread, and how long they ran; expired ones only waited. Adds to what is there; any thread. */
+typedef struct rt_pool_times {
+    rt_tally_sum wait_usec, run_usec;
+} rt_pool_times;
+void rt_pool_times_read(rt_node *n, rt_pool_kind kind, rt_pool_times *into);
 const char *rt_pool_kind_name(rt_pool_kind k); /* "disk", "sql", "crypto", "user" */
 
 /* For the simulator: how many jobs of a kind wait, and run one of them here. */

@@ -30,6 +30,8 @@ err rt_shard_init(rt_node *n, unsigned id) {
     prng_init(&sh->prng, seed);
     uint64_t per_sec = n->s->cycles_per_sec(n->s);
     sh->cycles_per_usec = per_sec / (uint64_t)USEC_PER_SEC ? per_sec / (uint64_t)USEC_PER_SEC : 1;
+    sh->nsec_per_cycle = (UINT64_C(1000) << RT_NSEC_SHIFT) / sh->cycles_per_usec;
+    sh->measure_in = RT_MEASURE_EVERY;
     sh->budget_cycles = sh->cycles_per_usec * (uint64_t)n->cfg.handler_budget;
     sh->queue_long = n->cfg.queue_long ? n->cfg.queue_long : UINT32_MAX;
     sh->late_at = USEC_NEVER;

@@ -38,6 +38,8 @@ typedef struct rt_mute_end { /* in shard.mutes, ordered by time because every mu
 #define RT_STEP_MESSAGES 4096u         /* messages handled in a step before it looks at its surroundings again */
 #define RT_STEP_USEC     USEC_PER_MSEC /* and the time after which it does */
 #define RT_READY_MAX     128           /* readiness events taken from the poller at once */
+#define RT_MEASURE_EVERY 64u           /* one turn in so many is measured */
+#define RT_NSEC_SHIFT    10            /* 0.3 % off at 3 GHz, and no span of cycles is too long for it */
 struct rt_shard {
     rt_ctx cx;
     rt_node *node;
@@ -82,9 +84,14 @@ struct rt_shard {
     uint64_t budget_cycles; /* of a handler */
     uint64_t step_cycles;   /* RT_STEP_USEC in cycles */
     uint64_t cycles_per_usec;
-    uint32_t queue_long; /* cfg.queue_long; UINT32_MAX: never */
-    usec late_at;        /* when a message was last dropped because it had expired; USEC_NEVER: not yet */
-    usec gap;            /* average of the last waits for work: whether spinning is worth it */
+    uint64_t nsec_per_cycle; /* << RT_NSEC_SHIFT */
+    rt_actor *measured;      /* whose next turn is measured; NULL: nobody's. See actor.c */
+    uint64_t measured_since; /* cycle count at which it was put into the run queue */
+    uint32_t measure_in;     /* actors to be put there until another turn is measured */
+    bool measuring;          /* its turn has come */
+    uint32_t queue_long;     /* cfg.queue_long; UINT32_MAX: never */
+    usec late_at;            /* when a message was last dropped because it had expired; USEC_NEVER: not yet */
+    usec gap;                /* average of the last waits for work: whether spinning is worth it */
 
     struct rt_event_state ev; /* event.c's */
     rt_msacc msacc;
@@ -104,6 +111,7 @@ struct rt_shard {
     _Atomic uint64_t sig_enqueued, sig_dequeued, sig_longest;
     _Atomic uint64_t n_expired, n_refused, n_dropped, n_muted, n_ring_full;
     _Atomic uint32_t n_actors;
+    rt_tally handler_nsec, ready_nsec, turn_messages; /* rt_stat_times */
     /* --- shared, written by others often: on cache lines of their own ---------------------------------------------------------------- */
     uint8_t pad_before[128];
     /* Wake-up. sleeping: seq_cst store by the shard before it looks at pending and inbox.filled (seq_cst) for the last time; partners:

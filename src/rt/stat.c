@@ -133,6 +133,14 @@ void rt_stat_shard(rt_node *n, unsigned shard, rt_shard_stat *out) {
     *out = st;
 }
 
+void rt_stat_times(rt_node *n, rt_times *into) {
+    for (unsigned i = 0; i < n->n_shards; i++) {
+        rt_tally_read(&n->shards[i].handler_nsec, &into->handler_nsec);
+        rt_tally_read(&n->shards[i].ready_nsec, &into->ready_nsec);
+        rt_tally_read(&n->shards[i].turn_messages, &into->turn_messages);
+    }
+}
+
 err rt_stat_flush(rt_ctx *cx, rt_pid pid, uint64_t *out_count) {
     rt_actor *a = rt_actor_find(cx->sh, pid);
     if (!a) return ERR_NOPROC;

@@ -3,6 +3,7 @@
 /* stat: what tools read of the runtime: actors, queues. Gathered on the shard between two handlers (through rt_node_call), queue
  * statistics of a node from per-shard counters, O(1) (system.md G13). */
 #include "rt/node.h"
+#include "rt/tally.h"
 
 typedef struct rt_queue_stat {   /* for messages or for signals */
     uint64_t enqueued, dequeued; /* since start */
@@ -55,6 +56,14 @@ typedef struct rt_shard_stat {
     uint64_t actors;
 } rt_shard_stat;
 void rt_stat_shard(rt_node *n, unsigned shard, rt_shard_stat *out);
+/* What takes how long on the shards: histograms of one turn in 64 of all actors, always on. Adds all shards' to *into; any thread. Nothing
+ * is measured where handlers take no time (simulator). */
+typedef struct rt_times {
+    rt_tally_sum handler_nsec;  /* message handlers; of up to 8 messages in a row the average counts as often */
+    rt_tally_sum ready_nsec;    /* waits in the run queue */
+    rt_tally_sum turn_messages; /* messages in the mailbox when the turn comes */
+} rt_times;
+void rt_stat_times(rt_node *n, rt_times *into);
 /* Takes out every message that waits in an actor's mailbox (G12); on its shard; how many to *out_count. NOPROC if it is gone; REFUSED by
  * a class that is unflushable. */
 NODISCARD err rt_stat_flush(rt_ctx *cx, rt_pid pid, uint64_t *out_count);

@@ -245,6 +245,12 @@ static bool owed(const svc_account *a, uint64_t pos) {
     return false;
 }
 
+/* Microseconds since it came. By the wall clock, because it may have come before a restart; 0 when that was set back meanwhile. */
+static uint64_t age(svc_part *p, const svc_entry *e) {
+    int64_t now = rt_wall(p->cx);
+    return now > e->wall ? (uint64_t)(now - e->wall) : 0;
+}
+
 static void acked(svc_part *p, svc_account *a, uint64_t id) {
     svc_queue *q = a->queue;
     uint64_t pos = 0;
@@ -257,7 +263,7 @@ static void acked(svc_part *p, svc_account *a, uint64_t id) {
     } else {
         del(p, e->id, e->loc);
     }
-    rt_event(p->cx, EV_MSG_DELIVERED, e->id, 0, 0);
+    rt_event(p->cx, EV_MSG_DELIVERED, e->id, age(p, e), 0);
 }
 
 /* A resource that takes nothing keeps everything that others have acked: no more than the quota of the account, or it has to come again. */
@@ -629,7 +635,7 @@ static void put_finish(svc_part *p, svc_put *t, err status, uint64_t loc) {
     } else {
         e->flags = (uint16_t)(e->flags | SVC_ENTRY_COMMITTED | SVC_ENTRY_HOLD);
         e->loc = loc;
-        rt_event(p->cx, EV_MSG_ACCEPTED, t->id, e->bytes, 0);
+        rt_event(p->cx, EV_MSG_ACCEPTED, t->id, e->bytes, age(p, e));
         svc_part_done(p, t->origin, t->ticket);
         pump_all(p, a);
         uint64_t pos = 0;

@@ -1,6 +1,6 @@
 """Metrics over HTTP and the lines of the log. The text is read by a strict parser written from OpenMetrics 1.0, which shares nothing with
-the server; every HTTP refusal, limit and deadline is caused; logs are read as the tools that collect them read them."""
-import json, math, os, re, socket, subprocess, sys, threading, time
+the server, and by that of Prometheus' Python client; every HTTP refusal, limit and deadline is caused; logs are read as the tools that collect them read them."""
+import contextlib, json, math, os, re, socket, subprocess, sys, threading, time
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, os.path.join(HERE, "../interop/xmpp"))
@@ -9,6 +9,7 @@ from rig import BUILD, LIMIT, ROOT, Raw, Server, login, main
 CONFIG, UNAVAILABLE = 78, 69
 TYPE = "application/openmetrics-text; version=1.0.0; charset=utf-8"
 EVENTS = re.findall(r'^EVENT\(\w+, "(\w+)", RT_(\w+), "(\w*)", "(\w*)", "(\w*)", "(.*)"\)$', open(ROOT + "/src/rt/events.def").read(), re.M)
+MEASURES = re.findall(r'^MEASURE\((\w+), (\d), "(.*)"\)$', open(ROOT + "/src/rt/events.def").read(), re.M)
 S = None
 
 
@@ -16,6 +17,14 @@ def start(settings=None, env=None):
     s = Server({"metrics.listen": "127.0.0.1:0", "log.level": "info", **(settings or {})}, env=env).start()
     s.metrics = int(until("the door is named in the log", lambda: re.search(r"metrics http://\S+:(\d+)/metrics", s.stderr()))[1])
     return s
+
+
+@contextlib.contextmanager
+def closing(s):
+    try:
+        yield s
+    finally:
+        s.__exit__()
 
 
 def server():
@@ -39,7 +48,7 @@ def until(what, f):
 # --- OpenMetrics 1.0, strictly: names, metadata once and before samples, families together, no duplicates, escapes, suffixes, EOF --------------
 NAME, LABEL = r"[a-zA-Z_:][a-zA-Z0-9_:]*", r"[a-zA-Z_][a-zA-Z0-9_]*"
 SAMPLE = re.compile(rf'({NAME})(?:\{{((?:{LABEL}="(?:[^"\\\n]|\\["\\n])*"(?:,(?!\}})|(?=\}})))*)\}})? (-?[0-9]+(?:\.[0-9]+)?(?:e[+-]?[0-9]+)?|[+-]Inf|NaN)')
-SUFFIX = {"counter": ["_total"], "gauge": [""], "info": ["_info"], "unknown": [""]}
+SUFFIX = {"counter": ["_total"], "gauge": [""], "info": ["_info"], "unknown": [""], "histogram": ["_bucket", "_count", "_sum"]}
 UNESCAPE = {"\\n": "\n", '\\"': '"', "\\\\": "\\"}
 
 
@@ -79,12 +88,47 @@ def parse(body):
         seen.add(key)
         assert current["TYPE"] != "counter" or (value >= 0 and math.isfinite(value)), "a counter below zero: " + where
         assert current["TYPE"] != "info" or value == 1, where
+        assert current["TYPE"] != "histogram" or (value >= 0 and math.isfinite(value)), where
+        assert ("le" in dict(labels)) == name.endswith("_bucket"), where
         current["samples"][key] = value
+    for f in families.values():
+        if f["TYPE"] == "histogram":
+            check_histogram(f["name"], f["samples"])
     names = set(families)
     for f in families.values():  # a sample's name must not be the name of another family
         assert "TYPE" in f and "HELP" in f, f
         assert not any((f["name"] + x) in names - {f["name"]} for x in ("_total", "_created", "_info", "_count", "_sum", "_bucket")), f["name"]
     return families
+
+
+def go_number(x):
+    """As Go prints a float64, which is what the specification calls canonical."""
+    mantissa, _, exponent = repr(float(x)).partition("e")
+    if exponent:
+        return mantissa.removesuffix(".0") + "e" + exponent
+    whole, _, rest = mantissa.partition(".")
+    if len(whole) > 6:
+        return (whole[0] + "." + whole[1:] + rest).rstrip("0").rstrip(".") + f"e+{len(whole) - 1:02d}"
+    return mantissa
+
+
+def check_histogram(name, points):
+    """Buckets ascend in their bounds and counts, bounds are canonical numbers, the last one is +Inf and has the count."""
+    rows = {}
+    for (sample, labels), v in points.items():
+        rest = tuple(x for x in labels if x[0] != "le")
+        rows.setdefault(rest, {"bounds": []})
+        if sample == name + "_bucket":
+            rows[rest]["bounds"].append((dict(labels)["le"], v))
+        else:
+            rows[rest][sample] = v
+    for rest, r in rows.items():
+        bounds = r["bounds"]
+        assert bounds and bounds[-1][0] == "+Inf" and {name + "_count", name + "_sum"} <= set(r), (name, rest, r)
+        numbers = [float(le) for le, _ in bounds]
+        assert numbers == sorted(set(numbers)) and all(le == go_number(le) for le, _ in bounds[:-1]), (name, bounds)
+        counts = [v for _, v in bounds]
+        assert counts == sorted(counts) and counts[-1] == r[name + "_count"], (name, rest, r)
 
 
 def samples(families):
@@ -174,6 +218,17 @@ def test_the_text_is_openmetrics_and_has_every_event_with_its_description():
 def test_the_parser_of_these_tests_refuses_what_the_specification_forbids():
     """A check that cannot fail proves nothing."""
     good = "# TYPE a counter\n# HELP a x\na_total 1\n# TYPE b gauge\n# HELP b y\nb{l=\"1\"} 2\n# EOF\n"
+    steps = 'h_bucket{le="1.6e-05"} 1\nh_bucket{le="1.048576e+06"} 2\nh_bucket{le="+Inf"} 3\n'
+    histogram = "# TYPE h histogram\n# HELP h z\n" + steps + "h_count 3\nh_sum 4.5\n# EOF\n"
+    assert value(parse(histogram.encode()), "h_sum") == 4.5
+    for was, now in [('1.6e-05', '0.000016'), ('1.048576e+06', '1048576.0'), ("} 2", "} 4"), ("h_count 3", "h_count 2"), ("h_count 3\n", ""), ("h_sum 4.5\n", ""),
+                     ('h_bucket{le="+Inf"} 3\n', ""), (steps, ""), ("h_sum 4.5", "h_sum -1"), ('{le="+Inf"}', ""), ("h_sum ", 'h_sum{le="1.0"} ')]:
+        assert was in histogram
+        try:
+            parse(histogram.replace(was, now, 1).encode())
+        except AssertionError:
+            continue
+        raise RuntimeError(f"accepted: {now!r} for {was!r}")
     assert value(parse(good.encode()), "b", l="1") == 2
     for was, now in [("# EOF\n", ""), ("# EOF\n", "# EOF"), ("# EOF\n", "# EOF\n# EOF\n"), ("a_total 1\n", "a 1\n"), ("a_total 1\n", "a_total 1\na_total 1\n"),
                      ("a_total 1\n", "a_total -1\n"), ("a_total 1\n", "a_total\n"), ("a_total 1\n", "a_total  1\n"), ("# HELP a x\n", ""), ("# HELP a x\n", "# HELP a x\n# HELP a x\n"),
@@ -186,6 +241,122 @@ def test_the_parser_of_these_tests_refuses_what_the_specification_forbids():
         except AssertionError:
             continue
         raise RuntimeError(f"accepted: {now!r} for {was!r}")
+
+
+def test_every_measured_argument_is_a_histogram_in_base_units():
+    """Every MEASURE of events.def, under the event's and the argument's name, in seconds where the argument is in micro- or milliseconds."""
+    f, events = scrape(server()), {e[0].upper(): e for e in EVENTS}
+    assert len(MEASURES) >= 10
+    for event, arg, doc in MEASURES:
+        name, word = events[event][0], events[event][2 + int(arg)]
+        assert word, (event, arg)
+        unit = {"usec": "seconds", "msec": "seconds", "bytes": "bytes"}.get(word.split("_")[-1])
+        family = f["_".join(["murre", name, *word.split("_")[:-1], unit or word.split("_")[-1]])]
+        assert family["TYPE"] == "histogram" and unescape(family["HELP"]) == doc and family.get("UNIT") == unit, family
+
+
+def test_the_parser_of_the_prometheus_client_reads_the_same():
+    """What others wrote to read OpenMetrics accepts the text, and finds the same families and values in it."""
+    from prometheus_client.openmetrics.parser import text_string_to_metric_families
+
+    s = server()
+    s.ctl("locks", "on")
+    try:
+        body = Http(s.metrics).get()[2]
+    finally:
+        s.ctl("locks", "off")
+    ours, theirs = parse(body), {f.name: f for f in text_string_to_metric_families(body.decode())}
+    assert set(ours) == set(theirs) and any(f["TYPE"] == "histogram" for f in ours.values())
+    for name, f in ours.items():
+        t = theirs[name]
+        assert (t.type, t.unit, t.documentation) == (f["TYPE"], f.get("UNIT", ""), unescape(f["HELP"])), (f, t)
+        assert {(x.name, tuple(sorted(x.labels.items()))): x.value for x in t.samples} == f["samples"], name
+
+
+def test_alert_rules_and_questions_name_metrics_that_exist():
+    """Each metric in dist/murre.rules.yml and in the tables of docs/metrics.md is one that a node shows."""
+    s = server()
+    s.ctl("locks", "on")
+    try:
+        f = scrape(s)
+    finally:
+        s.ctl("locks", "off")
+    known = set(f) | {k[0] for x in f.values() for k in x["samples"]}
+    rules = open(ROOT + "/dist/murre.rules.yml").read()
+    exprs = re.findall(r"^        expr: (.*)$", rules, re.M)
+    assert len(exprs) == rules.count("- alert:") > 10
+    words = re.findall(r"murre_\w+", " ".join(exprs) + open(ROOT + "/docs/metrics.md").read().replace("murre_<", ""))
+    unknown = {w for w in words if w not in known}
+    assert len(words) > 50 and not unknown, unknown
+
+
+def test_histograms_count_what_happens():
+    """A TLS handshake, a commit, a kept message that is acked later, jobs: each is in its histogram as often as it is counted, and the sums are times."""
+    with closing(start()) as s:
+        for u in ("carol", "dave"):
+            s.user(u + "@localhost")
+        a = login(s, "carol")
+        for i in range(5):
+            a.send(f"<message to='dave@localhost' type='chat' id='h{i}'><body>{'x' * 1000} h{i}</body></message>")
+        until("they are kept", lambda: value(scrape(s), "murre_msg_accepted_total") == 5)
+        b = login(s, "dave", sm=True)
+        b.expect("h4<")
+        b.send("<a xmlns='urn:xmpp:sm:3' h='6'/>")  # its presence and the messages
+        until("they are delivered", lambda: value(scrape(s), "murre_msg_delivered_total") == 5)
+        f = until("tables are whole", lambda: (lambda f: f if "murre_tables" in f else None)(scrape(s)))
+        for event, unit in [("tls_done", "seconds"), ("log_commit", "seconds"), ("log_commit", "bytes"), ("log_commit", "records"), ("msg_accepted", "seconds"),
+                            ("msg_accepted", "bytes"), ("msg_delivered", "seconds"), ("expired", "late_seconds"), ("long_handler", "seconds")]:
+            count, total = value(f, f"murre_{event}_{unit}_count"), value(f, f"murre_{event}_total")
+            assert count == total, (event, unit, count, total)
+        assert value(f, "murre_msg_accepted_bytes_sum") > 5 * 1000
+        assert value(f, "murre_msg_accepted_bytes_bucket", le="512.0") == 0 and value(f, "murre_msg_accepted_bytes_bucket", le="2048.0") == 5
+        assert 0 < value(f, "murre_msg_accepted_seconds_sum") < value(f, "murre_msg_delivered_seconds_sum") < 10 * LIMIT
+        assert value(f, "murre_pool_run_seconds_count", pool="disk") > 0 and value(f, "murre_pool_run_seconds_sum", pool="crypto") > 0
+        for pool in ("disk", "sql", "crypto", "user"):
+            assert value(f, "murre_pool_wait_seconds_count", pool=pool) == value(f, "murre_pool_run_seconds_count", pool=pool), pool
+        assert value(f, "murre_table_entries", table="accounts") == 2 and value(f, "murre_table_entries", table="relations") > 0
+        assert value(f, "murre_tables", table="relations") == value(f, "murre_shards")
+
+
+def test_turns_of_actors_are_measured():
+    """One turn in 64: handlers, waits and mailboxes are in the histograms once there were enough of them."""
+    s = server()
+    c = login(s, "alice", resource="turns")
+
+    def enough():
+        for i in range(100):
+            c.send(f"<iq type='get' id='t{i}' to='localhost'><ping xmlns='urn:xmpp:ping'/></iq>")
+        c.expect("id='t99'")
+        f = scrape(s)
+        return f if value(f, "murre_turn_messages_count") >= 10 else None
+
+    f = until("ten turns are measured", enough)
+    c.close()
+    turns = value(f, "murre_turn_messages_count")
+    assert value(f, "murre_turn_messages_bucket", le="1.0") > 0 and value(f, "murre_turn_messages_sum") >= turns
+    assert value(f, "murre_handler_seconds_count") >= turns - 1 and 0 < value(f, "murre_handler_seconds_sum") < 10 * LIMIT
+    assert 0 < value(f, "murre_run_queue_seconds_sum") < 10 * LIMIT
+
+
+def test_locks_show_by_class_once_they_are_counted():
+    """Nothing but the time before `locks on`; then takes and waits of each class, which stay until they are cleared. What has no lock is always there."""
+    with closing(start()) as s:
+        f = scrape(s)
+        assert value(f, "murre_locks_counted_seconds_total") == 0 and "murre_lock_takes" not in f
+        kinds = {dict(k[1])["what"] for k in f["murre_lock_free_tries"]["samples"]}
+        assert kinds == {"ring", "wake", "returns", "mailbox"} and value(f, "murre_lock_free_tries_total", what="mailbox") > 0
+        s.ctl("locks", "on")
+        s.user("erin@localhost")
+        f = scrape(s)
+        classes = {dict(k[1])["lock"] for k in f["murre_lock_takes"]["samples"]}
+        assert {"pool", "inbox", "names", "ctl", "log"} <= classes and len(classes) < 16, classes
+        takes = value(f, "murre_lock_takes_total", lock="pool")
+        assert takes > 0 and value(f, "murre_locks_counted_seconds_total") > 0
+        assert value(f, "murre_lock_wait_seconds_count", lock="pool") <= takes
+        s.ctl("locks", "off")
+        assert value(scrape(s), "murre_lock_takes_total", lock="pool") >= takes
+        s.ctl("locks", "clear")
+        assert "murre_lock_takes" not in scrape(s)
 
 
 def test_gauges_of_shards_threads_pools_log_partitions_and_process():
@@ -207,8 +378,9 @@ def test_gauges_of_shards_threads_pools_log_partitions_and_process():
         assert {"shard 0", "shard 1", "shard 2", "pool disk", "pool crypto", "watchdog", "ctl"} <= threads and len(threads) <= 3 + 4 + 3, threads
         assert len(f["murre_thread_seconds"]["samples"]) == len(threads) * len(states)
         assert labels("murre_pool_threads", "pool") == pools and value(f, "murre_pool_threads", pool="crypto") == 5
+        assert {k: value(f, "murre_workers" + k, workers="svc.part") for k in ("", "_stuck", "_down")} == {"": 7, "_stuck": 0, "_down": 0}
         assert value(f, "murre_shards") == 3 and value(f, "murre_log_segments") >= 1 and value(f, "murre_log_full") == 0
-        assert {value(f, "murre_scrape_incomplete", part=p) for p in ("log", "partitions", "process")} == {0}
+        assert {value(f, "murre_scrape_incomplete", part=p) for p in ("log", "partitions", "tables", "process")} == {0}
         fds = len(os.listdir(f"/proc/{s.proc.pid}/fd"))
         assert abs(value(f, "process_open_fds") - fds) <= 2, (f["process_open_fds"], fds)
         pages = int(open(f"/proc/{s.proc.pid}/statm").read().split()[1]) * os.sysconf("SC_PAGESIZE")

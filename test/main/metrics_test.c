@@ -2,6 +2,7 @@
  * a whole node says over HTTP is in test/inside/test_metrics.py. */
 #include "base/mem.h"
 #include "main/metrics.h"
+#include "main/openmetrics.h"
 #include "rt/event.h"
 #include "store/store.h"
 #include "support/cmocka_unit.h"
@@ -129,6 +130,7 @@ static void a_shard_that_is_stuck_costs_the_limit_and_its_part_is_left_out(void 
     usec took = text(f);
     assert_true(took >= MAIN_METRICS_ASK && took < PATIENCE);
     assert_true(has(f, "murre_scrape_incomplete{part=\"log\"} 1") && !mentions(f, "murre_log_messages"));
+    assert_true(has(f, "murre_scrape_incomplete{part=\"tables\"} 1") && !mentions(f, "murre_table_entries"));
     /* All else is there, what the stuck shard counts too. */
     assert_true(has(f, "murre_shards 2") && has(f, "murre_actors{shard=\"1\"} 1") && has(f, "murre_node_start_total 1"));
     assert_true(mentions(f, "murre_thread_seconds_total{thread=\"shard 1\",state=\"emulator\"}"));
@@ -159,17 +161,35 @@ static void texts_are_escaped(void **state) {
     (void)text(f);
     assert_true(has(f, "murre_build_info{version=\"1\",node=\"a\\\"b\\\\c\\\\x0ad\"} 1"));
     buf_reset(&f->out);
-    main_metrics_family(&f->out, "a_seconds", "gauge", "seconds", "say \"x\\\n\xff\"");
-    main_metrics_label a = {"l", "\"\\\n\xff\xc3\xa4"}, b = {"m", ""}, none = {"", ""};
-    main_metrics_seconds(&f->out, "a_seconds", a, b, 1000001);
-    main_metrics_seconds(&f->out, "a_seconds", none, none, -5); /* a clock that went back is no negative time */
-    main_metrics_sample(&f->out, "n", a, none, UINT64_MAX);
+    main_om_family(&f->out, "a_seconds", "gauge", "seconds", "say \"x\\\n\xff\"");
+    main_om_label a = {"l", "\"\\\n\xff\xc3\xa4"}, b = {"m", ""}, none = {"", ""};
+    main_om_seconds(&f->out, "a_seconds", a, b, 1000001);
+    main_om_seconds(&f->out, "a_seconds", none, none, -5); /* a clock that went back is no negative time */
+    main_om_sample(&f->out, "n", a, none, UINT64_MAX);
     buf_add_byte(&f->out, 0);
     assert_string_equal((const char *)f->out.p, "# TYPE a_seconds gauge\n# UNIT a_seconds seconds\n"
                                                 "# HELP a_seconds say \\\"x\\\\\\\\x0a\\\\xff\\\"\n"
                                                 "a_seconds{l=\"\\\"\\\\\\\\x0a\\\\xff\xc3\xa4\",m=\"\"} 1.000001\n"
                                                 "a_seconds 0.000000\n"
                                                 "n{l=\"\\\"\\\\\\\\x0a\\\\xff\xc3\xa4\"} 18446744073709551615\n");
+}
+
+static void histograms_are_cumulative_with_canonical_bounds(void **state) {
+    fixture *f = *state;
+    rt_tally_sum t = {.sum = 2500001, .b = {[0] = 1, [4] = 2, [20] = 3, [RT_TALLY_BUCKETS - 1] = 4}};
+    buf_reset(&f->out);
+    main_om_histogram(&f->out, "a_seconds", (main_om_label){"l", "x"}, 1000000, &t);
+    main_om_histogram(&f->out, "b_bytes", MAIN_OM_NO_LABEL, 1, &t);
+    main_om_histogram(&f->out, "c_seconds", MAIN_OM_NO_LABEL, 1000000000, &t);
+    buf_add_byte(&f->out, 0);
+    assert_true(has(f, "a_seconds_bucket{l=\"x\",le=\"1e-06\"} 1") && has(f, "a_seconds_bucket{l=\"x\",le=\"8e-06\"} 1"));
+    assert_true(has(f, "a_seconds_bucket{l=\"x\",le=\"1.6e-05\"} 3") && has(f, "a_seconds_bucket{l=\"x\",le=\"0.000128\"} 3"));
+    assert_true(has(f, "a_seconds_bucket{l=\"x\",le=\"1.048576\"} 6") && has(f, "a_seconds_bucket{l=\"x\",le=\"1073.741824\"} 6"));
+    assert_true(has(f, "a_seconds_bucket{l=\"x\",le=\"+Inf\"} 10") && has(f, "a_seconds_count{l=\"x\"} 10"));
+    assert_true(has(f, "a_seconds_sum{l=\"x\"} 2.500001"));
+    assert_true(has(f, "b_bytes_bucket{le=\"1.0\"} 1") && has(f, "b_bytes_bucket{le=\"524288.0\"} 3"));
+    assert_true(has(f, "b_bytes_bucket{le=\"1.048576e+06\"} 6") && has(f, "b_bytes_bucket{le=\"1.073741824e+09\"} 6"));
+    assert_true(has(f, "b_bytes_sum 2500001") && has(f, "c_seconds_bucket{le=\"1.024e-06\"} 3") && has(f, "c_seconds_sum 0.002500001"));
 }
 
 /* --- the door */
@@ -211,6 +231,7 @@ int main(void) {
         T(an_actor_that_is_not_there_leaves_its_part_out),
         T(however_often_it_is_scraped_an_actor_is_asked_once_a_second),
         T(texts_are_escaped),
+        T(histograms_are_cumulative_with_canonical_bounds),
         T(a_text_that_is_too_long_is_answered_with_500),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
