@@ -81,6 +81,10 @@ static err node_show(rt_verb_call *c) {
 
 static err load_read(rt_verb_call *c) {
     val *v = c->result = val_map(c->arena);
+    sys *s = rt_node_sys(c->node);
+    const profile *p = rt_node_env(c->node);
+    val_set(c->arena, v, "uptime_sec", val_int(c->arena, (s->mono(s) - p->started) / USEC_PER_SEC));
+    val_set(c->arena, v, "actors", val_int(c->arena, rt_stat_actor_count(c->node)));
     val_set(c->arena, v, "name", val_str(c->arena, slice_str(rt_node_config(c->node)->name)));
     val_set(c->arena, v, "pid", val_int(c->arena, getpid()));
     rt_verb_load(c, v);
@@ -146,6 +150,8 @@ static int live(profile *p, const char *ctl, const char *recorder) {
         (void)fprintf(stderr, "murre-bench: no node: %s\n", err_text(e));
         return EXIT_FAILURE;
     }
+    p->started = p->s->mono(p->s);
+    rt_node_set_env(p->n, p);
     rt_node_add_msgs(p->n, MSGS, ARRAY_LEN(MSGS));
     rt_node_add_verbs(p->n, rt_verbs, rt_verbs_count);
     rt_node_add_verbs(p->n, VERBS, ARRAY_LEN(VERBS));

@@ -40,6 +40,7 @@ struct profile {
     sys *s;
     int64_t shards, seconds, rounds, size; /* seconds, rounds: 0: until it is interrupted */
     const char *dir, *how;
+    usec started;
     lock lock;             /* named after the profile; rank LOCK_RANK_TEST */
     _Atomic uint64_t done; /* rounds; relaxed: a count */
     _Atomic bool over;     /* release by who ends it, acquire by who waits on purpose: it goes on */

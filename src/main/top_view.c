@@ -14,6 +14,7 @@
 #include "base/utf8.h"
 #include "main/ask.h"
 #include "main/render.h"
+#include "rt/event.h"
 #include "rt/msacc.h"
 
 #include <stdio.h>
@@ -92,7 +93,8 @@ static void put_head(page *p) {
     char up[MAIN_NUMBER_MAX], name[96];
     main_render_number("uptime_sec", number(load, "uptime_sec"), up);
     (void)utf8_escape(slice_str(main_ask_text(load, "name")), name, sizeof name);
-    put(p, BOLD, "%s (murre %s)  process %lld  up %s  every %.1f s%s", name, main_ask_text(load, "version"),
+    const char *version = main_ask_text(load, "version");
+    put(p, BOLD, "%s%s%s%s  process %lld  up %s  every %.1f s%s", name, *version ? " (murre " : "", version, *version ? ")" : "",
         (long long)main_ask_int(load, "pid"), up, (double)p->v->interval / (double)USEC_PER_SEC, p->v->paused ? "  PAUSED" : "");
     put(p, "", "sessions %lld  actors %lld  kept messages: accepted %.1f/s, delivered %.1f/s", (long long)main_ask_int(load, "sessions"),
         (long long)main_ask_int(load, "actors"), rate(p, events, events_before, "msg_accepted"),
@@ -164,44 +166,69 @@ static void put_shards(page *p) {
     if (more) put(p, "", "and %u more", more);
 }
 
+static double jobs_done(const page *p, const json_t *row) {
+    return rate(p, row, find_row(json_object_get(p->v->before.load, "pools"), "kind", main_ask_text(row, "kind")), "done");
+}
+static bool is_quiet(const page *p, const json_t *row) {
+    return jobs_done(p, row) < 0.05 && !main_ask_int(row, "running") && !main_ask_int(row, "queued");
+}
+
 static void put_pools(page *p) {
-    const json_t *pools = json_object_get(p->v->now.load, "pools"), *before = json_object_get(p->v->before.load, "pools"), *row;
+    const json_t *pools = json_object_get(p->v->now.load, "pools"), *row;
     bool small = p->v->rows && p->v->rows < SMALL_SCREEN;
-    size_t i;
+    size_t i, busy = 0;
+    json_array_foreach(pools, i, row) busy += !is_quiet(p, row);
     gap(p);
+    if (small && !busy) {
+        put(p, INVERSE, "POOLS: nothing runs, nothing waits");
+        return;
+    }
     put(p, INVERSE, "%-12s %8s %8s %8s %10s %10s %10s", "POOLS", "threads", "running", "queued", "done/s", "expired", "refused");
     json_array_foreach(pools, i, row) {
-        double done = rate(p, row, find_row(before, "kind", main_ask_text(row, "kind")), "done");
-        bool quiet = done < 0.05 && !main_ask_int(row, "running") && !main_ask_int(row, "queued");
-        if (small && quiet) continue;
+        double done = jobs_done(p, row);
+        if (small && is_quiet(p, row)) continue;
         put(p, "", "%-12s %8lld %8lld %8lld %10.1f %10lld %10lld", main_ask_text(row, "kind"), (long long)main_ask_int(row, "threads"),
             (long long)main_ask_int(row, "running"), (long long)main_ask_int(row, "queued"), done, (long long)main_ask_int(row, "expired"),
             (long long)main_ask_int(row, "refused"));
     }
 }
 
-/* As many lines as it takes, but not more than its share. */
-static void put_events(page *p) {
+static rt_level level_of(const char *event) {
+    for (unsigned i = 0; i < EV_COUNT_; i++)
+        if (strcmp(rt_event_descs[i].name, event) == 0) return rt_event_descs[i].level;
+    return RT_DEBUG; /* of another version of murre */
+}
+
+/* Those of a level, on as many lines as it takes, but not more than are left of the section's. */
+static void put_events_of(page *p, rt_level level, char line[LINE_MAX_], unsigned *lines) {
     const json_t *now = json_object_get(p->v->now.load, "events"), *before = json_object_get(p->v->before.load, "events");
     const char *name;
     json_t *count;
-    char line[LINE_MAX_] = "", item[96];
+    char item[96];
     size_t width = p->v->rows ? p->v->columns : PLAIN_WIDTH;
+    json_object_foreach((json_t *)(uintptr_t)now, name, count) {
+        double moved = rate(p, now, before, name);
+        if (moved <= 0 || level_of(name) != level) continue;
+        int n = snprintf(item, sizeof item, "%s %.1f  ", name, moved);
+        size_t have = strlen(line), more = n > 0 ? (size_t)n : 0;
+        if (have && have + more > width + 2) { /* the blanks at its end may stand out */
+            if (*lines <= 1) return;
+            put(p, "", "%s", line);
+            --*lines;
+            have = 0;
+        }
+        (void)snprintf(line + have, LINE_MAX_ - have, "%s", item);
+    }
+}
+
+/* What is wrong comes first: of what happens with every message there is always something. */
+static void put_events(page *p) {
+    static const rt_level levels[] = {RT_ERROR, RT_WARNING, RT_NOTICE, RT_INFO, RT_DEBUG};
+    char line[LINE_MAX_] = "";
     unsigned lines = share(p, 12, 100);
     gap(p);
     put(p, INVERSE, "EVENTS/S");
-    json_object_foreach((json_t *)(uintptr_t)now, name, count) {
-        double moved = rate(p, now, before, name);
-        if (moved <= 0) continue;
-        int n = snprintf(item, sizeof item, "%s %.1f  ", name, moved);
-        size_t have = strlen(line), more = n > 0 ? (size_t)n : 0;
-        if (have && have + more > width + 2 && lines > 1) { /* the blanks at its end may stand out */
-            put(p, "", "%s", line);
-            lines--;
-            have = 0;
-        }
-        (void)snprintf(line + have, sizeof line - have, "%s", item); /* what does not fit on the last line is cut */
-    }
+    for (size_t i = 0; i < ARRAY_LEN(levels); i++) put_events_of(p, levels[i], line, &lines);
     put(p, "", "%s", line[0] ? line : "none");
 }
 
@@ -223,6 +250,8 @@ static double key_of(const actor *a, main_top_column c) {
     case MAIN_TOP_HANDLED: return a->handled;
     case MAIN_TOP_QUEUED: return number(a->row, "queued");
     case MAIN_TOP_LONGEST: return number(a->row, "longest");
+    case MAIN_TOP_MEMORY: return number(a->row, "memory_bytes");
+    case MAIN_TOP_RELATIONS: return number(a->row, "relations");
     case MAIN_TOP_COLUMNS: break;
     }
     return 0;
@@ -251,20 +280,57 @@ static actor *sort_actors(const page *p, main_top_column column, size_t *out_n) 
     return all;
 }
 
+/* Columns in the order of main_top_column. A narrow screen has room for four: the last one is then the one that is sorted by, if it is none
+ * of the first three. */
+#define WIDE      100u
+#define CELL_MAX_ MAIN_NUMBER_MAX
+static bool has_column(const page *p, unsigned c) {
+    if (p->v->rows == 0 || p->v->columns >= WIDE || c < MAIN_TOP_LONGEST) return true;
+    return c == (p->v->sort < MAIN_TOP_LONGEST ? (unsigned)MAIN_TOP_LONGEST : (unsigned)p->v->sort);
+}
+
+static void put_cells(page *p, const char *style, const char *pid, const char *cls, char cell[MAIN_TOP_COLUMNS][CELL_MAX_],
+                      const char *name) {
+    static const int width[MAIN_TOP_COLUMNS] = {7, 11, 9, 9, 9, 10};
+    char text[LINE_MAX_];
+    int n = snprintf(text, sizeof text, "%-15s %-10s", pid, cls);
+    for (unsigned c = 0; c < MAIN_TOP_COLUMNS && n > 0 && (size_t)n < sizeof text; c++)
+        if (has_column(p, c)) n += snprintf(text + n, sizeof text - (size_t)n, " %*s", width[c], cell[c]);
+    put(p, style, "%s  %s", text, name);
+}
+
 static void put_actor(page *p, const actor *a) {
-    char name[160];
+    char name[160], cell[MAIN_TOP_COLUMNS][CELL_MAX_], memory[MAIN_NUMBER_MAX];
     (void)utf8_escape(slice_str(main_ask_text(a->row, "name")), name, sizeof name);
-    put(p, "", "%-16s %-12s %7.1f %11.1f %9lld %9lld  %s", main_ask_text(a->row, "pid"), main_ask_text(a->row, "class"), a->cpu, a->handled,
-        (long long)main_ask_int(a->row, "queued"), (long long)main_ask_int(a->row, "longest"), name);
+    main_render_number("bytes", number(a->row, "memory_bytes"), memory);
+    (void)snprintf(cell[MAIN_TOP_CPU], CELL_MAX_, "%.1f", a->cpu);
+    (void)snprintf(cell[MAIN_TOP_HANDLED], CELL_MAX_, "%.1f", a->handled);
+    (void)snprintf(cell[MAIN_TOP_QUEUED], CELL_MAX_, "%lld", (long long)main_ask_int(a->row, "queued"));
+    (void)snprintf(cell[MAIN_TOP_LONGEST], CELL_MAX_, "%lld", (long long)main_ask_int(a->row, "longest"));
+    (void)snprintf(cell[MAIN_TOP_MEMORY], CELL_MAX_, "%s", memory);
+    (void)snprintf(cell[MAIN_TOP_RELATIONS], CELL_MAX_, "%lld", (long long)main_ask_int(a->row, "relations"));
+    put_cells(p, "", main_ask_text(a->row, "pid"), main_ask_text(a->row, "class"), cell, name);
 }
 
 static void put_actor_head(page *p, const char *title) {
-    static const char *const names[] = {"cpu %", "handled/s", "queued", "longest"};
-    char head[MAIN_TOP_COLUMNS][16];
+    static const char *const names[MAIN_TOP_COLUMNS] = {"cpu %", "handled/s", "queued", "longest", "memory", "relations"};
+    char head[MAIN_TOP_COLUMNS][CELL_MAX_];
     for (unsigned i = 0; i < MAIN_TOP_COLUMNS; i++)
         (void)snprintf(head[i], sizeof head[i], "%s%s", i == (unsigned)p->v->sort ? ">" : "", names[i]);
-    put(p, INVERSE, "%-16s %-12s %7s %11s %9s %9s  name", title, "class", head[MAIN_TOP_CPU], head[MAIN_TOP_HANDLED], head[MAIN_TOP_QUEUED],
-        head[MAIN_TOP_LONGEST]);
+    put_cells(p, INVERSE, title, "class", head, "name");
+}
+
+const char *main_top_order(main_top_column c) {
+    switch (c) {
+    case MAIN_TOP_CPU:
+    case MAIN_TOP_HANDLED: return "cost";
+    case MAIN_TOP_MEMORY: return "memory";
+    case MAIN_TOP_RELATIONS: return "relations";
+    case MAIN_TOP_QUEUED:
+    case MAIN_TOP_LONGEST:
+    case MAIN_TOP_COLUMNS: break;
+    }
+    return "queue";
 }
 
 static void put_mailboxes(page *p) {
@@ -287,7 +353,7 @@ static void put_actors(page *p) {
     gap(p);
     put_actor_head(p, "ACTORS");
     bool some = main_ask_int(p->v->now.load, "actors") > (json_int_t)n;
-    if (some) put(p, "", "among the %zu with the longest mailboxes", n);
+    if (some) put(p, "", "among the %zu with the most %s and the longest mailboxes", n, main_top_order(p->v->sort));
     for (size_t i = 0; i < n && (p->v->rows || i < PLAIN_ACTORS); i++) put_actor(p, &all[i]);
     mem_free(all);
 }

@@ -6,7 +6,17 @@
 
 #include <jansson.h>
 
-typedef enum main_top_column { MAIN_TOP_CPU, MAIN_TOP_HANDLED, MAIN_TOP_QUEUED, MAIN_TOP_LONGEST, MAIN_TOP_COLUMNS } main_top_column;
+typedef enum main_top_column {
+    MAIN_TOP_CPU,
+    MAIN_TOP_HANDLED,
+    MAIN_TOP_QUEUED,
+    MAIN_TOP_LONGEST,
+    MAIN_TOP_MEMORY,
+    MAIN_TOP_RELATIONS,
+    MAIN_TOP_COLUMNS
+} main_top_column;
+/* The order in which the server is asked for actors, as `actors by` takes it, so that the first ones by this column are among them. */
+const char *main_top_order(main_top_column c);
 
 typedef struct main_top_look { /* at a node */
     json_t *load;              /* the result of "load"; NULL: there was no look yet */

@@ -373,7 +373,7 @@ def test_top_is_a_full_screen_and_obeys_its_keys():
         t.keys(">")
         t.wait(">handled/s")
         t.keys("<", "<")
-        t.wait(">longest")
+        t.wait(">relations")
         t.keys("Space")
         t.wait("PAUSED")
         t.keys("Space")
@@ -532,7 +532,7 @@ class Node:
         return actors
 
     def answers(self):
-        return {("load", "read"): self.load, ("actors", "list"): self.rows}
+        return {("load", "read"): self.load, ("actors", "by"): self.rows}
 
 
 def test_top_finds_the_hot_mailbox_and_the_busiest_actor():
@@ -542,7 +542,7 @@ def test_top_finds_the_hot_mailbox_and_the_busiest_actor():
         assert st == OK, err
         mailboxes, actors = re.search(r"LONGEST MAILBOXES\n([\s\S]*?)\n\n([\s\S]*)", out).groups()
         assert mailboxes.startswith("<0.0.42.1>") and mailboxes.endswith("hot") and mailboxes.count("\n") == 0, mailboxes
-        assert actors.splitlines()[1] == "among the 100 with the longest mailboxes" and actors.splitlines()[2].startswith("<0.0.43.1>"), actors
+        assert actors.splitlines()[1] == "among the 100 with the most cost and the longest mailboxes" and actors.splitlines()[2].startswith("<0.0.43.1>"), actors
         assert "\x1b" not in out and "busy\\x1b[31m" in out, out
         assert re.search(r"^messages +10000\d\d +2000000 +500\.0 +100\.0 +3\.0 MiB$", out, re.M) and "up 1 d 01 h" in out, out
         assert re.search(r"^shard 1 ( +10\.0){10}$", out, re.M) and re.search(r"^disk +4 +1 +7 +30\.0 +2 +3$", out, re.M), out
@@ -550,7 +550,7 @@ def test_top_finds_the_hot_mailbox_and_the_busiest_actor():
     with Fake(Node(shards=64).answers()) as f:
         with Term(f"{CTL} --socket {sock(f)} top --interval 0.2", columns=80, rows=24) as t:
             text = t.wait(r"^and 58 more$[\s\S]*^LONGEST")
-            t.keys("<")
+            t.keys("<", "<", "<")
             text = t.wait(r">longest[\s\S]*^<0\.0\.99\.1>")
             assert len(text.rstrip("\n").splitlines()) <= 24 and re.search(r"^<0\.0\.42\.1> .* hot$", text, re.M), text
             assert re.search(r"^SHARDS, % .* other$", text, re.M), text
@@ -564,7 +564,7 @@ def test_top_compares_nothing_with_another_process():
         if node.looks == 3:
             node.pid, node.looks = 2, 100000
         return node.load()
-    with Fake({("load", "read"): load, ("actors", "list"): node.rows}) as f:
+    with Fake({("load", "read"): load, ("actors", "by"): node.rows}) as f:
         p = subprocess.Popen([CTL, "--socket", sock(f), "top", "--interval", "0.1"], stdout=subprocess.PIPE, text=True)
         rates, pids = [], []
         while len(rates) < 5:
@@ -577,21 +577,21 @@ def test_top_compares_nothing_with_another_process():
 
 
 def test_top_asks_for_actors_less_often_when_that_takes_long():
-    "After the two looks that a comparison needs it is asked for in at most 2 % of the time, however long the answer takes; load goes on."
+    "After the two looks that a comparison needs (by cost and by queue each time) it is asked for in at most 2 % of the time, however long the answer takes; load goes on."
     node, asked, wait = Node(), [], threading.Event()
 
     def slow():
         asked.append(node.looks)
         wait.wait(0.2)  # as a node with a million actors takes
         return node.rows()
-    with Fake({("load", "read"): node.load, ("actors", "list"): slow}) as f:
+    with Fake({("load", "read"): node.load, ("actors", "by"): slow}) as f:
         p = subprocess.Popen([CTL, "--socket", sock(f), "top", "--interval", "0.1"], stdout=subprocess.PIPE, text=True)
         seen = 0
         while seen < 25:
             seen += "QUEUES" in p.stdout.readline()
         p.kill()
         p.communicate()
-        assert len(asked) == 2 and node.looks >= 25, (asked, node.looks)
+        assert len(asked) == 4 and node.looks >= 25, (asked, node.looks)
 
 
 def test_answers_that_are_none_are_told():
@@ -600,7 +600,7 @@ def test_answers_that_are_none_are_told():
     for a, status, why in ((b"", IOERR, "the server's answer was cut short"), (b"\x10\0", IOERR, "cut short"), (struct.pack("<I", 100) + whole, IOERR, "cut short"),
                            (struct.pack("<I", 4) + b"{{{{", IOERR, "cut short"), (b"\xff\xff\xff\xff", IOERR, "cut short"),
                            (struct.pack("<I", 2) + b"[]", DATAERR, "this is no answer of a murre server")):
-        keys = [("help", "verbs"), ("load", "read"), ("node", "show"), ("actors", "list")]
+        keys = [("help", "verbs"), ("load", "read"), ("node", "show"), ("actors", "by")]
         with Fake({k: a for k in keys}) as f:
             for words in (["status"], ["help"], ["top", "--once"], ["record"]):
                 st, out, err = ctl(f, *words)
@@ -612,7 +612,7 @@ def test_answers_that_are_none_are_told():
         st, out, err = ctl(f, "status")
         assert st == IOERR and "this is no answer of a murre server" in err, (st, err)
     for result in strange + [strange]:
-        with Fake({(m, n): result for m, n in (("help", "verbs"), ("load", "read"), ("node", "show"), ("actors", "list"), ("x", "y"))}) as f:
+        with Fake({(m, n): result for m, n in (("help", "verbs"), ("load", "read"), ("node", "show"), ("actors", "by"), ("x", "y"))}) as f:
             for words in (["status"], ["x", "y"], ["help"], ["top", "--once", "--interval", "0.1"], ["record"], ["complete", "x", ""], ["--json", "top", "--once", "--interval", "0.1"]):
                 assert ctl(f, *words)[0] >= 0, (result, words)
 
