@@ -68,9 +68,11 @@ const profile_load profile_starved = {.name = "starved",
                                       .free = free_load};
 
 /* --- hot-mailbox */
-#define SENDERS   64u   /* on each of the other shards */
-#define WINDOW    1024u /* messages of a sender that have no answer yet: in all more than the one handles while the others wait for a CPU */
-#define HOT_WORK  40u   /* units a message, some 10 us: a ring full of them lasts longer than a sleeping shard takes to fill it again */
+#define SENDERS  64u   /* on each of the other shards */
+#define WINDOW   1024u /* messages of a sender that have no answer yet: in all more than the one handles while the others wait for a CPU */
+#define HOT_WORK 40u   /* units a message, some 10 us: a ring full of them lasts longer than a sleeping shard takes to fill it again */
+#define HOT_MAX                                                                                                                            \
+    16384u /* messages: where its senders are muted until it has halved: far enough from empty, whatever the CPUs do meanwhile */
 #define HOT_ROUND 512u
 
 typedef struct hot {
@@ -88,7 +90,8 @@ static err hot_handle(rt_ctx *cx, void *st, rt_msg **m) {
     if (++h->handled % HOT_ROUND == 0) profile_round(h->p);
     return ERR_OK;
 }
-static const rt_class HOT = {.name = "hot", .state_size = sizeof(hot), .init = hot_init, .handle = hot_handle};
+static const rt_class HOT = {
+    .name = "hot", .state_size = sizeof(hot), .init = hot_init, .handle = hot_handle, .mailbox_max = HOT_MAX, .bound = RT_BOUND_MUTE};
 
 typedef struct sender {
     profile *p;
