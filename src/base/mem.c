@@ -6,6 +6,7 @@
  * Invariants: (1) No function returns NULL. (2) No size computation wraps: a product or a doubling that would is panic(). */
 #include "base/mem.h"
 
+#include <malloc.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -23,6 +24,8 @@ void *mem_zalloc(size_t size) { return must(calloc(1, size ? size : 1), size); }
 void *mem_realloc(void *p, size_t size) { return must(realloc(p, size ? size : 1), size); }
 
 void mem_free(void *p) { free(p); }
+
+void mem_trim(void) { (void)malloc_trim(0); /* whether it found any does not matter */ }
 
 void mem_wipe(void *p, size_t len) {
     if (len) explicit_bzero(p, len);

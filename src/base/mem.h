@@ -8,6 +8,7 @@ void *mem_alloc(size_t size);            /* uninitialised; size 0 gives a unique
 void *mem_zalloc(size_t size);           /* zeroed */
 void *mem_realloc(void *p, size_t size); /* p may be NULL */
 void mem_free(void *p);                  /* NULL is fine */
+void mem_trim(void);                     /* gives what was freed back to the system, as far as it goes; may take milliseconds */
 void mem_wipe(void *p, size_t len);      /* zeroes secrets; never optimised away */
 /* Grows *arr (elements of elem_size, *cap of them) to hold need elements, doubling. */
 void mem_grow(void **arr, size_t *cap, size_t need, size_t elem_size);

@@ -162,15 +162,18 @@ typedef struct edge_c2s_arg { /* of edge_c2s_class */
 } edge_c2s_arg;
 extern const rt_class edge_c2s_class;
 
-#define EDGE_CLOSE_TIMEOUT (5 * USEC_PER_SEC)    /* for the last bytes, and for stanzas in progress when the stream ends */
-#define EDGE_CLOSE_LINGER  USEC_PER_SEC          /* for the client to close too, once it can have our last byte (RFC 6120 4.4) */
-#define EDGE_ACK_RETRY     (100 * USEC_PER_MSEC) /* an SVC_ACKED that the partition refused is sent again after this */
-#define EDGE_STUCK         (30 * USEC_PER_SEC)   /* a stanza that gets no answer for this long ends the session: its ack would never come */
-#define EDGE_STUCK_SUSPECT (2 * USEC_PER_SEC)    /* the same when a partition has ended */
-#define EDGE_BUSY_KIB      1024u                 /* a client that sends on while this much is in progress is not read until none is */
-#define EDGE_ASK_EVERY     32u                   /* unacked best-effort stanzas that make us ask */
-#define EDGE_LANG_MAX      64u                   /* bytes of a stream's xml:lang; a longer one is ignored */
-#define EDGE_ID_MAX        1024u                 /* bytes of the id of a bind request that is echoed */
+#define EDGE_CLOSE_TIMEOUT  (5 * USEC_PER_SEC)    /* for the last bytes, and for stanzas in progress when the stream ends */
+#define EDGE_CLOSE_LINGER   USEC_PER_SEC          /* for the client to close too, once it can have our last byte (RFC 6120 4.4) */
+#define EDGE_ACK_RETRY      (100 * USEC_PER_MSEC) /* an SVC_ACKED that the partition refused is sent again after this */
+#define EDGE_STUCK          (30 * USEC_PER_SEC) /* a stanza that gets no answer for this long ends the session: its ack would never come */
+#define EDGE_STUCK_SUSPECT  (2 * USEC_PER_SEC)  /* the same when a partition has ended */
+#define EDGE_BUSY_KIB_TIGHT 64u                 /* the same while memory is tight */
+#define EDGE_TIGHT_INPUT    (8u << 10)          /* bytes of an unfinished stanza that a client may leave here while memory is tight */
+#define EDGE_TIGHT_OUT      8u                  /* and the part of out_bytes_max that may wait for it then */
+#define EDGE_BUSY_KIB       1024u               /* a client that sends on while this much is in progress is not read until none is */
+#define EDGE_ASK_EVERY      32u                 /* unacked best-effort stanzas that make us ask */
+#define EDGE_LANG_MAX       64u                 /* bytes of a stream's xml:lang; a longer one is ignored */
+#define EDGE_ID_MAX         1024u               /* bytes of the id of a bind request that is echoed */
 
 static inline const svc_cfg *edge_c2s_svc(const edge_c2s *s) { return s->door->cfg->svc; }
 static inline slice edge_c2s_domain(const edge_c2s *s) { return edge_c2s_svc(s)->domains[s->domain].name; }

@@ -15,6 +15,7 @@
  * authentication at most XMPP_UNIT_MAX_PREAUTH bytes wait. */
 #include "base/mem.h"
 #include "edge/c2s_fn.h"
+#include "rt/memory.h"
 
 #define TLS_REPLY_MAX (64u << 10)
 #define DISCARD_MAX   (1u << 20) /* bytes read and thrown away while a stream closes, per readiness */
@@ -30,7 +31,19 @@ void edge_c2s_in_drop(edge_c2s *s) {
 }
 
 /* Bytes are counted from idle to idle: what each ticket holds is not remembered. */
-static bool window_full(const edge_c2s *s) { return xmpp_sm_full(&s->sm) || s->busy_kib >= EDGE_BUSY_KIB; }
+static bool window_full(const edge_c2s *s) {
+    uint16_t max = rt_memory_tight(s->door->node) ? EDGE_BUSY_KIB_TIGHT : EDGE_BUSY_KIB;
+    return xmpp_sm_full(&s->sm) || s->busy_kib >= max;
+}
+
+/* While memory is tight nobody comes in, and nobody's input grows: what is not authenticated, or sends a long stanza, is closed. */
+static bool shed(rt_ctx *cx, edge_c2s *s, size_t left) {
+    bool stranger = s->nego && !s->nego->user;
+    if (!rt_memory_tight(s->door->node) || (!stranger && left <= EDGE_TIGHT_INPUT)) return false;
+    rt_event_text(cx, EV_MEMORY_SHED, (uint64_t)s->fd, left, stranger ? SLICE("not authenticated") : edge_c2s_full(s));
+    edge_c2s_close(cx, s, STREAM_RESOURCE_CONSTRAINT, NULL);
+    return true;
+}
 
 /* Parses units off the front of in until a hold or the end. Returns the bytes used. */
 static size_t parse(rt_ctx *cx, edge_c2s *s, slice in) {
@@ -78,6 +91,7 @@ void edge_c2s_in_bytes(rt_ctx *cx, edge_c2s *s, slice got) {
         buf_consume(b, used);
     }
     edge_c2s_more(s)->in = b;
+    if (shed(cx, s, left)) return;
     if (s->nego && !s->nego->user && left > XMPP_UNIT_MAX_PREAUTH) edge_c2s_close(cx, s, STREAM_POLICY_VIOLATION, NULL);
 }
 

@@ -8,9 +8,12 @@
  * of which the partition has a bounded number in flight, may fill the rest; (2) a client for which things were dropped for write_timeout,
  * or for which a kept message has no room, is sent a stream error and closed; (3) one that takes no byte for write_timeout is lost.
  *
+ * While memory is tight (rt/memory.h) out_bytes_max counts as an EDGE_TIGHT_OUT-th of itself.
+ *
  * Invariants: (1) plain + wire <= out_bytes_max plus one stanza and what the edge itself says. (2) s->out is NULL when nothing waits. */
 #include "base/mem.h"
 #include "edge/c2s_fn.h"
+#include "rt/memory.h"
 
 edge_out *edge_c2s_out_get(edge_c2s *s) {
     if (s->out) return s->out;
@@ -52,7 +55,7 @@ void edge_c2s_out_stanza(rt_ctx *cx, edge_c2s *s, const rt_blob *env, const rt_b
 
 /* Is there room in the buffer? false: it is dropped, or the session was ended. */
 static bool room(rt_ctx *cx, edge_c2s *s, size_t bytes, bool kept) {
-    size_t max = s->door->cfg->out_bytes_max, pending = edge_c2s_out_pending(s);
+    size_t max = s->door->cfg->out_bytes_max / (rt_memory_tight(s->door->node) ? EDGE_TIGHT_OUT : 1), pending = edge_c2s_out_pending(s);
     if (pending + bytes <= (kept ? max : max / 4 * 3) || pending == 0) return true;
     if (kept) {
         edge_c2s_out_slow(cx, s);

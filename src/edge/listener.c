@@ -3,6 +3,7 @@
  *      readable --> accept* --> door: limits --> spawn c2s (same shard)
  *                     | out of descriptors
  *                     +--> turn one away (with the spare descriptor), pause: no reading interest, a timer --> try again
+ *                     | memory is tight (rt/memory.h): likewise
  *                     | too fast (guard.h)
  *                     +--> pause; they wait in the kernel's backlog, which is bounded (xmpp.backlog)
  *
@@ -20,6 +21,7 @@
 
 #include "base/mem.h"
 #include "edge/c2s.h"
+#include "rt/memory.h"
 
 edge_port *edge_port_ref(edge_port *p) {
     p->refs++;
@@ -51,14 +53,16 @@ static void spare_give(listener *l) {
     l->spare = -1;
 }
 
-/* One client that waits is told that there is no room, by a close. */
-static void turn_away(listener *l) {
+/* One client that waits is told that there is no room, by a close; false: none waits. */
+static bool turn_away(listener *l) {
     sys *y = l->port->sys;
     sys_addr peer;
     int fd;
     spare_give(l);
-    if (y->accept(y, l->fd, &fd, &peer) == ERR_OK) y->close(y, fd);
+    bool waited = y->accept(y, l->fd, &fd, &peer) == ERR_OK;
+    if (waited) y->close(y, fd);
     spare_take(l);
+    return waited;
 }
 
 static void set_paused(rt_ctx *cx, listener *l, usec until) {
@@ -78,6 +82,14 @@ static bool too_fast(rt_ctx *cx, listener *l) {
     if (at <= now) return false;
     if (!l->paused) rt_event(cx, EV_ACCEPT_LIMITED, (uint64_t)(at - now), 0, 0);
     set_paused(cx, l, now + (at - now > EDGE_ACCEPT_BREAK ? at - now : EDGE_ACCEPT_BREAK));
+    return true;
+}
+
+/* Nobody comes in while memory runs out; who waits is told, one each time. */
+static bool too_full(rt_ctx *cx, listener *l) {
+    if (!rt_memory_tight(l->port->door->node)) return false;
+    if (turn_away(l)) rt_event_text(cx, EV_MEMORY_SHED, (uint64_t)l->fd, 0, SLICE("a connection was not accepted"));
+    set_paused(cx, l, rt_now(cx) + EDGE_ACCEPT_PAUSE);
     return true;
 }
 
@@ -119,13 +131,13 @@ static err admit(rt_ctx *cx, listener *l, int fd, const sys_addr *peer) {
 static void accept_some(rt_ctx *cx, listener *l) {
     sys *y = l->port->sys;
     for (int i = 0; i < EDGE_ACCEPT_BATCH; i++) {
-        if (too_fast(cx, l)) return;
+        if (too_full(cx, l) || too_fast(cx, l)) return;
         sys_addr peer = {0};
         int fd = -1;
         err e = y->accept(y, l->fd, &fd, &peer);
         if (e == ERR_AGAIN) break;
         if (e == ERR_RESET || e == ERR_REFUSED) continue; /* it went away while it waited */
-        if (e == ERR_FD_LIMIT) turn_away(l);
+        if (e == ERR_FD_LIMIT) (void)turn_away(l);        /* or it went away */
         if (!e) {
             edge_guard_accepted(l->port->door->guard, rt_now(cx));
             e = admit(cx, l, fd, &peer);

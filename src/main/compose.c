@@ -263,6 +263,7 @@ static err make_node(compose *c, char *why) {
     join(c->recorder_path, f->data, "recorder");
     n.recorder_path = f->recorder_bytes ? c->recorder_path : NULL;
     n.recorder_bytes = (size_t)f->recorder_bytes;
+    n.memory_limit = (uint64_t)f->memory_limit;
     if (*f->ctl_socket)
         (void)snprintf(c->ctl_path, PATH_BYTES, "%s", f->ctl_socket);
     else

@@ -14,6 +14,7 @@
 #include "rt/contend.h"
 #include "rt/event.h"
 #include "rt/maps.h"
+#include "rt/memory.h"
 #include "rt/msacc.h"
 #include "rt/pool.h"
 #include "rt/stat.h"
@@ -186,12 +187,21 @@ static void ask_all(main_metrics *m) {
 }
 
 /* --- what is shown --------------------------------------------------------------------------------------------------------------- */
+static void add_memory(const main_metrics *m, buf *out) {
+    rt_memory mem;
+    rt_memory_read(m->node, &mem);
+    main_om_gauge(out, "murre_memory_used_bytes", "bytes", "memory that counts against the nearest limit", mem.used);
+    main_om_gauge(out, "murre_memory_limit_bytes", "bytes", "that limit: of a control group, the machine, or memory.limit", mem.limit);
+    main_om_gauge(out, "murre_memory_shedding", "", "1: nothing more is taken in until there is memory again", mem.tight);
+}
+
 static void add_node(main_metrics *m, buf *out) {
     const main_env *env = rt_node_env(m->node);
     main_om_family(out, "murre_build", "info", "", "the program, and the name of this node");
     main_om_label version = {"version", env->svc.cfg->version}, name = {"node", rt_node_config(m->node)->name};
     main_om_sample(out, "murre_build_info", version, name, 1);
     main_om_gauge(out, "murre_ready", "", "1 once everything is recovered and messages are served", svc_ready(m->node, env->svc.cfg));
+    add_memory(m, out);
     main_om_gauge(out, "murre_sessions", "", "client connections that have not ended, resumable ones too", edge_session_count(m->node));
 }
 

@@ -4,6 +4,7 @@
 #include "base/cursor.h"
 #include "base/mem.h"
 #include "main/compose.h"
+#include "rt/memory.h"
 #include "rt/stat.h"
 #include "store/store.h"
 
@@ -120,6 +121,13 @@ static err status(rt_verb_call *c) {
         val_push(a, listen, o);
     }
     val_set(a, v, "listen", listen);
+    rt_memory mem;
+    rt_memory_read(c->node, &mem);
+    val *memory = val_map(a);
+    val_set(a, memory, "used", val_int(a, (int64_t)mem.used));
+    val_set(a, memory, "limit", val_int(a, (int64_t)mem.limit));
+    val_set(a, memory, "tight", val_bool(a, mem.tight));
+    val_set(a, v, "memory", memory);
     err e = ask_store(c, STORE_LOG_NAME, &m, CALL_USEC, &r);
     if (e != ERR_OK) return e;
     const store_status *st = store_status_of(r);

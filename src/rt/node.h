@@ -21,6 +21,7 @@ typedef struct rt_node_cfg {
     usec job_stuck;            /* a pool thread stuck in one job this long is reported with its stack (2 s); 0: never */
     usec stuck_limit;          /* and past this the node ends (60 s); 0: never */
     uint32_t queue_long;       /* messages in a mailbox from which on it is reported, once until it has halved (10000); 0: never */
+    uint64_t memory_limit;     /* bytes that the process may use, beside what the system allows (rt/memory.h); 0: only that */
     uint64_t handler_cost_max; /* simulator: a handler takes a time drawn from the seed up to this, in microseconds; 0 live */
 } rt_node_cfg;
 #define RT_SHARDS_MAX 64u

@@ -10,7 +10,8 @@
 #include "base/mem.h"
 #include "rt/core.h"
 
-#define GAP_MAX ((usec)400) /* of a wait, as it counts towards the average: eight times the longest spin */
+#define SLAB_SAY_EVERY (20 * USEC_PER_MSEC)
+#define GAP_MAX        ((usec)400) /* of a wait, as it counts towards the average: eight times the longest spin */
 
 err rt_shard_init(rt_node *n, unsigned id) {
     rt_shard *sh = &n->shards[id];
@@ -61,7 +62,7 @@ void rt_shard_fini(rt_shard *sh) {
     mem_free(sh->ports);
     mem_free(sh->scratch);
     rt_slab_collect(&sh->slab);
-    (void)check(sh->slab.live == 0); /* an actor kept a message and its fini did not drop it; reported, not fatal */
+    (void)check(rt_slab_live(&sh->slab) == 0); /* an actor kept a message and its fini did not drop it; reported, not fatal */
     rt_slab_fini(&sh->slab);
     sh->s->poll_free(sh->s, sh->poll);
 }
@@ -225,6 +226,12 @@ static usec wait_for_work(rt_shard *sh, bool may_sleep) {
     return sh->now;
 }
 
+/* For the look at memory (memory.c): what lies ready here is not needed. */
+static void say_slab(rt_shard *sh) {
+    sh->slab_at = sh->now + SLAB_SAY_EVERY;
+    atomic_store_explicit(&sh->slab_ready, rt_slab_ready(&sh->slab), memory_order_relaxed);
+}
+
 usec rt_node_step(rt_node *n, unsigned shard, bool may_sleep) {
     rt_shard *sh = &n->shards[shard];
     /* relaxed: awake; a poke too many does no harm, and what was published before one is looked for below. */
@@ -237,6 +244,7 @@ usec rt_node_step(rt_node *n, unsigned shard, bool may_sleep) {
     take_inbox(sh);
     (void)rt_ring_receive(sh); /* whether anything came shows in the run queue */
     rt_slab_collect(&sh->slab);
+    if (sh->now >= sh->slab_at) say_slab(sh);
     fire_timers(sh);
     if (sh->run_head) run_actors(sh);
     if (sh->flush_head) {

@@ -91,6 +91,7 @@ struct rt_shard {
     bool measuring;          /* its turn has come */
     uint32_t queue_long;     /* cfg.queue_long; UINT32_MAX: never */
     usec late_at;            /* when a message was last dropped because it had expired; USEC_NEVER: not yet */
+    usec slab_at;            /* when slab_ready is due */
     usec gap;                /* average of the last waits for work: whether spinning is worth it */
 
     struct rt_event_state ev; /* event.c's */
@@ -106,6 +107,7 @@ struct rt_shard {
     _Atomic uint32_t run_gen;
     _Atomic uint32_t run_tag;        /* tag of the message being handled; 0: another callback */
     _Atomic(const char *) run_class; /* its class name, a literal; NULL: none */
+    _Atomic uint64_t slab_ready;     /* bytes in slab that no block uses; relaxed store by the shard, relaxed load by memory.c */
     /* Queue statistics: written relaxed by the shard alone, read relaxed by tools. */
     _Atomic uint64_t msg_enqueued, msg_dequeued, msg_bytes, msg_longest;
     _Atomic uint64_t sig_enqueued, sig_dequeued, sig_longest;
@@ -159,6 +161,11 @@ struct rt_node {
     struct rt_log *log;
     struct rt_ctl *ctl;
     struct rt_watchdog *watchdog;
+    struct {
+        _Atomic bool tight; /* relaxed, as the two figures: memory.c */
+        _Atomic uint64_t used, limit;
+        usec trim_at; /* of who looks: when malloc is next asked to give back */
+    } memory;
     struct rt_rates *rates;     /* queue rates; NULL: nothing samples them (not started, simulator). Written before threads run */
     struct rt_contend *contend; /* what the lock-free counters read when they were cleared; contend.c */
     rt_msacc *msaccs;           /* shards, then pool threads, watchdog, ctl: rt_msacc_join, before the thread runs */

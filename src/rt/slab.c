@@ -10,8 +10,8 @@
  * there are few they are coarser, because each class in use wastes a part of a chunk.
  *
  * Invariants: (1) only the shard touches its lists; (2) a class's new chunk is an eighth of what the class has, at least 4 KB and at most
- * 2 MB, so that little is wasted and an idle shard is small; (3) chunks are given back only with the shard; (4) `live` is zero when every
- * actor and message of the shard is gone: rt_node_free checks it. */
+ * 2 MB, so that little is wasted and an idle shard is small; (3) chunks are given back only with the shard; (4) rt_slab_live is zero when
+ * every actor and message of the shard is gone: rt_node_free checks it. */
 #include "rt/slab.h"
 
 #include "base/mem.h"
@@ -35,7 +35,7 @@ const uint8_t rt_slab_class_of[RT_SLAB_MAX / 16 + 1] = {
 void rt_slab_init(rt_slab *s) {
     memset(s->c, 0, sizeof s->c);
     s->chunks = NULL;
-    s->live = s->bytes = 0;
+    s->bytes = 0;
     atomic_store_explicit(&s->returns, NULL, memory_order_relaxed); /* before any other thread knows the shard */
 }
 
@@ -45,6 +45,18 @@ void rt_slab_fini(rt_slab *s) {
         s->chunks = k->next;
         mem_free(k);
     }
+}
+
+uint64_t rt_slab_live(const rt_slab *s) {
+    uint64_t n = 0;
+    for (unsigned c = 0; c < RT_SLAB_CLASSES; c++) n += s->c[c].live;
+    return n;
+}
+
+uint64_t rt_slab_ready(const rt_slab *s) {
+    uint64_t used = 0;
+    for (unsigned c = 0; c < RT_SLAB_CLASSES; c++) used += s->c[c].live * rt_slab_sizes[c];
+    return s->bytes > used ? s->bytes - used : 0;
 }
 
 void rt_slab_return(rt_slab *home, rt_msg *m) {

@@ -43,6 +43,11 @@ typedef struct sys_peer { /* of a Unix socket */
     int64_t pid, uid, gid;
 } sys_peer;
 
+typedef struct sys_memory { /* bytes; 0: not known */
+    uint64_t own;           /* that this process has to itself: anonymous pages */
+    uint64_t used, limit;   /* of all limits on its memory the nearest, and what counts against that one and cannot be taken back */
+} sys_memory;
+
 #define SYS_STACK_MAX 64
 typedef struct sys_stack { /* addresses of a thread's frames, innermost first */
     void *frame[SYS_STACK_MAX];
@@ -115,6 +120,8 @@ struct sys {
 
     /* How many descriptors this process may hold: the lowest number that is not handed out. NULL: no limit is known. */
     uint32_t (*fd_limit)(sys *s);
+    /* What is used of the memory that the process may have: from control groups and the machine. NULL: it cannot be known. */
+    void (*memory)(sys *s, sys_memory *out);
 };
 
 /* The Linux implementation: one per process is enough; free with sys_linux_free. */

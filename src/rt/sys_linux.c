@@ -265,6 +265,7 @@ err sys_linux_new(sys **out) {
     sys_linux_file_fill(s);
     sys_linux_thread_fill(s);
     s->fd_limit = linux_fd_limit;
+    s->memory = sys_linux_memory;
     *out = s;
     return ERR_OK;
 }

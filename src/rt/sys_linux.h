@@ -1,7 +1,7 @@
 #ifndef RT_SYS_LINUX_H
 #define RT_SYS_LINUX_H
-/* sys_linux: the Linux implementation of the seam, private to its four files: clocks and polling (sys_linux.c), sockets
- * (sys_linux_sock.c), files (sys_linux_file.c), threads (sys_linux_thread.c). */
+/* sys_linux: the Linux implementation of the seam, private to its five files: clocks and polling (sys_linux.c), sockets
+ * (sys_linux_sock.c), files (sys_linux_file.c), threads (sys_linux_thread.c), memory (sys_linux_memory.c). */
 #include "rt/sys.h"
 
 #include <stdatomic.h>
@@ -9,6 +9,7 @@
 #define SYS_LINUX_POLLS_MAX   1024 /* pollers of one sys: a shard or a ctl each */
 #define SYS_LINUX_LISTENS_MAX 256  /* listeners with a shared port that are told apart from those of other processes */
 #define SYS_LINUX_IOV_MAX     64   /* pieces written in one call; more is a partial write */
+#define SYS_LINUX_GROUP_PATH  1024 /* of a control group's directory */
 #define SYS_LINUX_READY_MAX   256  /* readiness events taken in one call */
 
 typedef struct sys_linux_poll {
@@ -34,6 +35,7 @@ err sys_linux_errno(int e); /* never OK */
 void sys_linux_sock_fill(sys *s);
 void sys_linux_file_fill(sys *s);
 void sys_linux_thread_fill(sys *s);
+void sys_linux_memory(sys *s, sys_memory *out); /* sys.memory */
 /* Writes a file whole: beside it, 0600, synced, then renamed over path. For key files, which must never be readable by others for a moment.
  */
 NODISCARD err sys_linux_file_replace(const char *path, slice data);

@@ -15,6 +15,7 @@
 
 #include "base/mem.h"
 #include "rt/core.h"
+#include "rt/memory.h"
 #include "rt/pool_watch.h"
 #include "rt/rate.h"
 
@@ -163,10 +164,11 @@ static void watch(void *arg) {
     bool looks = c->stuck_report > 0 || c->job_stuck > 0;
     usec nap = nap_of(c);
     usec last = s->mono(s), sample_at = last + RT_RATE_EVERY, look_at = looks ? last + nap : USEC_NEVER;
+    usec memory_at = rt_memory_look(w->node, last);
     while (!atomic_load_explicit(&w->stop, memory_order_relaxed)) {
         sys_ready none;
         rt_msacc_set(s, &w->msacc, RT_MSACC_SLEEP);
-        usec wait = usec_max(usec_min(look_at, sample_at) - s->mono(s), 0);
+        usec wait = usec_max(usec_min(memory_at, usec_min(look_at, sample_at)) - s->mono(s), 0);
         (void)s->poll_wait(s, w->poll, wait, &none, 1); /* there is nothing in this poller: it ends by time or by a wake */
         rt_msacc_set(s, &w->msacc, RT_MSACC_OTHER);
         usec now = s->mono(s);
@@ -174,6 +176,7 @@ static void watch(void *arg) {
             rt_rate_sample(w->node);
             sample_at = usec_max(sample_at, now - RT_RATE_EVERY) + RT_RATE_EVERY; /* late ones are left out, not made up for */
         }
+        if (now >= memory_at) memory_at = rt_memory_look(w->node, now);
         if (now < look_at) continue;
         look_at = now + nap;
         usec passed = usec_min(now - last, 2 * nap);

@@ -332,6 +332,8 @@ static err host_peer_cred(sys *s, int fd, sys_peer *out) {
     return ERR_UNSUPPORTED; /* no Unix sockets here */
 }
 
+static void host_memory(sys *s, sys_memory *out) { *out = host_of(s)->memory; }
+
 static void host_end(sys *s, const char *why) {
     sim_world_log(host_of(s)->w, "the node ends: %s", why);
     sim_host_kill(host_of(s), SIM_KILLED);
@@ -354,7 +356,7 @@ void sim_host_init(sim_host *h, sim_world *w, sim_net *net, const sys_addr *ip) 
     sim_disk_init(&h->disk, &w->rng);
     sys *s = &h->bare;
     *s = (sys){.self = h, .mono = host_mono, .wall = host_wall, .cycles = host_cycles, .cycles_per_sec = host_cycles_per_sec};
-    s->entropy = host_entropy, s->end = host_end;
+    s->entropy = host_entropy, s->end = host_end, s->memory = host_memory;
     s->poll_new = host_poll_new, s->poll_free = host_poll_free, s->poll_set = host_poll_set;
     s->poll_del = host_poll_del, s->poll_wait = host_poll_wait, s->poll_wake = host_poll_wake;
     s->listen = host_listen, s->accept = host_accept, s->connect = host_connect, s->sock_error = host_sock_error;

@@ -43,6 +43,7 @@ struct sim_host {
     uint32_t fuse;        /* file calls left; 0: not lit */
     uint64_t file_calls;  /* so far */
     bool survives_eio;    /* a mere kill may follow a failed sync; else the machine restarts too, because its cache cannot be trusted */
+    sys_memory memory;    /* what the machine says; limit 0 at first: it says nothing */
     uint32_t sock_faults; /* chance in a million that a call on a socket resets it */
     void (*on_wake)(void *arg, int poll); /* a poller has something to report */
     void *on_wake_arg;

@@ -11,6 +11,7 @@
 #include "sim/node.h"
 
 #include "rt/event.h"
+#include "rt/memory.h"
 #include "rt/stat.h"
 
 #define RETRY_USEC USEC_PER_SEC
@@ -188,6 +189,8 @@ static void step(sim_world *w, void *arg, uint64_t tag) {
     s->gen++;
     n->steps++;
     sim_world_note(w, s->id);
+    if (n->host.memory.limit)
+        (void)rt_memory_look(n->rt, w->now); /* live the watchdog's thread does; when the next is due does not matter */
     usec mono = n->host.sys.mono(&n->host.sys), due = rt_node_step(n->rt, s->id, false);
     if (!survived(n)) return;
     usec soonest = w->now + sim_world_between(w, 1, n->pace.step);

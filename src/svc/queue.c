@@ -14,6 +14,8 @@
  * have lists of their own; what is done with in the midst is taken out when it is more than half. */
 #include "svc/queue.h"
 
+#include "rt/memory.h"
+
 #define READ_BATCH     64u /* records asked for at once */
 #define INFLIGHT_FIRST 8u
 #define COMPACT_MIN    64u /* entries that are done with, and stand between others, before they are taken out */
@@ -704,6 +706,11 @@ void svc_queue_put(svc_part *p, svc_account *a, const xmpp_env *e, rt_blob *pack
     if (live >= p->cfg->offline_messages_max || bytes + packed->len > p->cfg->offline_bytes_max) {
         rt_event(p->cx, EV_MSG_REFUSED, ERR_LIMIT, 0, 0);
         svc_route_bounce(p, e, STANZA_RESOURCE_CONSTRAINT, "the recipient's queue is full", origin, ticket);
+        return;
+    }
+    if (rt_memory_tight(rt_ctx_node(p->cx))) {
+        rt_event(p->cx, EV_MSG_REFUSED, ERR_NOMEM, 0, 0);
+        svc_route_bounce(p, e, STANZA_RESOURCE_CONSTRAINT, "the server is short of memory, try again later", origin, ticket);
         return;
     }
     if (p->arg->ids->counter >= STORE_ID_COUNTER_MAX) { /* years at any rate that this machine has; a restart begins a new epoch */

@@ -13,6 +13,7 @@
 #include "base/codec.h"
 #include "base/cursor.h"
 #include "proto/xmpp/ns.h"
+#include "rt/memory.h"
 #include "svc/part.h"
 
 #define NAME_MAX_BYTES  1023u
@@ -262,7 +263,8 @@ static xmpp_stanza_error set(svc_part *p, svc_account *a, const xmpp_node *query
     if (name.len > NAME_MAX_BYTES) return STANZA_NOT_ACCEPTABLE;
     xmpp_stanza_error bad = read_groups(p, item, groups);
     if (bad != STANZA_OK) return bad;
-    if ((!old || !old->in_roster) && svc_contacts_count(a) >= p->cfg->roster_max) return STANZA_RESOURCE_CONSTRAINT;
+    bool no_room = svc_contacts_count(a) >= p->cfg->roster_max || rt_memory_tight(rt_ctx_node(p->cx));
+    if ((!old || !old->in_roster) && no_room) return STANZA_RESOURCE_CONSTRAINT;
     *out = old ? *old : (store_item){.jid = bare};
     out->name = name.len ? name : SLICE_NULL;
     out->groups = buf_slice(groups);

@@ -1,5 +1,6 @@
 /* listener: who comes in, running out of descriptors, new certificates, drain. */
 #include "edge/edge_rig.h"
+#include "rt/memory.h"
 
 #include <malloc.h>
 
@@ -112,6 +113,42 @@ static void descriptors_in_reserve_are_left_alone(void **st) {
     client_free(a);
     client_free(b);
     client_free(c);
+    rig_free(r);
+}
+
+static uint64_t used_now;
+static void small_memory(sys *s, sys_memory *out) {
+    (void)s;
+    *out = (sys_memory){.own = used_now, .used = used_now, .limit = 1000000000};
+}
+
+/* promises.md R26. Who is in goes on; who is not, or would take more, is told to come later. */
+static void while_memory_is_tight_nobody_comes_in_and_nothing_grows(void **st) {
+    (void)st;
+    rig *r = rig_new();
+    rig_start(r);
+    client *in = client_login(r, "alice", "desk"), *half = client_login(r, "alice", "phone"), *stranger = client_open(r);
+    r->sys->memory = small_memory;
+    used_now = 900000000;
+    (void)rt_memory_look(r->node, 0); /* when the next is due does not matter here */
+    client *b = client_new(r, &r->bound);
+    assert_true(client_closed(b));
+    client_send(stranger, "<auth ");
+    client_expect(stranger, "<resource-constraint");
+    client_send(half, "<message><body>");
+    uint8_t more[10000];
+    memset(more, 'x', sizeof more);
+    client_raw(half, slice_of(more, sizeof more));
+    client_expect(half, "<resource-constraint");
+    client_send(in, "<presence/>");
+    rig_until(r, r->n_st > 0);
+    assert_true(rt_event_count(r->node, EV_MEMORY_SHED) >= 3);
+    used_now = 100000000;
+    (void)rt_memory_look(r->node, 0);
+    rig_advance(r, 300 * USEC_PER_MSEC);
+    client *c = client_open(r);
+    client *all[] = {in, half, stranger, b, c};
+    for (size_t i = 0; i < ARRAY_LEN(all); i++) client_free(all[i]);
     rig_free(r);
 }
 
@@ -410,6 +447,7 @@ int main(void) {
         cmocka_unit_test(more_connections_than_the_rate_wait),
         cmocka_unit_test(an_address_that_comes_and_goes_too_fast_is_closed),
         cmocka_unit_test(who_connects_and_drops_leaves_no_memory_behind),
+        cmocka_unit_test(while_memory_is_tight_nobody_comes_in_and_nothing_grows),
         cmocka_unit_test(new_certificates_are_for_new_connections),
         cmocka_unit_test(drain_closes_the_door),
         cmocka_unit_test(a_port_in_use_is_said_at_once),
