@@ -10,6 +10,7 @@
  * question is out. (4) The ring is within unacked_max and out_bytes_max; best-effort stanzas take three quarters of both at most. */
 #include "base/codec.h"
 #include "base/mem.h"
+#include "base/plant.h"
 #include "edge/c2s_fn.h"
 #include "proto/xmpp/ns.h"
 
@@ -124,6 +125,7 @@ bool edge_c2s_ack_pong(rt_ctx *cx, edge_c2s *s, const xmpp_event *ev) {
     if (!slice_is(xmpp_xml_attr(ev->stanza, "id"), id)) return false;
     more->ping_id = 0;
     if (!s->sm.enabled) s->flags &= (uint16_t)~EDGE_F_ASKED;
+    if (plant(PONG_ACKS_TOO_MUCH)) more->keep_asked = s->keep_written;
     if (more->keep_asked > s->keep_acked) edge_c2s_ack_tell(cx, s, more->keep_asked);
     if (s->flags & EDGE_F_ASK) rt_flush_later(cx);
     return true;
@@ -178,7 +180,7 @@ void edge_c2s_ack_handled(rt_ctx *cx, edge_c2s *s) {
 void edge_c2s_ack_write(rt_ctx *cx, edge_c2s *s) {
     if (!(s->flags & EDGE_F_ACK_DUE) || s->fd < 0 || s->state == EDGE_CLOSING) return;
     s->flags &= (uint16_t)~EDGE_F_ACK_DUE;
-    xmpp_stream_write_sm_ack(edge_c2s_out(cx, s), xmpp_sm_h(&s->sm));
+    xmpp_stream_write_sm_ack(edge_c2s_out(cx, s), xmpp_sm_h(&s->sm) + (plant(RECEIVED_IS_HANDLED) ? s->sm.received - s->sm.handled : 0));
 }
 
 void edge_c2s_ack_enable(rt_ctx *cx, edge_c2s *s, const xmpp_event *ev) {

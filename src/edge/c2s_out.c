@@ -12,6 +12,7 @@
  *
  * Invariants: (1) plain + wire <= out_bytes_max plus one stanza and what the edge itself says. (2) s->out is NULL when nothing waits. */
 #include "base/mem.h"
+#include "base/plant.h"
 #include "edge/c2s_fn.h"
 #include "rt/memory.h"
 
@@ -42,7 +43,7 @@ size_t edge_c2s_out_pending(const edge_c2s *s) { return s->out ? s->out->plain.l
 void edge_c2s_out_slow(rt_ctx *cx, edge_c2s *s) {
     rt_event_text(cx, EV_SLOW_CLIENT, (uint64_t)(s->fd < 0 ? 0 : s->fd), edge_c2s_out_pending(s), edge_c2s_full(s));
     if (s->out) buf_reset(&s->out->plain); /* what waits would not be read in time either */
-    edge_c2s_close(cx, s, STREAM_POLICY_VIOLATION, "you do not take what you are sent");
+    if (!plant(SLOW_CLIENT_STAYS)) edge_c2s_close(cx, s, STREAM_POLICY_VIOLATION, "you do not take what you are sent");
 }
 
 /* --- stanzas to the client ------------------------------------------------------------------------------------------------------ */

@@ -12,6 +12,7 @@
  * Invariants: (1) a socket has one owner: N, the message, or O; dropping the message closes it. (2) A session is resumed only by the
  * account that it belongs to, with its id (compared in constant time), and over TLS if it ran over TLS. */
 #include "base/mem.h"
+#include "base/plant.h"
 #include "edge/c2s_fn.h"
 
 #define PREVID_MAX    256u
@@ -198,8 +199,8 @@ void edge_c2s_resume_go(rt_ctx *cx, edge_c2s *s) {
     const edge_ack *a = s->ack;
     s->flags &= (uint16_t)~EDGE_F_ATTACHED;
     rt_event_text(cx, EV_SM_RESUME, (uint64_t)s->fd, a->count, edge_c2s_full(s));
-    xmpp_stream_write_sm_resumed(edge_c2s_out(cx, s), slice_str(a->smid), xmpp_sm_h(&s->sm));
-    for (uint32_t i = 0; i < a->count; i++) {
+    xmpp_stream_write_sm_resumed(edge_c2s_out(cx, s), slice_str(a->smid), xmpp_sm_h(&s->sm) + (plant(RESUME_H_TOO_HIGH) ? 1 : 0));
+    for (uint32_t i = plant(RESUME_REPLAYS_ONE_LESS) ? 1 : 0; i < a->count; i++) {
         const edge_held *h = &a->ring[(a->head + i) & (a->cap - 1)];
         edge_c2s_out_stanza(cx, s, h->env, h->extra);
     }

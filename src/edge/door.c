@@ -9,6 +9,7 @@
 #include "edge/door.h"
 
 #include "base/mem.h"
+#include "base/plant.h"
 
 static uint32_t share(uint32_t limit, unsigned shards) {
     if (limit == 0) return 0;
@@ -83,7 +84,7 @@ err edge_door_enter(edge_door *d, const sys_addr *a, bool force, edge_ip **out_i
 void edge_door_leave(edge_door *d, edge_ip *ip) {
     if (!ip || !check(ip->count > 0) || !check(d->conns > 0)) return;
     d->conns--;
-    if (--ip->count > 0) return;
+    if (plant(CONNECTION_NEVER_LEAVES) || --ip->count > 0) return;
     hmap_remove(&d->ips, &ip->node);
     mem_free(ip);
 }

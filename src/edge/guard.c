@@ -10,6 +10,7 @@
 #include "edge/guard.h"
 
 #include "base/mem.h"
+#include "base/plant.h"
 
 typedef struct cell {
     uint64_t hash;
@@ -58,7 +59,7 @@ static usec wait(const table *t, uint64_t hash, usec now) {
 }
 
 static void take(table *t, uint64_t hash, usec now) {
-    if (!t->depth) return;
+    if (!t->depth || plant(GUARD_NEVER_FILLS)) return;
     cell *c = set_of(t, hash), *at = c;
     usec d = debt(t, hash, now);
     for (size_t i = 1; i < EDGE_GUARD_WAYS; i++) {

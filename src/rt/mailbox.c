@@ -9,6 +9,7 @@
  * fires exactly once, whatever the load; (2) a deadline is tested in rt_mailbox_take only (system.md G11); (3) queue statistics are
  * counters kept by append and take: reading them is O(1) (G13); (4) a probe is answered here, when it is taken out: no actor sees
  * one that it has not sent. */
+#include "base/plant.h"
 #include "rt/core.h"
 #include "rt/event_often.h"
 
@@ -56,7 +57,7 @@ static inline void link_in(rt_actor *a, rt_msg *m) {
 
 void rt_mailbox_append(rt_shard *sh, rt_actor *a, rt_msg *m) {
     link_in(a, m);
-    a->last = m;
+    if (!plant(SIGNAL_OVERTAKES) || m->tag != RT_DOWN || m->next == m) a->last = m;
     account_in(sh, a, m);
     rt_actor_schedule(sh, a);
 }
@@ -77,7 +78,9 @@ static inline rt_msg *cut(rt_shard *sh, rt_actor *a, rt_msg *prev) {
     return m;
 }
 
-static bool expired(const rt_shard *sh, const rt_msg *m) { return m->deadline && (int32_t)(sh->now_msec - m->deadline) > 0; }
+static bool expired(const rt_shard *sh, const rt_msg *m) {
+    return !plant(DEADLINE_IGNORED) && m->deadline && (int32_t)(sh->now_msec - m->deadline) > 0;
+}
 
 /* Work that comes too late is reported when it begins, and again only after it has been in time for LATE_QUIET. */
 static void report_late(rt_shard *sh, const rt_actor *a, uint32_t late_msec) {
@@ -140,7 +143,8 @@ void rt_mailbox_refuse(rt_shard *sh, rt_pid by, rt_msg *m) {
 
 /* --- the bound ------------------------------------------------------------------------------------------------------------------- */
 static bool over(const rt_actor *a, uint64_t more_bytes) {
-    return a->queued >= rt_mailbox_max(a) || (a->cls->mailbox_bytes_max && a->bytes + more_bytes > a->cls->mailbox_bytes_max);
+    return a->queued >= rt_mailbox_max(a) + (plant(MAILBOX_BOUND_OFF) ? 1 : 0) ||
+           (a->cls->mailbox_bytes_max && a->bytes + more_bytes > a->cls->mailbox_bytes_max);
 }
 
 static void refuse(rt_shard *sh, rt_actor *a, rt_msg *m) {
@@ -215,7 +219,7 @@ uint64_t rt_mailbox_clear(rt_shard *sh, rt_actor *a, bool all) {
     uint64_t n = 0;
     rt_msg *prev = a->last;
     for (uint32_t left = a->queued; left > 0; left--) {
-        if (!all && is_own(prev->next)) {
+        if (!all && is_own(prev->next) && !plant(FLUSH_LOSES_DOWN)) {
             prev = prev->next;
             continue;
         }

@@ -10,6 +10,7 @@
  * Invariants: (1) an actor is not run while mutes > 0, and mutes counts its MUTED relations; (2) every MUTED relation has an entry in
  * shard.mutes that ends it; (3) shard.mutes is ordered by time. */
 #include "base/mem.h"
+#include "base/plant.h"
 #include "rt/core.h"
 
 void rt_mute_sender(rt_shard *sh, rt_actor *receiver, rt_pid sender) {
@@ -52,7 +53,7 @@ void rt_mute_begin(rt_shard *sh, rt_actor *a, rt_pid receiver) {
 
 void rt_mute_end_one(rt_shard *sh, rt_actor *a, rt_rel *r) {
     rt_rel_remove(sh, r);
-    if (--a->mutes > 0) return;
+    if (--a->mutes > 0 || plant(MUTE_NEVER_ENDS)) return;
     if (a->flags & RT_A_MASKED) rt_port_unmask(sh, a);
     if (a->last) rt_actor_schedule(sh, a);
 }

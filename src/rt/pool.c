@@ -20,6 +20,7 @@
  * wake only to wait for that; and nobody is woken while enough threads are on their way. A thread that is sending an answer does not count
  * as such: its own wake-up of the shard often takes its CPU away from it, and the job would wait for that. */
 #include "base/mem.h"
+#include "base/plant.h"
 #include "rt/core.h"
 #include "rt/pool_watch.h"
 
@@ -199,7 +200,7 @@ static void run(pool_queue *q, pool_thread *t, rt_job *j) {
         q->stat.expired++;
     }
     lock_release(&q->l);
-    rt_post(n, owner, &m);
+    if (status == ERR_OK || !plant(EXPIRED_JOB_UNANSWERED)) rt_post(n, owner, &m);
 }
 
 /* With the lock held: whom to wake, after it is released, for the jobs that are ready; NULL: enough threads are on their way. */

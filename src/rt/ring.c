@@ -13,6 +13,7 @@
  * sleeping shard: memory can wait; (5) a shard with more than RT_OVER_MAX messages in overflow runs no actors until there is room: it
  * still receives, so that two shards which press each other both go on. */
 #include "base/mem.h"
+#include "base/plant.h"
 #include "rt/core.h"
 
 void rt_out_init(rt_shard *sh) {
@@ -51,7 +52,7 @@ static void publish(rt_shard *sh, rt_out *o, bool wake) {
     atomic_store_explicit(&o->ring->tail, o->tail, memory_order_release);
     /* seq_cst: see sleeping in shard.h. */
     (void)atomic_fetch_or_explicit(&dst->pending, UINT64_C(1) << sh->id, memory_order_seq_cst);
-    if (wake) rt_shard_poke(dst);
+    if (wake && !plant(RING_WAKE_LOST)) rt_shard_poke(dst);
 }
 
 static bool has_room(rt_out *o) {
@@ -88,7 +89,7 @@ void rt_out_push(rt_shard *sh, unsigned dst, rt_entry e) {
         o->dirty = true;
         sh->dirty[sh->n_dirty++] = o;
     }
-    if (UNLIKELY(o->over_from != o->over_to || !has_room(o))) {
+    if (UNLIKELY((o->over_from != o->over_to && !plant(OVERFLOW_REORDERS)) || !has_room(o))) {
         overflow(sh, o, e);
         return;
     }

@@ -12,6 +12,7 @@
  * exit of a linked actor acts only if the link is there, and removes it; (3) each end of a relation is removed when its owner ends, and the
  * other end is told; (4) a relation is found by hash, never by walking: an actor may have a million. */
 #include "base/mem.h"
+#include "base/plant.h"
 #include "rt/core.h"
 
 /* --- relations ------------------------------------------------------------------------------------------------------------------- */
@@ -127,7 +128,8 @@ static void act(rt_shard *sh, rt_pid from, rt_pid to, unsigned sig, uint64_t ref
     a->signals++;
     switch (sig) {
     case RT_SIG_LINK:
-        if (!rt_rel_find(sh, a->slot, RT_REL_LINK, from, 0)) (void)rt_rel_add(sh, a, RT_REL_LINK, from, 0); /* found by its key later */
+        if (!plant(LINK_ONE_WAY) && !rt_rel_find(sh, a->slot, RT_REL_LINK, from, 0))
+            (void)rt_rel_add(sh, a, RT_REL_LINK, from, 0); /* found by its key later */
         break;
     case RT_SIG_UNLINK: remove_if(sh, a, RT_REL_LINK, from, 0); break;
     case RT_SIG_MONITOR: (void)rt_rel_add(sh, a, RT_REL_WATCHED, from, ref); break; /* found by its key later */
@@ -196,7 +198,9 @@ void rt_signal_end(rt_shard *sh, rt_actor *a, err reason) {
         switch ((rt_rel_kind)r.kind) {
         case RT_REL_LINK: rt_signal_send(sh, self, r.other, RT_SIG_EXIT_LINK, 0, reason); break;
         case RT_REL_MONITORS: rt_signal_send(sh, self, r.other, RT_SIG_DEMONITOR, r.ref, ERR_OK); break;
-        case RT_REL_WATCHED: rt_signal_send(sh, self, r.other, RT_SIG_DOWN, r.ref, reason); break;
+        case RT_REL_WATCHED:
+            if (!plant(DOWN_FORGOTTEN) || reason != ERR_KILLED) rt_signal_send(sh, self, r.other, RT_SIG_DOWN, r.ref, reason);
+            break;
         case RT_REL_MUTES: rt_signal_send(sh, self, r.other, RT_SIG_UNMUTE, 0, ERR_OK); break;
         case RT_REL_MUTED: rt_signal_send(sh, self, r.other, RT_SIG_MUTE_GONE, 0, ERR_OK); break;
         }
@@ -251,6 +255,6 @@ void rt_demonitor(rt_ctx *cx, uint64_t ref) {
         rt_rel_remove(cx->sh, r);
         rt_signal_send(cx->sh, rt_actor_pid(a), to, RT_SIG_DEMONITOR, ref, ERR_OK);
     } else {
-        (void)rt_mailbox_remove_down(cx->sh, a, ref); /* it may have been handled already */
+        if (!plant(DEMONITOR_LEAVES_DOWN)) (void)rt_mailbox_remove_down(cx->sh, a, ref); /* it may have been handled already */
     }
 }

@@ -12,6 +12,7 @@
 #include "rt/sup.h"
 
 #include "base/mem.h"
+#include "base/plant.h"
 #include "rt/core.h"
 
 #include <stdio.h>
@@ -48,7 +49,8 @@ static NODISCARD err start_child(rt_ctx *cx, sup *s, size_t i) {
 /* Notes a restart; false when there were too many. */
 static bool may_restart(rt_ctx *cx, sup *s, size_t i) {
     uint32_t max = s->spec->intensity;
-    bool ok = max > 0 && (s->n_restarts < max || rt_now(cx) - s->restarts[s->n_restarts % max] > s->spec->period);
+    bool ok =
+        plant(INTENSITY_FORGOTTEN) || (max > 0 && (s->n_restarts < max || rt_now(cx) - s->restarts[s->n_restarts % max] > s->spec->period));
     if (max > 0) s->restarts[s->n_restarts % max] = rt_now(cx); /* over the one before the last max */
     s->n_restarts++;
     slice id = slice_str(s->spec->children[i].id);

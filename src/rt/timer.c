@@ -16,6 +16,8 @@
  * of there. */
 #include "rt/timer.h"
 
+#include "base/plant.h"
+
 static void head_init(rt_timer *h) { h->next = h->prev = h; }
 static bool head_empty(const rt_timer *h) { return h->next == h; }
 
@@ -58,13 +60,14 @@ static void place(rt_wheel *w, rt_timer *t) {
 }
 
 void rt_wheel_set(rt_wheel *w, rt_timer *t, uint32_t due) {
-    t->due = due;
+    t->due = due - (plant(TIMER_EARLY) ? 1 : 0);
     w->armed++;
     place(w, t);
 }
 
 void rt_wheel_move(rt_wheel *w, rt_timer *t, uint32_t due) {
-    if ((int32_t)(t->due - w->tick) <= 0 || (int32_t)(due - t->due) < 0) { /* invariant 6; or it has to come up earlier */
+    if ((int32_t)(t->due - w->tick) <= 0 ||
+        ((int32_t)(due - t->due) < 0 && !plant(TIMER_NOT_MOVED))) { /* invariant 6; or it has to come up earlier */
         unlink_timer(t);
         t->due = due;
         place(w, t);
@@ -105,7 +108,7 @@ static void cascade(rt_wheel *w) {
         uint32_t i = (w->tick >> (8 + 6 * l)) & (RT_WHEEL_FAR - 1);
         w->far_bits[l] &= ~(UINT64_C(1) << i);
         empty_slot(w, &w->far[l][i]);
-        if (i != 0) break;
+        if (i != 0 || plant(TIMER_FAR_FORGOTTEN)) break;
     }
 }
 

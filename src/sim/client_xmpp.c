@@ -129,7 +129,10 @@ void sim_client_xmpp_message(sim_client *c) {
     if (direct) memcpy(address, one->jid, sizeof one->jid); /* one of its resources, there or not */
     buf_addf(&text, "<message to='%s' type='chat' id='c%u-%u'><body>", address, c->number, seq);
     xmpp_xml_escape(&text, buf_slice(&body));
-    buf_addf(&text, "</body><origin-id xmlns='" NS_SID "' id='c%u-%u'/></message>", c->number, seq);
+    buf_addf(&text, "</body><origin-id xmlns='" NS_SID "' id='c%u-%u'/>", c->number, seq);
+    if (seq % 8 == 0) /* what only the recipient's server may say */
+        buf_addf(&text, "<stanza-id xmlns='" NS_SID "' id='lie' by='%s@%s'/>", c->all[to].user, c->habits->domain);
+    buf_add_str(&text, "</message>");
     sim_message *m = mem_alloc(sizeof *m + text.len);
     *m = (sim_message){.seq = seq, .account = to, .direct = direct, .body = history_chat_hash(buf_slice(&body)), .len = text.len};
     memcpy(m->text, text.p, text.len);
@@ -379,6 +382,8 @@ static void on_copy(sim_client *c, const xmpp_node *m, history_chat_kind kind, a
     history_chat_record r = {
         .kind = kind, .body = history_chat_hash(text), .from = history_chat_hash(xmpp_xml_attr(m, "from")), .stanza_id = stanza_id(c, m)};
     parse_body(text, &r);
+    if (kind == HISTORY_CARBON_SENT && r.sender == c->number)
+        sim_world_fail(c->w, "client %u: a carbon copy of a message that it sent itself", c->number);
     c->last_received = c->w->now;
     record(c, r);
 }
@@ -402,6 +407,7 @@ static void on_message(sim_client *c, const xmpp_node *m, arena *a) {
         const xmpp_node *w = xmpp_xml_child(m, NS_CARBONS, wraps[i].name), *f = w ? xmpp_xml_child(w, NS_FORWARD, "forwarded") : NULL;
         const xmpp_node *inner = f ? xmpp_xml_child(f, NS_CLIENT, "message") : NULL;
         if (!w) continue;
+        if (!c->carbons) sim_world_fail(c->w, "client %u: a carbon copy, which it never asked for", c->number);
         if (inner) on_copy(c, inner, wraps[i].kind, a);
         return;
     }

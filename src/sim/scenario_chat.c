@@ -148,7 +148,10 @@ static void fault(sim_world *w, void *arg, uint64_t tag) {
         case 1:
         case 2: sim_node_crash_soon(&c->node, how, 1 + (uint32_t)sim_world_below(w, 60)); break;
         case 3: h->disk.faults.sync_eio = 20000; break;
-        case 4: h->disk.faults.write_eio = h->disk.faults.read_eio = 10000; break;
+        case 4: /* either a disk that fails now and then, or one that can hardly be read */
+            h->disk.faults.write_eio = sim_world_chance(w, 1, 2) ? 10000 : 0;
+            h->disk.faults.read_eio = h->disk.faults.write_eio ? 10000 : 300000;
+            break;
         case 5: c->filled = true, h->disk.capacity = h->disk.used + sim_world_below(w, 200000); break;
         case 6: h->sock_faults = 20000; break;
         default: h->wall_shift += c->jumps ? sim_world_between(w, -2, 2) * 1000 * USEC_PER_SEC : 0; break;

@@ -1,6 +1,7 @@
 /* scenario log: the message log (store/log.h) on a disk that loses power, fails and fills, against a model of what it promised.
  *
- * The engine is called as its actor calls it from disk-pool jobs: put and del into a batch, commit, read, compact. The machine dies at a
+ * The engine is called as its actor calls it from disk-pool jobs: put and del into a batch, commit, read, compact step by step, with other
+ * work between the steps. The machine dies at a
  * file call drawn from the seed, anywhere, also during recovery. After each start everything that the log says it has is compared:
  *
  *     put -> PENDING --commit called--> MAYBE --OK--> KEPT --del, commit OK--> GONE
@@ -15,7 +16,7 @@
  * write again what it relies on. So here a mere kill may follow a failed sync. */
 #include "base/mem.h"
 #include "sim/scenario.h"
-#include "store/log.h"
+#include "store/log_int.h"
 
 #include <stdio.h>
 
@@ -25,6 +26,7 @@
 #define OPS_TORTURE 700u
 #define LIVES_MAX   400u
 #define ENV_MAX     9000u
+#define STEP_MAX    20000u
 
 typedef enum fate { PENDING, MAYBE, KEPT, REFUSED, GONE_PENDING, GONE_MAYBE, GONE } fate;
 
@@ -37,6 +39,10 @@ typedef struct kept {
     bool seen; /* by the comparison under way */
 } kept;
 
+typedef struct move {
+    uint64_t id, loc;
+} move;
+
 typedef struct log_run {
     sim_world w;
     sim_net net;
@@ -46,6 +52,9 @@ typedef struct log_run {
     kept *k;
     size_t n, cap;
     uint64_t epoch, counter[PARTITIONS];
+    move *moves; /* copied by the compaction under way, and not told yet */
+    size_t n_moves, cap_moves;
+    bool copied;      /* that compaction has copied all */
     uint64_t damaged; /* losses that this start has reported */
     bool tortured;    /* one call fails, with any error (sim_run_cfg.fail_nth) */
     bool flaky;       /* EIO happens: a start may fail, and what a failed sync lost may show as damage */
@@ -211,19 +220,35 @@ static void commit(log_run *r) {
 
 static void moved(void *arg, slice user, uint64_t id, uint64_t loc) {
     (void)user;
-    kept *k = find(arg, id);
-    if (k) k->loc = loc;
+    log_run *r = arg;
+    void *v = r->moves;
+    mem_grow(&v, &r->cap_moves, r->n_moves + 1, sizeof *r->moves);
+    r->moves = v;
+    r->moves[r->n_moves++] = (move){id, loc};
 }
 
-static void compact(log_run *r) {
-    uint64_t segment = 0;
-    int64_t wall = r->host.sys.wall(&r->host.sys);
-    commit(r); /* the batch must be empty */
-    if (dead(r) || !store_log_wants_compact(r->log, wall, false)) return;
-    settle(r, MAYBE, GONE_MAYBE);
-    err e = store_log_compact(r->log, moved, r, &segment);
-    if (e == ERR_OK && !dead(r)) e = store_log_drop(r->log, segment);
+/* Who has messages in the segment has heard where they are now, and it can go. */
+static err told(log_run *r) {
+    for (size_t i = 0; i < r->n_moves; i++) {
+        kept *k = find(r, r->moves[i].id);
+        if (k) k->loc = r->moves[i].loc;
+    }
+    r->n_moves = 0;
+    r->copied = false;
+    err e = store_log_drop(r->log, r->log->moving->number);
     r->compactions += !e;
+    return e;
+}
+
+/* A step of compaction. Until all is copied and told, deletions and reads come with the places of before. */
+static void compact(log_run *r) {
+    commit(r); /* the batch must be empty */
+    if (dead(r)) return;
+    err e = ERR_OK;
+    if (r->copied)
+        e = told(r);
+    else if (r->log->moving || store_log_wants_compact(r->log, r->host.sys.wall(&r->host.sys), false))
+        e = store_log_compact_step(r->log, (size_t)(1 + sim_world_below(&r->w, STEP_MAX)), moved, r, &r->copied);
     if (dead(r) || e == ERR_OK || e == ERR_NOSPC) return;
     if (!r->flaky) sim_world_fail(&r->w, "compaction: %s", err_name(e));
     sim_host_kill(&r->host, SIM_KILLED);
@@ -252,6 +277,8 @@ static bool start(log_run *r) {
     store_log_open_stat st;
     r->damaged = 0;
     r->log = NULL;
+    r->n_moves = 0;
+    r->copied = false;
     err e = store_log_open(&r->host.sys, &r->cfg, on_damage, r, &r->log, &st);
     if (e) {
         if (!dead(r) && !r->flaky && e != ERR_NOSPC) sim_world_fail(&r->w, "the log does not open: %s", err_name(e));
@@ -334,5 +361,6 @@ void sim_scenario_log(const sim_run_cfg *c, sim_result *out) {
     sim_net_fini(&r->net);
     sim_world_fini(&r->w);
     mem_free(r->k);
+    mem_free(r->moves);
     mem_free(r);
 }

@@ -11,6 +11,7 @@
  * never across a system call. */
 #include "base/hash.h"
 #include "base/mem.h"
+#include "base/plant.h"
 #include "store/log_int.h"
 
 #include <stdlib.h>
@@ -116,9 +117,10 @@ static const log_move *move_find(const store_log *l, uint64_t from) {
 err store_log_del(store_log *l, uint64_t id, uint64_t loc) {
     if (l->failed) return ERR_IO;
     const log_move *m = move_find(l, loc); /* the partition may not know yet that it was moved */
-    if (m) loc = m->to;
+    if (m && !plant(MOVED_NOT_FOLLOWED)) loc = m->to;
     log_seg *g = store_log_seg_find(l, log_loc_segment(loc));
     if (!g || store_log_seg_is_dead(g, log_loc_off(loc))) return ERR_OK; /* gone already: nothing to remember */
+    if (plant(DELETION_LOST) && id % 8 == 0) return ERR_OK;
     slice part = slice_of(&loc, sizeof loc);
     return store_log_append(l, LOG_DEL, 0, id, &part, 1, NULL);
 }
@@ -216,8 +218,8 @@ err store_log_commit(store_log *l) {
         batch_reset(l);
         return e;
     }
-    if (e == ERR_OK) e = l->s->file_sync(l->s, g->fd);
-    if (e != ERR_OK) {
+    if (e == ERR_OK && !plant(ACK_BEFORE_SYNC)) e = l->s->file_sync(l->s, g->fd);
+    if (e != ERR_OK && !plant(FAILED_SYNC_IGNORED)) {
         l->failed = true;
         return e == ERR_NOSPC ? ERR_IO : e; /* from a sync: the records may be there or not, so they cannot be refused */
     }

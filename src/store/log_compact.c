@@ -10,6 +10,7 @@
  * before a newer one is. (3) At most one segment is being moved. (4) A copy waits for the dedup window, so that recent origin-ids are on
  * disk; a full disk does not. */
 #include "base/mem.h"
+#include "base/plant.h"
 #include "store/log_int.h"
 
 #include <inttypes.h>
@@ -88,7 +89,7 @@ static err gather(store_log *l, size_t max_bytes, uint64_t *out_at, bool *out_do
     c.at = *out_at = l->move_at;
     while (e == ERR_OK && store_log_scan_next(&c, &f)) {
         if (!f.bad && f.type == LOG_PUT && !store_log_seg_is_dead(g, f.off)) e = l->batch.len >= max_bytes ? ERR_FULL : copy(l, &f);
-        if (e == ERR_OK) *out_at = f.end;
+        if (e == ERR_OK || plant(COMPACTION_SKIPS_ONE)) *out_at = f.end;
     }
     store_log_scan_fini(&c);
     *out_done = e == ERR_OK;

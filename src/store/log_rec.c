@@ -11,6 +11,7 @@
  * the first place after which there are only zeros. (3) It reads a file once, in large blocks, and backwards never. */
 #include "base/digest.h"
 #include "base/mem.h"
+#include "base/plant.h"
 #include "store/log_int.h"
 
 #define LOG_WINDOW     (UINT64_C(1) << 20)
@@ -56,7 +57,7 @@ static bool head_ok(const uint8_t *p, uint32_t seed, uint64_t off) {
 }
 
 static bool body_ok(const uint8_t *p, uint32_t seed, uint64_t off) {
-    return get32(p) == digest_crc32c(start_of(seed, off), slice_of(p + 4, LOG_REC - 4 + get32(p + 4)));
+    return plant(RECOVERY_BELIEVES_TORN) || get32(p) == digest_crc32c(start_of(seed, off), slice_of(p + 4, LOG_REC - 4 + get32(p + 4)));
 }
 
 static void describe(const uint8_t *p, uint64_t off, log_found *out) {

@@ -14,6 +14,7 @@
  * TAIL before the new segment is made. (2) The new epoch is above every epoch on disk and durable before it is used. (3) Nothing that has a
  * record in it is removed here. */
 #include "base/mem.h"
+#include "base/plant.h"
 #include "store/dir.h"
 #include "store/log_int.h"
 
@@ -180,7 +181,7 @@ static tail_scan tail_look(store_log *l, const log_seg *g) {
     }
     /* Where a batch would begin, and no whole record of one follows. But what cannot be read may have been acknowledged: it is not cut. */
     if (!torn_at && bad_at && bad_at >= batch_end && readable(l, g, bad_at)) torn_at = bad_at;
-    t.cut = torn_at && !t.sealed ? torn_at : c.at;
+    t.cut = torn_at && !t.sealed && !plant(TAIL_NOT_CUT) ? torn_at : c.at;
     store_log_scan_fini(&c);
     return t;
 }
@@ -221,6 +222,7 @@ static void pass(recovery *r, log_seg *g, uint64_t limit) {
     size_t bad_before = r->n_bad;
     store_log_scan_init(&c, l->s, g->fd, g->seed, limit);
     while (!g->sealed && store_log_scan_next(&c, &f)) {
+        if (plant(RECOVERY_SKIPS_LAST) && f.end == limit) break;
         if (f.bad)
             note_bad(r, g, &f);
         else if (f.type == LOG_TAIL) {
@@ -379,7 +381,7 @@ static err recover(recovery *r) {
     if (e == ERR_OK) e = read_all(r);
     if (e != ERR_OK) return e;
     log_seg *g;
-    l->epoch = r->epoch + 1;
+    l->epoch = r->epoch + (plant(EPOCH_USED_AGAIN) ? 0 : 1);
     e = store_log_seg_create(l, l->next_number, l->epoch, &g);
     if (e == ERR_NOSPC) { /* what an earlier life kept for this */
         l->spare = true;

@@ -3,6 +3,7 @@
  * Eligible (section 6, recommended rules): chat, or normal with a body, receipts and markers and chat states among them; not groupchat,
  * headline or error; not what is private or no-copy; never a carbon itself. Copies of what was received are part of delivery (queue.c);
  * copies of what was sent are best effort and never stored. */
+#include "base/plant.h"
 #include "proto/xmpp/ns.h"
 #include "svc/part.h"
 
@@ -37,7 +38,7 @@ void svc_carbon_sent(svc_part *p, svc_account *a, svc_session *s, const xmpp_env
     slice to_resource = slice_eq(xmpp_jid_bare(e->to), svc_account_jid(a)) ? xmpp_jid_resource(e->to) : SLICE_NULL;
     if (slice_eq(e->to, svc_account_jid(a))) return; /* to oneself: everybody gets the message itself */
     for (svc_session *o = a->sessions; o; o = o->next) {
-        if (o == s || !o->carbons || !o->available) continue;
+        if ((o == s && !plant(CARBON_TO_ITSELF)) || !o->carbons || !o->available) continue;
         if (to_resource.p && slice_eq(svc_session_resource(o), to_resource)) continue;
         rt_blob *copy = svc_carbon_wrap(p, o, a, e, true, SLICE_NULL);
         if (copy) svc_session_deliver_blob(p, o, copy);

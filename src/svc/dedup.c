@@ -7,6 +7,7 @@
  * Invariants: (1) at most half of a table is used. (2) Past max entries in a generation it is turned early: the oldest are forgotten first,
  * and the ten minutes end early for them, with an event and a count. (3) The all-zero hash means empty and is never stored. */
 #include "base/digest.h"
+#include "base/plant.h"
 #include "svc/part.h"
 
 #define GENERATION_USEC STORE_DEDUP_WINDOW
@@ -85,7 +86,7 @@ static void turn(svc_dedup *d, usec now) {
     d->turned = now;
 }
 
-bool svc_dedup_seen(svc_dedup *d, const uint64_t h[2]) { return holds(&d->now, h) || holds(&d->before, h); }
+bool svc_dedup_seen(svc_dedup *d, const uint64_t h[2]) { return !plant(DEDUP_SKIPPED) && (holds(&d->now, h) || holds(&d->before, h)); }
 
 void svc_dedup_add(svc_part *p, const uint64_t h[2]) {
     svc_dedup *d = p->dedup;

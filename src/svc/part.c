@@ -4,6 +4,7 @@
  * store actor has a ref; its continuation runs exactly once, with the reply or, at the end of the actor, with NULL. (3) Ids grow; the
  * epoch in their top bits is new at every start of the log. */
 #include "base/codec.h"
+#include "base/plant.h"
 #include "svc/queue.h"
 
 #define MAILBOX_BYTES_MAX                                                                                                                  \
@@ -141,7 +142,7 @@ static err on_index(svc_part *p, rt_msg *m) {
     p->epoch = im->epoch;
     if (p->arg->ids->epoch != p->epoch) *p->arg->ids = (svc_part_ids){.epoch = p->epoch};
     svc_queue_attach(p, ix);
-    for (size_t i = 0; i < ix->n_recent; i++) {
+    for (size_t i = 0; i < ix->n_recent && !plant(DEDUP_FORGETS_AT_START); i++) {
         const uint64_t h[2] = {ix->recent[i].h0, ix->recent[i].h1};
         svc_dedup_add(p, h);
     }

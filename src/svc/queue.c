@@ -14,6 +14,7 @@
  * have lists of their own; what is done with in the midst is taken out when it is more than half. */
 #include "svc/queue.h"
 
+#include "base/plant.h"
 #include "rt/memory.h"
 
 #define READ_BATCH     64u /* records asked for at once */
@@ -287,6 +288,7 @@ err svc_queue_on_acked(svc_part *p, rt_msg **m) {
     if (!s) return ERR_OK;
     if (k->upto - s->keep_acked > s->keep_sent - s->keep_acked) return ERR_OK; /* not a number that we sent: an old ack */
     uint32_t n = k->upto - s->keep_acked;
+    if (plant(ACK_WINDOW_OFF_BY_ONE) && n > 1 && k->upto < s->keep_sent) acked(p, a, s->more->inflight[n].id);
     if (n == 0) return ERR_OK;
     svc_more *f = s->more; /* it is there: something was in flight */
     for (uint32_t i = 0; i < n; i++) {
@@ -329,7 +331,7 @@ static how wants(svc_account *a, const svc_session *s, const xmpp_env *e) {
     if (slice_eq(resource, svc_session_resource(s))) return DIRECT;
     if (!svc_session_find(a, resource)) return drains(s) ? DIRECT : SKIP;
     if (slice_eq(xmpp_jid_bare(e->from), svc_account_jid(a))) return SKIP; /* it has, or is, what was sent: XEP-0280 section 8 */
-    return s->carbons && drains(s) && svc_carbon_wanted(e) ? CARBON : SKIP;
+    return (s->carbons || plant(CARBON_TO_EVERYBODY)) && drains(s) && svc_carbon_wanted(e) ? CARBON : SKIP;
 }
 
 static slice extra_of(svc_part *p, svc_account *a, const svc_entry *e, bool delayed) {
@@ -487,7 +489,8 @@ static bool keep_bytes(svc_part *p, svc_account *a, uint64_t id, uint8_t status,
     if (status == ERR_OK) {
         e->env = rt_blob_new(env);
         loaded(p, a, e);
-    } else if (status == ERR_CORRUPT || status == ERR_NOT_FOUND) { /* named by the log's own event too; the rest is served */
+    } else if (status == ERR_CORRUPT || status == ERR_NOT_FOUND ||
+               plant(READ_ERROR_IS_THE_END)) { /* named by the log's own event too; the rest is served */
         rt_event_text(p->cx, EV_LOG_DAMAGE, e->loc >> 32, e->loc & 0xffffffffu, svc_account_jid(a));
         unlive(a->queue, e, SVC_ENTRY_DEAD);
         if (e->flags & SVC_ENTRY_OWED) a->queue->owed--;
@@ -534,7 +537,7 @@ void svc_queue_session_bind(svc_account *a, svc_session *s) { s->cursor = s->sta
 
 void svc_queue_session_start(svc_part *p, svc_account *a, svc_session *s) {
     s->start = a->queue ? tail(a->queue) : a->positions;
-    s->cursor = a->queue ? a->queue->base : a->positions;
+    s->cursor = a->queue ? a->queue->base + (plant(QUEUE_FROM_THE_SECOND) ? 1 : 0) : a->positions;
     if (s->more) s->more->redo = UINT64_MAX;
     svc_queue_pump(p, a, s);
     svc_queue_trim(p, a);
@@ -563,7 +566,7 @@ static uint64_t unsend(svc_part *p, svc_account *a, const svc_session *s) {
     for (uint32_t i = 0; i < n; i++) {
         svc_entry *e = entry_by_id(q, s->more->inflight[i].id, &pos);
         p->queue_steps++;
-        if (!e || e->flags & SVC_ENTRY_ACKED) continue;
+        if (!e || e->flags & SVC_ENTRY_ACKED || plant(UNACKED_NOT_AGAIN)) continue;
         again(q, pos);
         svc_queue_wait_add(q, pos);
         if (pos < first) first = pos;
@@ -734,6 +737,7 @@ void svc_queue_put(svc_part *p, svc_account *a, const xmpp_env *e, rt_blob *pack
     svc_account_hold(a);
     a->work->puts++;
     a->work->last_put = id;
+    if (plant(ANSWERED_BEFORE_STORED)) svc_part_done(p, origin, ticket), t->origin = RT_PID_NONE;
     svc_account_touch(p, a);
     rt_msg *m = rt_msg_new(p->cx, STORE_PUT, sizeof(store_put));
     store_put *sp = store_put_of(m);

@@ -12,6 +12,7 @@
  * write fails, so that two changes in flight never work on the same old item. */
 #include "base/codec.h"
 #include "base/cursor.h"
+#include "base/plant.h"
 #include "proto/xmpp/ns.h"
 #include "rt/memory.h"
 #include "svc/part.h"
@@ -101,7 +102,7 @@ static void remove_item(svc_account *a, store_ops *ops, slice jid, uint64_t ver)
         store_ops_roster_put(ops, svc_account_jid(a), &floor);
         svc_disown(&oldest);
     }
-    store_ops_roster_put(ops, svc_account_jid(a), &tombstone);
+    if (!plant(ROSTER_TOMBSTONE_LOST)) store_ops_roster_put(ops, svc_account_jid(a), &tombstone);
 }
 
 static void put_item(svc_account *a, store_ops *ops, store_item *item) {

@@ -15,6 +15,7 @@
 
 #include "base/codec.h"
 #include "base/cursor.h"
+#include "base/plant.h"
 #include "proto/xmpp/jid.h"
 #include "proto/xmpp/ns.h"
 
@@ -91,7 +92,7 @@ static bool is_forged(const builder *b, const xmpp_node *n) {
     if (slice_is(n->ns, NS_CLIENT)) return false;
     if (is_copy(n) || xmpp_xml_is(n, NS_CARBONS, "private")) return true;
     if (xmpp_xml_is(n, NS_FORWARD, "forwarded")) return holds_copy(n);
-    if (xmpp_xml_is(n, NS_SID, "stanza-id")) return speaks_for_us(b, xmpp_xml_attr(n, "by"), true);
+    if (xmpp_xml_is(n, NS_SID, "stanza-id") && !plant(STANZA_ID_BELIEVED)) return speaks_for_us(b, xmpp_xml_attr(n, "by"), true);
     if (xmpp_xml_is(n, NS_DELAY, "delay") || xmpp_xml_is(n, NS_DELAY_OLD, "x")) {
         slice from = xmpp_xml_attr(n, "from");
         return from.p && speaks_for_us(b, from, false);

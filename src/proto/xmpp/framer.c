@@ -17,6 +17,7 @@
  * scanned, not of how they were cut. (3) once failed, state holds the error and nothing is read. (4) depth > 0 in TEXT and CDATA. */
 #include "proto/xmpp/framer.h"
 
+#include "base/plant.h"
 #include "proto/xmpp/xml_scan.h"
 
 enum {
@@ -93,7 +94,7 @@ static xmpp_unit on_lt(scan *s) {
         f->state = ST_DECL0;
         break;
     default:
-        if (!open && f->depth >= s->depth_max) return fail(s, STREAM_POLICY_VIOLATION);
+        if (!open && f->depth >= s->depth_max + (plant(DEPTH_OFF_BY_ONE) ? 1 : 0)) return fail(s, STREAM_POLICY_VIOLATION);
         f->state = ST_TAG;
         return XMPP_UNIT_NONE;
     }

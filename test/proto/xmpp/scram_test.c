@@ -2,6 +2,7 @@
  * is tested, it carries a proof that fits it: the rule under test refuses it, not the proof. */
 #include "base/codec.h"
 #include "base/mem.h"
+#include "base/prng.h"
 #include "proto/xmpp/scram_wire.h"
 #include "support/cmocka_unit.h"
 
@@ -418,6 +419,35 @@ static void a_damaged_or_cut_proof_never_fits(void **state) {
     buf_fini(&out);
 }
 
+/* Each is base64 of a whole digest, so that only the comparison stands between it and the account. */
+static void of_thousands_of_well_formed_proofs_none_fits(void **state) {
+    (void)state;
+    const vector *v = &vectors[1];
+    prng r;
+    buf salt, msg, out;
+    prng_init(&r, 1);
+    buf_init(&salt, 64);
+    buf_init(&msg, 1024);
+    buf_init(&out, 1024);
+    assert_int_equal(base64_decode(&salt, str(v->salt)), ERR_OK);
+    xmpp_scram_keys k;
+    xmpp_scram_derive(v->alg, SLICE("pencil"), buf_slice(&salt), 4096, &k);
+    size_t len = (size_t)(strstr(v->final, ",p=") + 3 - v->final);
+    for (unsigned i = 0; i < 5000; i++) {
+        uint64_t proof[4] = {prng_next(&r), prng_next(&r), prng_next(&r), prng_next(&r)};
+        slice user, authzid;
+        xmpp_scram_server *s = xmpp_scram_server_new(v->alg, false, &no_binding, str(v->snonce));
+        assert_int_equal(xmpp_scram_server_first(s, str(v->first), &user, &authzid), SASL_OK);
+        buf_reset(&out), buf_reset(&msg);
+        assert_int_equal(xmpp_scram_server_challenge(s, &k, &out), SASL_OK);
+        buf_add(&msg, slice_of(v->final, len));
+        base64_encode(&msg, slice_of(proof, digest_len(v->alg)));
+        assert_int_equal(xmpp_scram_server_final(s, buf_slice(&msg), &out), SASL_NOT_AUTHORIZED);
+        xmpp_scram_server_free(s);
+    }
+    buf_fini(&salt), buf_fini(&msg), buf_fini(&out);
+}
+
 static void an_exchange_is_over_after_its_first_error_and_its_nonce_with_it(void **state) {
     (void)state;
     slice user, authzid;
@@ -637,6 +667,7 @@ int main(void) {
         cmocka_unit_test(every_hostile_final_message_is_refused_although_its_proof_fits),
         cmocka_unit_test(a_login_costs_the_server_no_iterations),
         cmocka_unit_test(a_damaged_or_cut_proof_never_fits),
+        cmocka_unit_test(of_thousands_of_well_formed_proofs_none_fits),
         cmocka_unit_test(an_exchange_is_over_after_its_first_error_and_its_nonce_with_it),
         cmocka_unit_test(every_hostile_challenge_is_refused_before_anything_is_computed),
         cmocka_unit_test(only_the_right_signature_proves_the_server),
