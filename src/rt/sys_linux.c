@@ -219,7 +219,12 @@ static int linux_poll_wait(sys *s, int poll, usec timeout, sys_ready *out, int n
 static void linux_poll_wake(sys *s, int poll) {
     int wake = atomic_load_explicit(&poll_at(s, poll)->wake, memory_order_acquire);
     uint64_t one = 1;
-    if (wake >= 0 && write(wake, &one, sizeof one) < 0) return; /* only EAGAIN at 2^64 wakes, and then it is awake */
+    if (wake < 0) return;
+    while (write(wake, &one, sizeof one) < 0) { /* a wake that is lost leaves somebody asleep for good */
+        if (errno == EINTR) continue;
+        if (errno == EAGAIN || errno == EBADF) return; /* 2^64 wakes, and then it is awake; or it has just been freed */
+        panic("a poller cannot be woken: errno %d", errno);
+    }
 }
 
 /* --- making ---------------------------------------------------------------------------------------------------------------------- */

@@ -236,6 +236,8 @@ def one(v, scenario, kind, nth, error, sticky=False):
     v.inject.arm(["any_" + kind], nth, error, sticky)
     try:
         SCENARIOS[scenario](v)
+    except subprocess.TimeoutExpired as e:
+        raise Torn(f"{what}: no answer: {e}; {v.said()}")
     except TROUBLE as e:
         if "no " in str(e)[:3] and "within" in str(e) and not v.ended():
             raise Torn(f"{what}: no answer: {e}; {v.said()}")
