@@ -48,5 +48,6 @@ typedef struct hmap_chains {
     size_t of_len[HMAP_CHAIN_BUCKETS]; /* [k]: chains of 2^k to 2^(k+1)-1 entries; the last one has no end */
 } hmap_chains;
 size_t hmap_chains_add(const hmap *m, size_t from, size_t max, hmap_chains *s);
+void hmap_chains_count(hmap_chains *s, size_t len); /* one chain, of whatever table; 0: an empty bucket, which is not counted */
 
 #endif

@@ -109,18 +109,22 @@ hmap_node *hmap_first(const hmap *m) { return m->buckets ? first_from(m, 0) : NU
 
 hmap_node *hmap_next(const hmap *m, const hmap_node *n) { return n->next ? n->next : first_from(m, bucket_of(m->mask, n->hash) + 1); }
 
+void hmap_chains_count(hmap_chains *s, size_t len) {
+    if (!len) return;
+    unsigned k = 63u - (unsigned)__builtin_clzll(len);
+    s->of_len[k < HMAP_CHAIN_BUCKETS ? k : HMAP_CHAIN_BUCKETS - 1]++;
+    s->entries += len;
+    s->used++;
+    if (len > s->longest) s->longest = len;
+}
+
 size_t hmap_chains_add(const hmap *m, size_t from, size_t max, hmap_chains *s) {
     if (!m->buckets) return m->mask + 1;
     size_t i = from;
     for (; i <= m->mask && i - from < max; i++) {
         size_t len = 0;
         for (const hmap_node *n = m->buckets[i]; n; n = n->next) len++;
-        if (!len) continue;
-        unsigned k = 63u - (unsigned)__builtin_clzll(len);
-        s->of_len[k < HMAP_CHAIN_BUCKETS ? k : HMAP_CHAIN_BUCKETS - 1]++;
-        s->entries += len;
-        s->used++;
-        if (len > s->longest) s->longest = len;
+        hmap_chains_count(s, len);
     }
     return i;
 }

@@ -16,7 +16,9 @@
 typedef enum lock_rank {
     LOCK_RANK_NONE,
     LOCK_RANK_CTL,    /* ctl: requests waiting for a reply */
-    LOCK_RANK_NAMES,  /* rt: local name table */
+    LOCK_RANK_TABLES, /* rt: who owns which table */
+    LOCK_RANK_TABLE,  /* rt: a stripe of a table */
+    LOCK_RANK_EPOCH,  /* rt: what waits to be freed until its readers have left */
     LOCK_RANK_CONFIG, /* main: settings that can change while running */
     LOCK_RANK_TLS,    /* rt: certificate store being swapped */
     LOCK_RANK_POOL,   /* rt: queue of a pool kind */

@@ -97,7 +97,7 @@ static void report(rt_ctx *cx, const edge_c2s *s, usec delay) {
 
 static bool shut(rt_ctx *cx, edge_c2s *s) {
     edge_guard_key k = key_of(s);
-    if (edge_guard_open(s->door->guard, &k, rt_now(cx))) return false;
+    if (edge_guard_open(rt_epoch_reader(cx), s->door->guard, &k, rt_now(cx))) return false;
     report(cx, s, 0);
     return true;
 }
@@ -108,13 +108,8 @@ static bool judge(rt_ctx *cx, edge_c2s *s, bool right) {
     if (shut(cx, s)) return false;
     if (right) return true;
     edge_guard_key k = key_of(s);
-    edge_guard_failed(s->door->guard, &k, rt_now(cx));
-    for (unsigned i = 0; i < rt_node_shards(s->door->node); i++) {
-        if (i == rt_ctx_shard(cx)) continue;
-        rt_msg *m = rt_msg_new(cx, EDGE_FAILED, sizeof(edge_failed));
-        *edge_failed_of(m) = (edge_failed){.pair = k.pair, .address = k.address, .account = k.account};
-        rt_send(cx, edge_shard(s->door->node, i), &m);
-    }
+    err e = edge_guard_failed(rt_epoch_reader(cx), s->door->guard, &k, rt_now(cx));
+    if (e) rt_event(cx, EV_GUESS_LOST, (uint64_t)s->fd, (uint64_t)e, 0);
     return false;
 }
 
@@ -167,7 +162,7 @@ static const rt_class delay_class = {
 /* Is the attempt to wait? Then its keys come again later. */
 static bool delayed(rt_ctx *cx, edge_c2s *s, svc_keys *k) {
     edge_guard_key key = key_of(s);
-    usec wait = s->nego->waited ? 0 : edge_guard_delay(s->door->guard, &key, rt_now(cx));
+    usec wait = s->nego->waited ? 0 : edge_guard_delay(rt_epoch_reader(cx), s->door->guard, &key, rt_now(cx));
     wait = usec_min(wait, (s->nego->deadline - rt_now(cx)) / 2); /* the rest is for the client's answer */
     if (wait <= 0) return false;
     rt_msg *m = rt_msg_new(cx, SVC_KEYS, sizeof(svc_keys));

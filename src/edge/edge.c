@@ -3,14 +3,15 @@
  *
  *      edge_boot ------> sup --- edge.0                                 edge_set_tls --EDGE_TLS----> every edge.N: door.server
  *      edge_listen ----EDGE_LISTEN---> edge.0 --- listener, listener    edge_drain ----EDGE_DRAIN--> every edge.N: listeners, sessions
- *                  ----EDGE_LISTEN---> edge.1 --- listener, listener    a guess ------EDGE_FAILED--> every other edge.N: door.guard
+ *                  ----EDGE_LISTEN---> edge.1 --- listener, listener
  *
  * The sockets are opened by edge_listen itself, so that a port in use is reported where it can be: to its caller, before anything runs.
  * The edge actor supervises its listeners itself: a port must be served again whatever happens, so there is no restart intensity after
  * which it would be given up, only a pause between attempts. It is supervised in turn. Everything that it must not forget is in the door,
  * which it does not own: its successor monitors the same partitions and the listeners that run on; what has ended meanwhile answers the
- * new monitor at once. So a crash of it closes no connection, no socket, and loses no end of a partition. What it does lose is what waited
- * in its mailbox in that moment: guesses on other shards; new certificates, until they change again; a drain, which its deadline ends.
+ * new monitor at once. So a crash of it closes no connection, no socket, and loses no end of a partition. The table of guesses, which
+ * belongs to the first of them, passes to its supervisor and from there to its successor. What it does lose is what waited in its mailbox
+ * in that moment: new certificates, until they change again; a drain, which its deadline ends.
  *
  * Invariants: (1) every shard has the same ports. (2) A port without a listener, on a node that does not drain, has the timer armed. (3)
  * Listeners and sessions outlive the edge actor, doors the node. (4) A partition is taken off door.watched after the sessions were told. */
@@ -168,16 +169,12 @@ static void on_down(rt_ctx *cx, edge_actor *e, const rt_down *d) {
     edge_door_unwatch(e->door, d->pid);
 }
 
-static void on_failed(rt_ctx *cx, edge_actor *e, const edge_failed *f) {
-    edge_guard_key k = {.pair = f->pair, .address = f->address, .account = f->account};
-    edge_guard_failed(e->door->guard, &k, rt_now(cx));
-}
-
 /* The first one of the shard, or the successor of one that crashed. */
 static err shard_init(rt_ctx *cx, void *st, const void *arg) {
     edge_actor *e = st;
     edge_door *d = ((const edge_shard_arg *)arg)->door;
     err bad = rt_name_register(cx, names[rt_ctx_shard(cx)]);
+    if (!bad) bad = edge_guard_share(cx, d->guard);
     if (bad) return bad;
     e->door = edge_door_ref(d);
     d->owner = rt_self(cx);
@@ -198,8 +195,8 @@ static err shard_handle(rt_ctx *cx, void *st, rt_msg **m) {
     case EDGE_WATCH: (void)rt_monitor(cx, edge_watch_of(*m)->part); break; /* until it ends; told apart by pid */
     case RT_DOWN: on_down(cx, e, rt_down_of(*m)); break;
     case EDGE_DRAIN: on_drain(cx, e, edge_drain_msg_of(*m)); break;
-    case EDGE_FAILED: on_failed(cx, e, edge_failed_of(*m)); break;
-    default: break; /* nobody sends anything else */
+    case RT_TRANSFER: break; /* the guesses, which are reached by their name */
+    default: break;          /* nobody sends anything else */
     }
     return ERR_OK;
 }
@@ -249,7 +246,7 @@ err edge_boot(rt_node *n, const edge_cfg *c, tls_server *server, edge_services *
     for (; s->n < rt_node_shards(n); s->n++) {
         shard_boot *b = &s->shard[s->n];
         b->arg.door = edge_door_new(n, c, server);
-        b->child = (rt_child){.id = names[s->n], .cls = &shard_class, .arg = &b->arg, .restart = RT_PERMANENT};
+        b->child = (rt_child){.id = names[s->n], .cls = &shard_class, .arg = &b->arg, .restart = RT_PERMANENT, .tables_kept = true};
         b->spec = (rt_sup_spec){
             .strategy = RT_ONE_FOR_ONE, .intensity = INTENSITY, .period = PERIOD, .children = &b->child, .n_children = 1, .vital = true};
         rt_node_boot(n, s->n, boot_shard, b);

@@ -253,6 +253,7 @@ static err make_node(compose *c, char *why) {
     n.name = f->name;
     n.shards = f->shards ? (unsigned)f->shards : c->env.cores;
     n.spin = f->spin;
+    n.table_stripes = (unsigned)f->table_stripes;
     n.pool_threads[RT_POOL_DISK] = (unsigned)f->pool_disk;
     n.pool_threads[RT_POOL_CRYPTO] = f->pool_crypto ? (unsigned)f->pool_crypto : c->env.cores;
     n.handler_budget = f->handler_budget;

@@ -388,6 +388,12 @@ static err check_delivery(const config *c, char why[CONFIG_WHY_MAX]) {
     return ERR_OK;
 }
 
+/* A key chooses its stripe by some of its hash's bits. */
+static err check_tables(const config *c, char why[CONFIG_WHY_MAX]) {
+    if ((c->table_stripes & (c->table_stripes - 1)) == 0) return ERR_OK;
+    return contradiction(why, "rt.table_stripes must be a power of two, not %lld", (long long)c->table_stripes);
+}
+
 /* 127.0.0.0/8, also as IPv4 within IPv6, and ::1. */
 static bool is_loopback(const sys_addr *a) {
     static const uint8_t one[16] = {[15] = 1}, mapped[12] = {[10] = 0xff, [11] = 0xff};
@@ -425,6 +431,7 @@ err config_check(const config *c, char why[CONFIG_WHY_MAX]) {
     if (!rt_log_style_parse(slice_str(c->log_format), &style))
         return contradiction(why, "log.format must be text or json, not '%.40s'", c->log_format);
     err e = check_delivery(c, why);
+    if (e == ERR_OK) e = check_tables(c, why);
     return e == ERR_OK ? check_metrics(c, why) : e;
 }
 

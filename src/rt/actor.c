@@ -157,6 +157,7 @@ err rt_spawn(rt_ctx *cx, const rt_class *c, const void *arg, unsigned flags, rt_
         a->parent_slot = parent->slot;
         a->parent_gen = parent->gen;
     }
+    if (parent && (flags & RT_SPAWN_KEEP)) a->flags |= RT_A_KEPT;
     rt_pid pid = rt_actor_pid(a);
     (void)atomic_fetch_add_explicit(&sh->n_actors, 1, memory_order_relaxed); /* statistics */
     rt_event(cx, EV_SPAWN, a->slot, a->gen, 0);
@@ -203,7 +204,8 @@ static void tell_end(rt_shard *sh, const rt_actor *a, err reason) {
 
 static void bury(rt_shard *sh, rt_actor *a, err reason) {
     tell_end(sh, a, reason);
-    if (a->flags & RT_A_NAMED) rt_name_remove(sh->node, rt_actor_pid(a));
+    if (a->flags & RT_A_NAMED) rt_name_remove(sh, rt_actor_pid(a));
+    if (a->flags & RT_A_TABLES) rt_tables_owner_end(sh, rt_actor_pid(a), a->flags & RT_A_INIT, reason);
     rt_port_end(sh, a);
     (void)rt_mailbox_clear(sh, a, true); /* whoever waits for an answer has a monitor or a deadline */
     a->flags |= RT_A_DEAD;

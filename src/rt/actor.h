@@ -71,6 +71,7 @@ void rt_post(rt_node *n, rt_pid to, rt_msg **m);
 /* --- life */
 #define RT_SPAWN_LINK    1u /* linked to the caller from the start */
 #define RT_SPAWN_MONITOR 2u /* monitored by the caller; *out_ref */
+#define RT_SPAWN_KEEP    4u /* the caller is the heir of the tables that it makes (rt/table.h), unless they name another */
 NODISCARD err rt_spawn(rt_ctx *cx, const rt_class *c, const void *arg, unsigned flags, rt_pid *out_pid, uint64_t *out_ref);
 void rt_stop(rt_ctx *cx, err reason);            /* this actor ends after the present callback, also if that returns OK */
 void rt_exit(rt_ctx *cx, rt_pid to, err reason); /* an exit signal; ERR_KILLED cannot be trapped; ERR_OK is ignored unless trapped */
@@ -92,9 +93,11 @@ void rt_port_interest(rt_ctx *cx, int fd, uint32_t interest); /* no system call 
 int rt_port_detach(rt_ctx *cx, int fd); /* leaves the poller; the caller owns fd again (to hand it to another actor) */
 void rt_port_close(rt_ctx *cx, int fd);
 
-/* --- local names: at most one actor a name; removed when it ends. Names are literals or live as long as the node. */
-NODISCARD err rt_name_register(rt_ctx *cx, const char *name); /* this actor; ERR_EXISTS */
-rt_pid rt_name_whereis(rt_node *n, const char *name);         /* any thread; RT_PID_NONE */
+/* --- local names: at most one actor a name; removed when it ends, before anybody is told. Looking one up takes no lock. */
+/* This actor; the name is copied. ERR_EXISTS; ERR_INVALID: longer than RT_TABLE_KEY_MAX; ERR_LIMIT, ERR_FULL: as rt_table_insert. */
+NODISCARD err rt_name_register(rt_ctx *cx, const char *name);
+rt_pid rt_name_find(rt_ctx *cx, const char *name);    /* for actors; RT_PID_NONE */
+rt_pid rt_name_whereis(rt_node *n, const char *name); /* the same for any thread: costs a little more */
 
 /* --- a context, for services that run on a shard but outside an actor (boot): see rt/node.h */
 #endif

@@ -12,8 +12,14 @@
  * handled. */
 #define RT_M_WORK 0x1000u
 /* Signals that never leave the node, after those of rt/remote.h: a linked actor has ended; your receiver is full; it has halved; the muted
- * sender has ended. */
-typedef enum rt_signal_more { RT_SIG_EXIT_LINK = RT_SIG_DOWN + 1, RT_SIG_MUTE, RT_SIG_UNMUTE, RT_SIG_MUTE_GONE } rt_signal_more;
+ * sender has ended; you own a table (ref: its rt_tid). */
+typedef enum rt_signal_more {
+    RT_SIG_EXIT_LINK = RT_SIG_DOWN + 1,
+    RT_SIG_MUTE,
+    RT_SIG_UNMUTE,
+    RT_SIG_MUTE_GONE,
+    RT_SIG_TABLE
+} rt_signal_more;
 typedef struct rt_signal_body {
     uint64_t ref;
     uint32_t reason; /* err */
@@ -105,12 +111,17 @@ void rt_shard_boot(rt_shard *sh, void (*fn)(rt_ctx *cx, void *arg), void *arg);
 
 void rt_workers_fini(rt_node *n); /* workers.c: after the shards' memory: actors have their classes there */
 
-/* name.c, pool.c, call.c: any thread */
-void rt_name_init(rt_node *n);
-void rt_name_fini(rt_node *n);
-void rt_name_remove(rt_node *n, rt_pid pid);
-bool rt_name_of(rt_node *n, rt_pid pid, char *out, size_t max);
-void rt_name_look(rt_node *n, rt_maps_look *l); /* at the table of names, whole */
+/* table_own.c */
+void rt_tables_init(rt_node *n);
+void rt_tables_fini(rt_node *n);                                                           /* nobody reads any more */
+void rt_tables_arrive(rt_shard *sh, rt_actor *a, rt_pid from, uint64_t table, err reason); /* the table has come to a */
+void rt_tables_owner_end(rt_shard *sh, rt_pid pid, bool inherit, err reason);              /* it has ended; inherit: heirs get its tables */
+
+/* name.c */
+void rt_name_remove(rt_shard *sh, rt_pid pid);                    /* all that it has */
+bool rt_name_of(rt_reader *r, rt_pid pid, char *out, size_t max); /* one of them */
+
+/* pool.c, call.c: any thread */
 void rt_pool_init(rt_node *n);
 NODISCARD err rt_pool_start(rt_node *n);
 void rt_pool_stop(rt_node *n);

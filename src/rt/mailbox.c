@@ -5,8 +5,8 @@
  *     arrive -> gone? drop, NOPROC -> below the bound? append -> policy: refuse | drop oldest | drop expired | append and mute the sender
  *     take   -> front; past its deadline? drop, EXPIRED, next one
  *
- * Invariants: (1) the runtime's own messages (EXIT, DOWN, JOB_DONE) and returned ones are never refused or dropped by a bound: a monitor
- * fires exactly once, whatever the load; (2) a deadline is tested in rt_mailbox_take only (system.md G11); (3) queue statistics are
+ * Invariants: (1) the runtime's own messages (EXIT, DOWN, JOB_DONE, TRANSFER) and returned ones are never refused or dropped by a bound: a
+ * monitor fires exactly once, whatever the load; (2) a deadline is tested in rt_mailbox_take only (system.md G11); (3) queue statistics are
  * counters kept by append and take: reading them is O(1) (G13); (4) a probe is answered here, when it is taken out: no actor sees
  * one that it has not sent. */
 #include "base/plant.h"

@@ -11,6 +11,7 @@
 #include "rt/contend.h"
 #include "rt/core.h"
 #include "rt/ctl.h"
+#include "rt/table.h"
 
 #include <stdio.h>
 
@@ -18,6 +19,8 @@
 #define NODE_RECORDER_BYTES (4u << 20)
 #define NODE_TAG_MASK       0x0fffu
 #define NODE_QUEUE_LONG     10000
+#define NODE_TABLE_STRIPES  64
+#define NODE_TABLE_WAIT     (256u << 20)
 
 void rt_node_cfg_default(rt_node_cfg *c) {
     *c = (rt_node_cfg){
@@ -31,6 +34,8 @@ void rt_node_cfg_default(rt_node_cfg *c) {
         .stuck_report = USEC_PER_SEC,
         .job_stuck = 2 * USEC_PER_SEC,
         .stuck_limit = 60 * USEC_PER_SEC,
+        .table_stripes = NODE_TABLE_STRIPES,
+        .table_wait_max = NODE_TABLE_WAIT,
         .queue_long = NODE_QUEUE_LONG,
     };
 }
@@ -51,6 +56,7 @@ static NODISCARD err make_shards(rt_node *n) {
 
 err rt_node_new(const rt_node_cfg *c, sys *s, tls *t, rt_node **out) {
     if (c->shards < 1 || c->shards > RT_SHARDS_MAX) return ERR_INVALID;
+    if (c->table_stripes < 1 || c->table_stripes > RT_STRIPES_MAX || (c->table_stripes & (c->table_stripes - 1)) != 0) return ERR_INVALID;
     rt_node *n = mem_zalloc(sizeof *n);
     n->cfg = *c;
     n->cfg.name = n->name = copy_str(c->name ? c->name : "murre");
@@ -63,7 +69,8 @@ err rt_node_new(const rt_node_cfg *c, sys *s, tls *t, rt_node **out) {
     s->entropy(s, &n->key, sizeof n->key);
     lock_set_init(&n->locks);
     lock_set_clock(&n->locks, s->cycles_per_sec(s) / (uint64_t)USEC_PER_SEC);
-    rt_name_init(n);
+    rt_epoch_init(n);
+    rt_tables_init(n);
     rt_calls_init(n);
     rt_pool_init(n);
     rt_node_add_msgs(n, rt_msgs, rt_msgs_count);
@@ -210,19 +217,24 @@ void rt_node_free(rt_node *n) {
         for (unsigned i = 0; i < n->n_shards; i++) {
             rt_shard *sh = &n->shards[i];
             sh->freeing = true;
-            if (sh->poll >= 0) rt_shard_clock(sh);
+            if (sh->poll < 0) continue;
+            rt_shard_clock(sh);
+            (void)rt_epoch_enter(&sh->reader); /* no round is under way */
         }
         for (unsigned i = n->n_shards; i-- > 0;) rt_actor_end_all(&n->shards[i]);
         if (n->shards[n->n_shards - 1].poll >= 0) drain(n);
         for (unsigned i = 0; i < n->n_shards; i++) rt_actor_free_dead(&n->shards[i]);
     }
     rt_pool_fini(n);
+    for (unsigned i = 0; n->shards && i < n->n_shards; i++)
+        if (n->shards[i].poll >= 0) (void)rt_epoch_leave(&n->shards[i].reader); /* what is left over goes in rt_epoch_fini */
     for (unsigned i = 0; n->shards && i < n->n_shards; i++) rt_shard_fini(&n->shards[i]);
     rt_workers_fini(n);
     rt_event_state_fini(&n->ev_ext);
     rt_recorder_free(n->recorder);
     rt_event_node_fini(n);
-    rt_name_fini(n);
+    rt_tables_fini(n);
+    rt_epoch_fini(n);
     rt_calls_fini(n);
     lock_set_fini(&n->locks);
     for (size_t i = 0; i < ARRAY_LEN(n->descs); i++) mem_free(n->descs[i]);

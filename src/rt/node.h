@@ -20,6 +20,8 @@ typedef struct rt_node_cfg {
     usec stuck_report;         /* a shard stuck this long is reported with its stack (1 s) */
     usec job_stuck;            /* a pool thread stuck in one job this long is reported with its stack (2 s); 0: never */
     usec stuck_limit;          /* and past this the node ends (60 s); 0: never */
+    unsigned table_stripes;    /* locks of a table whose configuration says nothing: a power of two, 1 to RT_STRIPES_MAX (64) */
+    size_t table_wait_max;     /* bytes replaced in tables that may wait for readers to leave; then inserts are refused (256 MiB) */
     uint32_t queue_long;       /* messages in a mailbox from which on it is reported, once until it has halved (10000); 0: never */
     uint64_t memory_limit;     /* bytes that the process may use, beside what the system allows (rt/memory.h); 0: only that */
     uint64_t handler_cost_max; /* simulator: a handler takes a time drawn from the seed up to this, in microseconds; 0 live */

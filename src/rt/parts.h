@@ -22,6 +22,8 @@ typedef struct rt_rel rt_rel;
 #define RT_A_MUTING  512u  /* has muted senders */
 #define RT_A_LONG    2048u /* its mailbox was reported as long and has not halved yet */
 #define RT_A_RUNNING 1024u /* its batch is being handled: others may end meanwhile, and take it along */
+#define RT_A_TABLES  4096u /* owns tables, or has */
+#define RT_A_KEPT    8192u /* its parent is the heir of the tables that it makes */
 struct rt_actor {
     /* what a send touches */
     rt_actor *run_next; /* in the run queue */

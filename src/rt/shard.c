@@ -38,6 +38,7 @@ err rt_shard_init(rt_node *n, unsigned id) {
     sh->late_at = USEC_NEVER;
     sh->step_cycles = sh->cycles_per_usec * (uint64_t)RT_STEP_USEC;
     rt_inbox_init(&sh->inbox, &n->locks, id);
+    rt_epoch_reader_init(n, sh, &sh->reader);
     rt_event_state_init(n, &sh->ev, id);
     rt_msacc_join(n, &sh->msacc, RT_MSACC_SHARD, id);
     rt_out_init(sh);
@@ -98,9 +99,11 @@ void rt_shard_entry(rt_shard *sh, rt_entry e) {
 
 void rt_shard_boot(rt_shard *sh, void (*fn)(rt_ctx *cx, void *arg), void *arg) {
     rt_shard_clock(sh);
+    bool entered = rt_epoch_enter(&sh->reader);
     fn(&sh->cx, arg);
     rt_actor_reap(sh);
     rt_out_flush(sh, false);
+    if (entered) (void)rt_epoch_leave(&sh->reader); /* what is left over goes with the first round */
 }
 
 /* --- the phases ------------------------------------------------------------------------------------------------------------------ */
@@ -179,6 +182,7 @@ static bool poll_ports(rt_shard *sh, usec timeout) {
     sys_ready r[RT_READY_MAX];
     int n = sh->s->poll_wait(sh->s, sh->poll, timeout, r, RT_READY_MAX);
     if (timeout != 0) rt_shard_clock(sh);
+    (void)rt_epoch_enter(&sh->reader); /* it has left before a wait */
     if (n <= 0) return false;
     rt_msacc_set(sh->s, &sh->msacc, RT_MSACC_PORT);
     rt_port_dispatch(sh, r, n);
@@ -213,7 +217,8 @@ static usec wait_for_work(rt_shard *sh, bool may_sleep) {
     rt_out_flush(sh, true); /* foreign blocks go home before we sleep */
     /* seq_cst: partner is rt_shard_poke. */
     atomic_store_explicit(&sh->sleeping, true, memory_order_seq_cst);
-    if (something_came(sh)) {
+    bool left_over = rt_epoch_leave(&sh->reader); /* asleep, or not being stepped, it reads nothing */
+    if (left_over || something_came(sh)) {
         atomic_store_explicit(&sh->sleeping, false, memory_order_seq_cst);
         return sh->now;
     }
@@ -238,6 +243,7 @@ usec rt_node_step(rt_node *n, unsigned shard, bool may_sleep) {
     atomic_store_explicit(&sh->sleeping, false, memory_order_relaxed);
     atomic_store_explicit(&sh->idle, false, memory_order_relaxed);
     rt_shard_clock(sh);
+    (void)rt_epoch_enter(&sh->reader);                                     /* it left at the end of the last one */
     atomic_store_explicit(&sh->step_start, sh->now, memory_order_relaxed); /* for the watchdog */
     rt_count(&sh->steps, 1);
     rt_msacc_set(n->s, &sh->msacc, RT_MSACC_AUX);
@@ -260,7 +266,8 @@ usec rt_node_step(rt_node *n, unsigned shard, bool may_sleep) {
         (void)poll_ports(sh, 0); /* what came shows in has_work */
     }
     usec next = has_work(sh) ? sh->now : wait_for_work(sh, may_sleep);
-    if (!may_sleep) rt_msacc_set(n->s, &sh->msacc, RT_MSACC_OTHER); /* else the caller comes back at once */
+    if (!may_sleep) rt_msacc_set(n->s, &sh->msacc, RT_MSACC_OTHER);                   /* else the caller comes back at once */
+    if (rt_epoch_of(&sh->reader) != 0 && rt_epoch_leave(&sh->reader)) return sh->now; /* there is more to free */
     return next;
 }
 

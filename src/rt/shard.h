@@ -7,6 +7,7 @@
  * Threads that are no shard (ctl, watchdog, pool, signal handlers) may read: n->*, shared fields, and nothing else. */
 #include "base/hash.h"
 #include "base/prng.h"
+#include "rt/epoch.h"
 #include "rt/event_state.h"
 #include "rt/inbox.h"
 #include "rt/maps.h"
@@ -114,6 +115,7 @@ struct rt_shard {
     _Atomic uint64_t n_expired, n_refused, n_dropped, n_muted, n_ring_full;
     _Atomic uint32_t n_actors;
     rt_tally handler_nsec, ready_nsec, turn_messages; /* rt_stat_times */
+    rt_reader reader;                                 /* what it may be reading in tables */
     /* --- shared, written by others often: on cache lines of their own ---------------------------------------------------------------- */
     uint8_t pad_before[128];
     /* Wake-up. sleeping: seq_cst store by the shard before it looks at pending and inbox.filled (seq_cst) for the last time; partners:
@@ -127,7 +129,7 @@ struct rt_shard {
 
 /* --- node ------------------------------------------------------------------------------------------------------------------------ */
 typedef struct rt_pool rt_pool;
-typedef struct rt_names rt_names;
+typedef struct rt_tables rt_tables;
 typedef struct rt_calls rt_calls;
 struct rt_node {
     rt_node_cfg cfg;
@@ -150,7 +152,8 @@ struct rt_node {
     rt_beside beside; /* start NULL: none */
     rt_pool *pool;
     struct rt_workers *workers; /* pools of them, in the order of boot; written at boot */
-    rt_names *names;
+    rt_tables *tables;
+    rt_epochs epochs;
     rt_calls *calls;
     bool started;      /* threads run; written before they start and after they are joined */
     _Atomic bool stop; /* relaxed store by rt_node_stop, then every shard is woken; relaxed load once a round */

@@ -116,6 +116,8 @@ static void act_on_dead(rt_shard *sh, rt_pid from, rt_pid to, unsigned sig, uint
         rt_signal_send(sh, to, from, RT_SIG_DOWN, ref, ERR_NOPROC);
     else if (sig == RT_SIG_MUTE)
         rt_signal_send(sh, to, from, RT_SIG_MUTE_GONE, 0, ERR_OK);
+    else if (sig == RT_SIG_TABLE)
+        rt_tables_owner_end(sh, to, true, ERR_NOPROC); /* it was its owner already */
 }
 
 static void act(rt_shard *sh, rt_pid from, rt_pid to, unsigned sig, uint64_t ref, err reason) {
@@ -140,7 +142,8 @@ static void act(rt_shard *sh, rt_pid from, rt_pid to, unsigned sig, uint64_t ref
     case RT_SIG_MUTE: rt_mute_begin(sh, a, from); break;
     case RT_SIG_UNMUTE: on_unmute(sh, a, from); break;
     case RT_SIG_MUTE_GONE: remove_if(sh, a, RT_REL_MUTES, from, 0); break;
-    default: (void)check(sig <= RT_SIG_MUTE_GONE); break; /* sig is not an enum: it came in a tag */
+    case RT_SIG_TABLE: rt_tables_arrive(sh, a, from, ref, reason); break;
+    default: (void)check(sig <= RT_SIG_TABLE); break; /* sig is not an enum: it came in a tag */
     }
 }
 

@@ -39,7 +39,7 @@ static void fill(rt_shard *sh, rt_actor *a, rt_actor_info *out) {
         .running = a->flags & (RT_A_RUNNING | RT_A_QUEUED),
         .parent = {0, a->parent_slot, a->parent_gen},
     };
-    if (a->flags & RT_A_NAMED) (void)rt_name_of(sh->node, out->pid, out->name, sizeof out->name); /* "" if it lost it meanwhile */
+    if (a->flags & RT_A_NAMED) (void)rt_name_of(&sh->reader, out->pid, out->name, sizeof out->name); /* "" if it lost it meanwhile */
     for (uint32_t i = a->ports; i; i = sh->ports[i - 1].next) out->ports++;
 }
 

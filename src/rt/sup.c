@@ -14,6 +14,7 @@
 #include "base/mem.h"
 #include "base/plant.h"
 #include "rt/core.h"
+#include "rt/table.h"
 
 #include <stdio.h>
 
@@ -23,6 +24,10 @@ typedef struct sup_child {
     uint64_t ref; /* its monitor */
     bool done;    /* ended and not to be restarted */
 } sup_child;
+typedef struct sup_table { /* a table that was a child's, and is ours until that is started again */
+    rt_tid id;
+    size_t child;
+} sup_table;
 typedef enum sup_state { SUP_UP, SUP_STOPPING } sup_state;
 typedef struct sup {
     const rt_sup_spec *spec;
@@ -35,15 +40,56 @@ typedef struct sup {
     bool ending;  /* STOPPING because the supervisor ends, with reason */
     err reason;
     rt_timer timer; /* the time of child `at` is up */
+    sup_table *kept;
+    size_t n_kept, kept_cap;
 } sup;
 
 static err stop_next(rt_ctx *cx, sup *s);
 
+/* --- tables of children ---------------------------------------------------------------------------------------------------------- */
+/* Hands what child i has left behind to its successor, or frees it: there will be none. */
+static void settle_tables(rt_ctx *cx, sup *s, size_t i, rt_pid successor) {
+    size_t left = 0;
+    for (size_t k = 0; k < s->n_kept; k++) {
+        sup_table t = s->kept[k];
+        if (t.child != i) {
+            s->kept[left++] = t;
+            continue;
+        }
+        err e = rt_pid_ok(successor) ? rt_table_give_away(cx, t.id, successor, NULL) : rt_table_drop(cx, t.id);
+        (void)check(e == ERR_OK); /* it is ours, and the successor is alive until this callback is over */
+    }
+    s->n_kept = left;
+}
+
+/* It comes before the DOWN of who had it. From others than children (who were given it by one) it is ours until we end. */
+static void on_transfer(rt_ctx *cx, sup *s, const rt_transfer *t) {
+    size_t i = 0;
+    while (i < s->spec->n_children && !rt_pid_eq(s->children[i].pid, t->from) && !rt_pid_eq(s->children[i].was, t->from)) i++;
+    if (i == s->spec->n_children) return;
+    void *arr = s->kept;
+    mem_grow(&arr, &s->kept_cap, s->n_kept + 1, sizeof *s->kept);
+    s->kept = arr;
+    s->kept[s->n_kept++] = (sup_table){t->table, i};
+    bool alive = rt_pid_ok(s->children[i].pid) && !rt_pid_eq(s->children[i].pid, t->from);
+    if (alive || s->children[i].done) settle_tables(cx, s, i, s->children[i].pid);
+}
+
+/* Child i has ended and is not started again. */
+static void child_done(rt_ctx *cx, sup *s, size_t i) {
+    s->children[i].done = true;
+    settle_tables(cx, s, i, RT_PID_NONE);
+}
+
+/* --- starting and stopping ------------------------------------------------------------------------------------------------------- */
 static NODISCARD err start_child(rt_ctx *cx, sup *s, size_t i) {
     const rt_child *c = &s->spec->children[i];
     sup_child *k = &s->children[i];
     k->done = false;
-    return rt_spawn(cx, c->cls, c->arg, RT_SPAWN_LINK | RT_SPAWN_MONITOR, &k->pid, &k->ref);
+    unsigned flags = RT_SPAWN_LINK | RT_SPAWN_MONITOR | (c->tables_kept ? RT_SPAWN_KEEP : 0);
+    err e = rt_spawn(cx, c->cls, c->arg, flags, &k->pid, &k->ref);
+    if (!e) settle_tables(cx, s, i, k->pid);
+    return e;
 }
 
 /* Notes a restart; false when there were too many. */
@@ -145,15 +191,15 @@ static err on_down(rt_ctx *cx, sup *s, const rt_down *d) {
     k->pid = RT_PID_NONE;
     bool restart = wants_restart(&s->spec->children[i], d->reason);
     if (s->state == SUP_STOPPING) {
-        if (i < s->first && !restart) k->done = true;
+        if (i < s->first && !restart) child_done(cx, s, i);
         if (i < s->first && restart) s->first = i; /* it ended by itself meanwhile: it is started again with the others */
-        if (i >= s->first && s->spec->children[i].restart == RT_TEMPORARY) k->done = true;
+        if (i >= s->first && s->spec->children[i].restart == RT_TEMPORARY) child_done(cx, s, i);
         if (i != s->at) return ERR_OK;
         rt_timer_cancel(cx, &s->timer);
         return stop_next(cx, s);
     }
     if (!restart) {
-        k->done = true;
+        child_done(cx, s, i);
         return ERR_OK;
     }
     return give_up_or_restart(cx, s, i);
@@ -180,6 +226,7 @@ static err sup_init(rt_ctx *cx, void *st, const void *arg) {
         if (!e) continue;
         mem_free(s->children);
         mem_free(s->restarts);
+        mem_free(s->kept);
         return e; /* those that run are linked to us and go with us */
     }
     return ERR_OK;
@@ -189,6 +236,7 @@ static err sup_handle(rt_ctx *cx, void *st, rt_msg **m) {
     sup *s = st;
     if ((*m)->tag == RT_DOWN) return on_down(cx, s, rt_down_of(*m));
     if ((*m)->tag == RT_EXIT) return on_exit_message(cx, s, rt_exit_msg_of(*m));
+    if ((*m)->tag == RT_TRANSFER) on_transfer(cx, s, rt_transfer_of(*m));
     return ERR_OK;
 }
 
@@ -213,6 +261,7 @@ static void sup_fini(rt_ctx *cx, void *st, err reason) {
     if (s->spec->vital && reason != ERR_INTENSITY && !cx->sh->freeing) vital_end(cx, s, reason);
     mem_free(s->children);
     mem_free(s->restarts);
+    mem_free(s->kept);
 }
 
 const rt_class rt_sup_class = {

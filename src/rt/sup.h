@@ -17,6 +17,9 @@ typedef struct rt_child {
     const void *arg; /* handed to init at every start; must outlive the supervisor */
     rt_restart restart;
     usec shutdown; /* how long it may take to end after ERR_SHUTDOWN before it is killed; 0: killed at once */
+    /* Tables that it makes (rt/table.h) outlive it: the supervisor inherits them, unless they name another heir, and gives them to the next
+     * start of the child, which gets RT_TRANSFER for each after its init. Those of a child that is not started again are freed. */
+    bool tables_kept;
 } rt_child;
 typedef struct rt_sup_spec {
     rt_sup_strategy strategy;

@@ -388,6 +388,8 @@ const rt_verb rt_verbs[] = {
     {"probe", "actor", 1, 2, true, rt_verb_probe, "probe PID|NAME [MSEC]",
      "asks an actor for a sign of life past all that waits; if none comes, says what its shard is at"},
     {"tables", "chains", 0, 0, false, rt_verb_tables, "tables", "shows how long the chains of the big hash tables are"},
+    {"tables", "list", 0, 1, false, rt_verb_tables_list, "tables list [N]",
+     "lists the tables that actors share, the largest first: whose they are, who inherits them, what they hold"},
     {"flush", "actor", 1, 1, true, flush_actor, "flush PID|NAME", "takes out every message that waits in an actor's mailbox"},
     {"msacc", "read", 0, 0, false, rt_verb_msacc_read, "msacc", "shows what each thread spends its time on, in percent"},
     {"msacc", "print", 0, 1, false, rt_verb_msacc_print, "msacc print [threads]",

@@ -34,9 +34,10 @@ err rt_verb_queues(rt_verb_call *c); /* verbs_queue.c */
 err rt_verb_longest(rt_verb_call *c);
 err rt_verb_actor_rates(rt_verb_call *c);
 err rt_verb_probe(rt_verb_call *c);
-err rt_verb_tables(rt_verb_call *c);
 err rt_verb_workers(rt_verb_call *c); /* verbs_workers.c */
-err rt_verb_locks(rt_verb_call *c);   /* verbs_lock.c */
+err rt_verb_tables(rt_verb_call *c);  /* verbs_table.c */
+err rt_verb_tables_list(rt_verb_call *c);
+err rt_verb_locks(rt_verb_call *c); /* verbs_lock.c */
 err rt_verb_locks_instances(rt_verb_call *c);
 err rt_verb_locks_locations(rt_verb_call *c);
 err rt_verb_locks_on(rt_verb_call *c);

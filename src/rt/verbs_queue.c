@@ -12,14 +12,13 @@
 #include <math.h>
 #include <stdio.h>
 
-#define LONGEST_SHOWN   20u /* without an argument */
-#define LONGEST_LIMIT   100u
-#define RATE_SEC        1u /* between the two looks at an actor, without an argument */
-#define RATE_SEC_MAX    10u
-#define PROBE_MSEC      1000u /* without an argument */
-#define PROBE_MSEC_MAX  60000u
-#define PROBE_STACK     1024
-#define TABLES_ON_SHARD 4096u /* more than any shard shows; an end to asking */
+#define LONGEST_SHOWN  20u /* without an argument */
+#define LONGEST_LIMIT  100u
+#define RATE_SEC       1u /* between the two looks at an actor, without an argument */
+#define RATE_SEC_MAX   10u
+#define PROBE_MSEC     1000u /* without an argument */
+#define PROBE_MSEC_MAX 60000u
+#define PROBE_STACK    1024
 
 /* --- rates ----------------------------------------------------------------------------------------------------------------------- */
 static void set_rates(rt_verb_call *c, val *m, const rt_rate r[RT_RATE_WINDOWS]) {
@@ -236,64 +235,5 @@ err rt_verb_probe(rt_verb_call *c) {
         tell_silent(c, m, pid);
     else
         rt_verb_uint(c, m, "queued", queued);
-    return ERR_OK;
-}
-
-/* --- tables ---------------------------------------------------------------------------------------------------------------------- */
-typedef struct table_ask {
-    rt_verb_ask ask;
-    rt_maps_look look;
-} table_ask;
-
-static void do_table(rt_ctx *cx, rt_shard_call *call) { rt_maps_look_on(cx, &container_of(call, table_ask, ask.call)->look); }
-
-/* Buckets that a good hash leaves used: b * (1 - (1 - 1/b)^n). */
-static double used_by_chance(double entries, double buckets) {
-    return buckets > 1 ? buckets * (1 - pow(1 - 1 / buckets, entries)) : entries > 0;
-}
-
-static void push_table(rt_verb_call *c, const char *shard, const rt_maps_look *l) {
-    const hmap_chains *s = &l->chains;
-    val *m = val_map(c->arena);
-    rt_verb_text(c, m, "table", l->name);
-    rt_verb_uint(c, m, "id", l->id);
-    rt_verb_text(c, m, "shard", shard);
-    rt_verb_uint(c, m, "entries", l->count);
-    rt_verb_uint(c, m, "buckets", l->buckets);
-    rt_verb_uint(c, m, "used", s->used);
-    rt_verb_uint(c, m, "longest_chain", s->longest);
-    val_set(c->arena, m, "average_chain", val_real(c->arena, s->used ? (double)s->entries / (double)s->used : 0));
-    double chance = used_by_chance((double)s->entries, (double)l->buckets);
-    val_set(c->arena, m, "spread_percent", val_real(c->arena, s->entries ? rt_verb_percent((double)s->used, chance) : 100));
-    val_push(c->arena, c->result, m);
-}
-
-/* One table of a shard; false: there are no more, or the shard does not answer. */
-static bool table_of(rt_verb_call *c, unsigned shard, uint32_t number) {
-    rt_maps_look look = {.number = number};
-    char text[16];
-    (void)snprintf(text, sizeof text, "%u", shard);
-    do {
-        table_ask *a = container_of(rt_verb_ask_new(sizeof *a, do_table), table_ask, ask);
-        a->look = look;
-        if (rt_verb_ask_shard(c, shard, &a->ask)) {
-            push_table(c, text, &(rt_maps_look){.name = "(does not answer)"});
-            return false;
-        }
-        look = a->look;
-        rt_verb_ask_unref(&a->ask);
-    } while (!look.done);
-    if (look.found) push_table(c, text, &look);
-    return look.found;
-}
-
-err rt_verb_tables(rt_verb_call *c) {
-    rt_maps_look names = {.name = "names"};
-    c->result = val_list(c->arena);
-    rt_name_look(c->node, &names);
-    push_table(c, "-", &names);
-    for (unsigned i = 0; i < rt_node_shards(c->node); i++)
-        for (uint32_t k = 0; k < TABLES_ON_SHARD && table_of(c, i, k); k++) {
-        }
     return ERR_OK;
 }

@@ -236,9 +236,10 @@ static void fill_shard(rt_workers *p, unsigned shard) {
     s->cls.fini = worker_fini;
     s->children = mem_zalloc((c->workers / p->n->n_shards + 2) * sizeof *s->children);
     size_t n = 0;
-    if (shard < p->n_desks) s->children[n++] = (rt_child){p->desks[shard].id, &rt_desk_class, &p->desks[shard], RT_PERMANENT, 0};
+    if (shard < p->n_desks)
+        s->children[n++] = (rt_child){.id = p->desks[shard].id, .cls = &rt_desk_class, .arg = &p->desks[shard], .restart = RT_PERMANENT};
     for (unsigned i = shard; i < c->workers; i += p->n->n_shards)
-        s->children[n++] = (rt_child){p->places[i].id, &s->cls, &p->places[i], RT_PERMANENT, 0};
+        s->children[n++] = (rt_child){.id = p->places[i].id, .cls = &s->cls, .arg = &p->places[i], .restart = RT_PERMANENT};
     s->spec = (rt_sup_spec){RT_ONE_FOR_ONE, c->intensity, c->period, s->children, n, c->vital};
 }
 

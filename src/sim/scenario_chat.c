@@ -70,7 +70,7 @@ static void derive(const sim_account *a, digest_alg alg, uint32_t iterations, st
 
 static err setup_try(rt_ctx *cx, void *st, rt_timer *t) {
     setup_state *s = st;
-    rt_pid keyed = rt_name_whereis(rt_ctx_node(cx), STORE_KEYED_NAME);
+    rt_pid keyed = rt_name_find(cx, STORE_KEYED_NAME);
     rt_timer_set(cx, t, rt_now(cx) + USEC_PER_SEC); /* again, if no answer comes */
     if (!rt_pid_ok(keyed)) return ERR_OK;
     store_ops *ops = store_ops_new();

@@ -109,7 +109,7 @@ static void request_load(svc_part *p, slice bare, bool keys_only, svc_then *then
     keyed_load_of(m)->ref = svc_part_ref(p, then, arg);
     keyed_load_of(m)->user = rt_blob_new(bare);
     keyed_load_of(m)->keys_only = keys_only;
-    rt_send(p->cx, rt_name_whereis(rt_ctx_node(p->cx), STORE_KEYED_NAME), &m);
+    rt_send(p->cx, rt_name_find(p->cx, STORE_KEYED_NAME), &m);
 }
 
 svc_account *svc_account_stored(svc_part *p, slice bare) {

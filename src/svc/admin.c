@@ -127,7 +127,7 @@ static void write_account(svc_part *p, rt_pid to, uint64_t ref, uint8_t op, slic
     rt_msg *m = rt_msg_new(p->cx, KEYED_WRITE, sizeof(keyed_write));
     keyed_write_of(m)->ref = svc_part_ref(p, written, c);
     keyed_write_of(m)->ops = store_ops_box(ops);
-    rt_send(p->cx, rt_name_whereis(rt_ctx_node(p->cx), STORE_KEYED_NAME), &m);
+    rt_send(p->cx, rt_name_find(p->cx, STORE_KEYED_NAME), &m);
 }
 
 err svc_admin_on_job(svc_part *p, rt_msg *m) {

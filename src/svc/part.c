@@ -84,7 +84,7 @@ void svc_part_write(svc_part *p, svc_account *a, store_ops *ops, svc_then *then,
     rt_msg *m = rt_msg_new(p->cx, KEYED_WRITE, sizeof(keyed_write));
     keyed_write_of(m)->ref = svc_part_ref(p, write_done, w);
     keyed_write_of(m)->ops = store_ops_box(ops);
-    rt_send(p->cx, rt_name_whereis(rt_ctx_node(p->cx), STORE_KEYED_NAME), &m);
+    rt_send(p->cx, rt_name_find(p->cx, STORE_KEYED_NAME), &m);
 }
 
 void svc_part_done(svc_part *p, rt_pid session, uint32_t ticket) {
@@ -106,7 +106,7 @@ rt_blob *svc_part_pack(svc_part *p, const xmpp_env *e) {
 
 /* --- the stores: when one ends, what it was asked is never answered, so this life of the partition ends with it and begins again */
 static void watch(svc_part *p, uint64_t *monitor, const char *name) {
-    rt_pid store = rt_name_whereis(rt_ctx_node(p->cx), name);
+    rt_pid store = rt_name_find(p->cx, name);
     if (rt_pid_ok(store) && *monitor == 0) *monitor = rt_monitor(p->cx, store);
 }
 
@@ -123,7 +123,7 @@ static void defer(svc_part *p, rt_msg **m) {
 }
 
 static void attach(svc_part *p) {
-    rt_pid log = rt_name_whereis(rt_ctx_node(p->cx), STORE_LOG_NAME);
+    rt_pid log = rt_name_find(p->cx, STORE_LOG_NAME);
     rt_msg *m = rt_msg_new(p->cx, STORE_ATTACH, sizeof(store_attach));
     store_attach_of(m)->partition = p->index;
     store_attach_of(m)->partitions = p->cfg->partitions;

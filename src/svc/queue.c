@@ -238,7 +238,7 @@ static void del(svc_part *p, uint64_t id, uint64_t loc) {
     rt_msg *m = rt_msg_new(p->cx, STORE_DEL, sizeof(store_del));
     store_del_of(m)->id = id;
     store_del_of(m)->loc = loc;
-    rt_send(p->cx, rt_name_whereis(rt_ctx_node(p->cx), STORE_LOG_NAME), &m);
+    rt_send(p->cx, rt_name_find(p->cx, STORE_LOG_NAME), &m);
 }
 
 /* Is there a session that was draining when the entry came, and has not come to it yet? */
@@ -416,7 +416,7 @@ static void request_read(svc_part *p, svc_account *a, svc_session *s, uint64_t f
     store_read_of(m)->ref = svc_part_ref(p, read_done, c);
     store_read_of(m)->ids = rt_blob_new(buf_slice(&ids));
     buf_fini(&ids);
-    rt_send(p->cx, rt_name_whereis(rt_ctx_node(p->cx), STORE_LOG_NAME), &m);
+    rt_send(p->cx, rt_name_find(p->cx, STORE_LOG_NAME), &m);
 }
 
 /* The entry will be looked at again by sessions that have passed it. */
@@ -747,5 +747,5 @@ void svc_queue_put(svc_part *p, svc_account *a, const xmpp_env *e, rt_blob *pack
     sp->wall = wall;
     sp->dedup0 = h[0];
     sp->dedup1 = h[1];
-    rt_send(p->cx, rt_name_whereis(rt_ctx_node(p->cx), STORE_LOG_NAME), &m);
+    rt_send(p->cx, rt_name_find(p->cx, STORE_LOG_NAME), &m);
 }

@@ -116,7 +116,7 @@ void svc_queue_drop(svc_part *p, svc_account *a) {
             rt_msg *m = rt_msg_new(p->cx, STORE_DEL, sizeof(store_del));
             store_del_of(m)->id = e->id;
             store_del_of(m)->loc = e->loc;
-            rt_send(p->cx, rt_name_whereis(rt_ctx_node(p->cx), STORE_LOG_NAME), &m);
+            rt_send(p->cx, rt_name_find(p->cx, STORE_LOG_NAME), &m);
         }
     }
     a->positions = q->base + (q->n - q->head); /* puts that are not reported yet find no entry and are deleted then */

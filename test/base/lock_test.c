@@ -15,7 +15,7 @@ typedef struct pair {
 
 static void pair_init(pair *p) {
     lock_set_init(&p->set);
-    lock_init(&p->low, &p->set, "names", 0, LOCK_RANK_NAMES);
+    lock_init(&p->low, &p->set, "names", 0, LOCK_RANK_TABLES);
     lock_init(&p->high, &p->set, "log", 3, LOCK_RANK_LOG);
 }
 
@@ -57,7 +57,7 @@ static void twice(void *arg) {
 static void equal_rank(void *arg) {
     pair *p = arg;
     lock other;
-    lock_init(&other, &p->set, "names", 1, LOCK_RANK_NAMES);
+    lock_init(&other, &p->set, "names", 1, LOCK_RANK_TABLES);
     lock_take(&p->low);
     lock_take(&other);
 }
@@ -250,7 +250,7 @@ static void a_collision_is_known_by_its_place_and_by_how_long_it_waited(void **s
     collision c = {.waiter = 0};
     lock_set_init(&c.p.set);
     lock_set_clock(&c.p.set, 1); /* a cycle counts as a microsecond: each wait is beyond the second bucket */
-    lock_init(&c.p.low, &c.p.set, "names", 0, LOCK_RANK_NAMES);
+    lock_init(&c.p.low, &c.p.set, "names", 0, LOCK_RANK_TABLES);
     lock_init(&c.p.high, &c.p.set, "log", 3, LOCK_RANK_LOG);
     lock_set_counting(&c.p.set, true);
     lock_take(&c.p.low);

@@ -6,9 +6,16 @@
 
 static const hash_key key = {1, 2};
 static edge_cfg cfg;
+static sys *the_sys;
+static rt_node *node; /* the test's */
 #define NOW (1000 * USEC_PER_SEC)
 
-static edge_guard *guard(void) { return edge_guard_new(&cfg, &key, 1); }
+static void share(rt_ctx *cx, void *g) { assert_int_equal(edge_guard_share(cx, g), ERR_OK); }
+static edge_guard *guard(void) {
+    edge_guard *g = edge_guard_new(&cfg, &key, 1);
+    rt_node_boot(node, 0, share, g);
+    return g;
+}
 static sys_addr v4(uint32_t n) { return (sys_addr){.family = SYS_INET4, .ip = {10, (uint8_t)(n >> 16), (uint8_t)(n >> 8), (uint8_t)n}}; }
 static edge_guard_key key_of(const edge_guard *g, const char *account, uint32_t from) {
     sys_addr a = v4(from);
@@ -16,20 +23,38 @@ static edge_guard_key key_of(const edge_guard *g, const char *account, uint32_t 
 }
 static void guess(edge_guard *g, const char *account, uint32_t from, unsigned times, usec now) {
     edge_guard_key k = key_of(g, account, from);
-    for (unsigned i = 0; i < times; i++) edge_guard_failed(g, &k, now);
+    for (unsigned i = 0; i < times; i++) {
+        rt_reader *r = rt_epoch_begin(node);
+        assert_int_equal(edge_guard_failed(r, g, &k, now), ERR_OK);
+        rt_epoch_end(&r);
+    }
 }
 static bool is_open(const edge_guard *g, const char *account, uint32_t from, usec now) {
     edge_guard_key k = key_of(g, account, from);
-    return edge_guard_open(g, &k, now);
+    rt_reader *r = rt_epoch_begin(node);
+    bool open = edge_guard_open(r, g, &k, now);
+    rt_epoch_end(&r);
+    return open;
 }
 static usec delay(const edge_guard *g, const char *account, usec now) {
     edge_guard_key k = key_of(g, account, 1);
-    return edge_guard_delay(g, &k, now);
+    rt_reader *r = rt_epoch_begin(node);
+    usec d = edge_guard_delay(r, g, &k, now);
+    rt_epoch_end(&r);
+    return d;
 }
 
-static int defaults(void **st) {
+static int begin(void **st) {
     (void)st;
+    rt_node_cfg c;
+    rt_node_cfg_default(&c);
+    c.ctl_path = c.recorder_path = NULL;
     edge_cfg_default(&cfg);
+    return rt_node_new(&c, the_sys, NULL, &node) != ERR_OK;
+}
+static int end(void **st) {
+    (void)st;
+    rt_node_free(node);
     return 0;
 }
 
@@ -116,6 +141,26 @@ static void a_flood_of_addresses_does_not_free_a_guesser(void **st) {
     edge_guard_free(g);
 }
 
+/* Guesses are the node's; and a guesser cannot make the table grow past its sets. */
+static void guards_of_all_shards_count_together_in_bounded_memory(void **st) {
+    (void)st;
+    edge_guard *g = guard(), *h = guard();
+    guess(g, "a@x", 1, 5, NOW);
+    guess(h, "a@x", 1, 4, NOW);
+    assert_true(is_open(g, "a@x", 1, NOW) && is_open(h, "a@x", 1, NOW));
+    guess(h, "a@x", 1, 1, NOW);
+    assert_false(is_open(g, "a@x", 1, NOW) || is_open(h, "a@x", 1, NOW));
+    for (uint32_t n = 2; n < 4 * EDGE_GUARD_CELLS; n++) guess(g, "b@x", n, 1, NOW);
+    rt_reader *r = rt_epoch_begin(node);
+    rt_table_info i;
+    assert_int_equal(rt_table_info_of(r, rt_table_whereis(r, SLICE(EDGE_GUARD_TABLE)), &i), ERR_OK);
+    assert_in_range(i.entries, EDGE_GUARD_CELLS / EDGE_GUARD_WAYS, 3 * EDGE_GUARD_CELLS / EDGE_GUARD_WAYS);
+    assert_true(i.bytes < i.bytes_max / 4);
+    rt_epoch_end(&r);
+    edge_guard_free(g);
+    edge_guard_free(h);
+}
+
 /* In a table full of those at their limit a stranger is not refused for them. */
 static void a_full_table_refuses_no_newcomer(void **st) {
     (void)st;
@@ -174,16 +219,20 @@ static void an_address_may_come_so_often(void **st) {
 
 int main(void) {
     const struct CMUnitTest t[] = {
-        cmocka_unit_test_setup(ten_guesses_at_an_account_from_an_address_then_one_in_thirty_seconds, defaults),
-        cmocka_unit_test_setup(the_owner_comes_in_from_another_address, defaults),
-        cmocka_unit_test_setup(debts_do_not_grow, defaults),
-        cmocka_unit_test_setup(fifty_guesses_from_an_address_whatever_the_account, defaults),
-        cmocka_unit_test_setup(an_address_is_a_64_of_ipv6_and_all_of_ipv4, defaults),
-        cmocka_unit_test_setup(a_flood_of_addresses_does_not_free_a_guesser, defaults),
-        cmocka_unit_test_setup(a_full_table_refuses_no_newcomer, defaults),
-        cmocka_unit_test_setup(zero_is_no_limit, defaults),
-        cmocka_unit_test_setup(connections_come_at_the_rate_that_is_set_and_a_second_of_them_at_once, defaults),
-        cmocka_unit_test_setup(an_address_may_come_so_often, defaults),
+        cmocka_unit_test_setup_teardown(ten_guesses_at_an_account_from_an_address_then_one_in_thirty_seconds, begin, end),
+        cmocka_unit_test_setup_teardown(the_owner_comes_in_from_another_address, begin, end),
+        cmocka_unit_test_setup_teardown(debts_do_not_grow, begin, end),
+        cmocka_unit_test_setup_teardown(fifty_guesses_from_an_address_whatever_the_account, begin, end),
+        cmocka_unit_test_setup_teardown(an_address_is_a_64_of_ipv6_and_all_of_ipv4, begin, end),
+        cmocka_unit_test_setup_teardown(a_flood_of_addresses_does_not_free_a_guesser, begin, end),
+        cmocka_unit_test_setup_teardown(guards_of_all_shards_count_together_in_bounded_memory, begin, end),
+        cmocka_unit_test_setup_teardown(a_full_table_refuses_no_newcomer, begin, end),
+        cmocka_unit_test_setup_teardown(zero_is_no_limit, begin, end),
+        cmocka_unit_test_setup_teardown(connections_come_at_the_rate_that_is_set_and_a_second_of_them_at_once, begin, end),
+        cmocka_unit_test_setup_teardown(an_address_may_come_so_often, begin, end),
     };
-    return cmocka_run_group_tests(t, NULL, NULL);
+    if (sys_linux_new(&the_sys) != ERR_OK) return 1;
+    int failed = cmocka_run_group_tests(t, NULL, NULL);
+    sys_linux_free(the_sys);
+    return failed;
 }

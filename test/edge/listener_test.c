@@ -380,7 +380,16 @@ static void after_a_crash_of_the_edge_drain_and_certificates_work(void **st) {
     rig_free(r);
 }
 
-/* Limits survive: they are the door's. */
+static rt_pid guesses_owner(rig *r) {
+    rt_reader *e = rt_epoch_begin(r->node);
+    rt_table_info i;
+    assert_int_equal(rt_table_info_of(e, rt_table_whereis(e, SLICE(EDGE_GUARD_TABLE)), &i), ERR_OK);
+    rt_epoch_end(&e);
+    return i.owner;
+}
+
+/* Limits survive: those of connections are the door's; guesses are in a table that passes from the edge actor to its supervisor and from
+ * there to its successor. */
 static void a_crash_of_the_edge_forgives_no_guess(void **st) {
     (void)st;
     rig *r = rig_new();
@@ -390,7 +399,10 @@ static void a_crash_of_the_edge_forgives_no_guess(void **st) {
     client *a = client_open(r);
     client_plain(a, "alice", "wrong");
     client_expect(a, "<not-authorized");
+    assert_true(rt_pid_eq(guesses_owner(r), edge_shard(r->node, 0)));
     crash_edge(r);
+    assert_true(rt_pid_eq(guesses_owner(r), edge_shard(r->node, 0)));
+    assert_int_equal(rt_event_count(r->node, EV_TABLE_HEIR), 1);
     client *b = client_open(r);
     client_plain(b, "alice", "secret");
     client_expect(b, "<not-authorized");

@@ -341,7 +341,7 @@ static void a_table_whose_hash_does_not_spread_is_found_by_its_chains(void **sta
     (void)world_spawn(w, 1, &heap_class, &no);
     answer a;
     ask(&a, w->n, "tables", "chains");
-    assert_has(a.text, "{\"table\":\"names\",\"id\":0,\"shard\":\"-\",\"entries\":0");
+    assert_has(a.text, "{\"table\":\"rt.tables\",\"id\":1,\"shard\":\"-\",\"entries\":2,\"buckets\":8,");
     assert_has(a.text, "{\"table\":\"relations\",\"id\":0,\"shard\":\"0\",\"entries\":0");
     assert_has(a.text, "{\"table\":\"relations\",\"id\":1,\"shard\":\"1\",\"entries\":0");
     assert_has(a.text, "{\"table\":\"alike\",\"id\":3,\"shard\":\"1\",\"entries\":2000,\"buckets\":2048,\"used\":1,\"longest_chain\":2000,"

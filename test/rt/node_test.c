@@ -336,7 +336,7 @@ static err worker_handle(rt_ctx *cx, void *st, rt_msg **m) {
     }
     rt_job_done *d = rt_job_done_of(*m);
     const live_job *l = container_of(rt_job_of(d), live_job, j);
-    note(cx, rt_name_whereis(rt_ctx_node(cx), "done"), d->status != ERR_OK || l->out != hash_u64(l->in));
+    note(cx, rt_name_find(cx, "done"), d->status != ERR_OK || l->out != hash_u64(l->in));
     return ERR_OK;
 }
 static const rt_class worker_class = {.name = "worker", .handle = worker_handle};
@@ -408,7 +408,7 @@ static err pairer_handle(rt_ctx *cx, void *st, rt_msg **m) {
     meeting *t = *(meeting **)st;
     if ((*m)->tag == T_NOTE || (++t->rounds % 2 == 0 && t->rounds < 2 * PAIRS))
         submit_pair(cx, t); /* at once: threads may be on their way */
-    if ((*m)->tag != T_NOTE && t->rounds == 2 * PAIRS) note(cx, rt_name_whereis(rt_ctx_node(cx), "done"), 0);
+    if ((*m)->tag != T_NOTE && t->rounds == 2 * PAIRS) note(cx, rt_name_find(cx, "done"), 0);
     return ERR_OK;
 }
 static const rt_class pairer_class = {.name = "pairer", .state_size = sizeof(meeting *), .init = pairer_init, .handle = pairer_handle};

@@ -28,7 +28,7 @@ static family *family_new(rt_sup_strategy how, rt_restart restart, uint32_t inte
         f->kid[i] = f->arg[i] = mem_zalloc(sizeof(puppet));
         f->kid[i]->on_fini = note_stop;
         f->kid[i]->fired_at[7] = (usec)i;
-        f->child[i] = (rt_child){ids[i], &puppet_class, &f->arg[i], restart, 50 * USEC_PER_MSEC};
+        f->child[i] = (rt_child){ids[i], &puppet_class, &f->arg[i], restart, 50 * USEC_PER_MSEC, false};
     }
     f->spec = (rt_sup_spec){how, intensity, USEC_PER_SEC, f->child, KIDS, false};
     n_stops = 0;

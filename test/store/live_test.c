@@ -149,7 +149,7 @@ static void spawn_log(rt_ctx *cx, void *arg) {
 }
 static void spawn_part(rt_ctx *cx, void *arg) {
     part_arg *a = arg;
-    a->log = rt_name_whereis(rt_ctx_node(cx), STORE_LOG_NAME);
+    a->log = rt_name_find(cx, STORE_LOG_NAME);
     assert_int_equal(rt_spawn(cx, &part_class, a, 0, &a->pid, NULL), ERR_OK);
 }
 

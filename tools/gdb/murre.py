@@ -12,7 +12,7 @@ for m in ("murre_node", "murre_mem"):  # sourced again: read again
     sys.modules.pop(m, None)
 import murre_mem
 import murre_node
-from murre_mem import Map, Trouble, cstring, layout, load, name_of, printable, read, short, struct, target
+from murre_mem import Map, Shared, Trouble, cstring, layout, load, name_of, printable, read, short, struct, target
 from murre_node import Node, class_name, class_of, flags_of, mailbox, state_type
 
 SHOWN = 20  # messages, timers and the like, unless a number is given
@@ -327,7 +327,7 @@ class Names(Look):
 
 
 class Tables(Look):
-    """Shows the hash maps: those of partitions, and the runtime's own; with chain lengths."""
+    """Shows the hash tables: maps of partitions and shards, and the tables that actors share; with chain lengths."""
     name = "tables"
 
     def look(self, node):
@@ -354,10 +354,16 @@ class Tables(Look):
                     refs[name] = refs.get(name, 0) + 1
         for s in node.shards:
             rows.append(self.row(f"shard {s.index} relations", s.value["rels"].address))
-        rows.append(self.row("names", node.value["names"]["by_name"].address))
+        shared = Shared.all(node.value)
+        for t in sorted(shared, key=lambda t: -t.bytes)[:PARTS_SHOWN]:
+            longest, used, met = t.stat()
+            rows.append((f"shared {t.name or 'without a name'}", node.pid(*t.owner) if t.owner[1] else "node", "", t.count, t.buckets, used, longest,
+                         "" if met == t.count else f"corrupt: {met} entries met"))
         table(("table", "actor", "sessions", "entries", "buckets", "used", "longest chain", ""), rows, left=(0, 1, 7))
         if hidden:
             say(f"... and {hidden} more of partitions")
+        if len(shared) > PARTS_SHOWN:
+            say(f"... and {len(shared) - PARTS_SHOWN} more that are shared")
         say(f"{parts} partitions: {total['accounts'][0]} accounts (longest chain {total['accounts'][1]}), {sessions} sessions, "
             f"{total['refs'][0]} refs (longest chain {total['refs'][1]})")
         if refs:

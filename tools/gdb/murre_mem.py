@@ -240,3 +240,60 @@ class Map:
         for first in self.chains():
             for at in self.chain(first):
                 yield Rec(self.entry, at - self.entry.offset(self.member))
+
+
+# --- tables that actors share (rt/table.h) ------------------------------------------------------------------------------------------------------
+class Shared:
+    """One of them: whose it is, its entries, and how long its chains are."""
+
+    def __init__(self, addr):
+        self.rec = load("rt_tab", addr)
+        self.name = printable(self.rec.bytes("name").split(b"\0")[0])
+        self.owner = self.rec["owner"] >> 32, self.rec["owner"] & 0xFFFFFFFF  # slot and generation; 0, 0: the node
+        self.count = self.bytes = self.buckets = 0
+        self.arrays = []
+        size = layout("rt_tab_stripe").size
+        for i in range(self.rec["n_stripes"]):
+            s = load("rt_tab_stripe", self.rec["stripes"] + i * size)
+            self.count, self.bytes = self.count + s["count"], self.bytes + s["bytes"]
+            if s["array"]:
+                a = load("rt_tab_array", s["array"])
+                self.arrays.append(a)
+                self.buckets += 1 << 64 - a["shift"]
+
+    @staticmethod
+    def all(node):
+        """The tables of a node."""
+        tables = load("rt_tables", int(node["tables"]))
+        places = tables.bytes("at")
+        word = len(places) // (tables.layout.array["at"].range()[1] + 1)
+        found = (int.from_bytes(places[i:i + word], "little") for i in range(0, len(places), word))
+        return [Shared(at) for at in found if at]
+
+    def chains(self):
+        """The addresses of entries, a list for each bucket that is not empty. Ends also where a chain has become a circle."""
+        node = layout("rt_tab_node")
+        for a in self.arrays:
+            n, used = 1 << 64 - a["shift"], a["used"]
+            first = read(a.address("first"), 4 * n)
+            nodes = read(a["node"], used * node.size) if used else b""
+            for i in range(n):
+                number, chain = int.from_bytes(first[4 * i:4 * i + 4], "little"), []
+                while 0 < number <= used and len(chain) <= used:
+                    r = Rec(node, a["node"] + (number - 1) * node.size, nodes[(number - 1) * node.size:number * node.size])
+                    chain.append(r["entry"])
+                    number = r["next"]
+                if chain:
+                    yield chain
+
+    def stat(self):
+        """(longest chain, chains that are not empty, entries met)"""
+        lengths = [len(c) for c in self.chains()]
+        return max(lengths, default=0), len(lengths), sum(lengths)
+
+    def entries(self):
+        """(key, address of the value)"""
+        for chain in self.chains():
+            for at in chain:
+                e = load("rt_tab_entry", at)
+                yield read(e.address("bytes"), e["key_len"]), e.address("bytes") + (e["key_len"] + 7 & ~7)

@@ -1,7 +1,7 @@
 """murre_node: a node in the memory of a process or a core: where it is, its threads, shards, actors and messages."""
 import re
 import gdb
-from murre_mem import Rec, Trouble, cstring, layout, load, macros, name_of, pointed, printable, read, require_process, short, struct, target
+from murre_mem import Rec, Shared, Trouble, cstring, layout, load, macros, name_of, pointed, printable, read, require_process, short, struct, target
 
 FRAMES_MAX = 64  # looked at in one thread
 BLOB_SHOWN = 160  # bytes of a blob in a message
@@ -185,12 +185,10 @@ class Node:
 
     def names(self):
         """[(name, slot, gen)]"""
-        t = target(target(self.value["names"].type)["all"].type)
-        at, out = int(self.value["names"]["all"]), []
-        while at and len(out) <= int(self.value["names"]["by_name"]["count"]):
-            r = load(t, at)
-            out.append((cstring(r["name"]), r["pid.slot"], r["pid.gen"]))
-            at = r["next"]
+        out = []
+        for key, at in Shared(load("rt_tables", int(self.value["tables"]))["actors"]).entries():
+            pid = load("rt_pid", at)
+            out.append((printable(key), pid["slot"], pid["gen"]))
         return out
 
     def actor(self, text):
