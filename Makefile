@@ -175,7 +175,8 @@ interop: all $(B)/gsasl-login ## live tests with real clients
 	test/interop/run
 
 LIVE := test_stream.py test_chat.py test_clients.py
-ci-rest: ## what the gate runs after ./check: sanitizers over unit tests, simulator and live tests, and short fuzzing
+ci-rest: ## what the gate runs after ./check: gdb commands and BPF scripts, sanitizers over unit tests, simulator and live tests, and short fuzzing
+	$(MAKE) -s inside-root
 	$(MAKE) -s -j2 SAN=asan all test
 	SIM=build/asan/murre-sim SEEDS=5 tools/sim-seeds
 	MURRE_BUILD=$(abspath build/asan) test/interop/run $(LIVE)

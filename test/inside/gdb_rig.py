@@ -22,7 +22,10 @@ class Gdb:
             argv += ["-iex", "set " + b]
         self.proc = subprocess.Popen(argv + [str(a) for a in args], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
         self.buf, self.n = "", 0
-        self("echo")
+        said = self("echo")
+        if re.search(r"ptrace: Operation not permitted|Could not attach to process", said):
+            self.__exit__()
+            raise AssertionError("this machine does not permit ptrace (CAP_SYS_PTRACE, kernel.yama.ptrace_scope, seccomp), so that gdb cannot be tested here: " + said[-500:])
         if commands:
             said = self(f"source {commands}")
             assert "rror" not in said, said

@@ -16,10 +16,15 @@ class Trace:
     """A script on a server: its lines as they come; stop() ends it and returns all that it printed."""
 
     def __init__(self, name, pid):
-        assert os.geteuid() == 0, "BPF wants root: this cannot be tested here"
+        assert os.geteuid() == 0, "BPF wants root, so that the scripts cannot be tested here"
         self.proc = subprocess.Popen([TRACE, name, str(pid)], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True)
         self.text, self.name = "", name
-        assert self.read(lambda: "Ctrl-C ends" in self.text, LIMIT), f"{name} does not start: {self.text}"
+        if not self.read(lambda: "Ctrl-C ends" in self.text, LIMIT):
+            if self.proc.poll() is None:
+                self.end()
+            refused = re.search(r"not permitted|ermission denied|lockdown|annot change root|mount: ", self.text)
+            why = "this machine does not permit BPF (CAP_SYS_ADMIN or CAP_BPF and CAP_PERFMON, tracefs, a mount namespace; no kernel lockdown), so that it cannot be tested here"
+            raise AssertionError(f"{why}: {self.text}" if refused else f"{name} does not start: {self.text}")
 
     def read(self, enough, limit):
         end = time.monotonic() + limit
