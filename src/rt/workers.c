@@ -38,9 +38,9 @@ static void tell_desk(rt_ctx *cx, rt_place *p, uint16_t tag, bool fresh) {
     if (!d || cx->sh->freeing) return;
     if (d->shard == cx->sh->id) {
         if (tag == RT_WORKERS_FREE)
-            rt_desk_free(cx, d, p, fresh);
+            rt_desk_free(cx, d, p, rt_self(cx), fresh);
         else
-            rt_desk_gone(cx, d, p);
+            rt_desk_gone(cx, d, p, rt_self(cx));
         return;
     }
     uint64_t desk = atomic_load_explicit(&d->pid, memory_order_seq_cst); /* see rt_desk */

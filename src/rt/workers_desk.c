@@ -170,7 +170,7 @@ static void give(rt_ctx *cx, rt_desk *d, rt_place *p, rt_msg *m) {
     set_state(d, p, RT_PLACE_BUSY);
     p->given = rt_now(cx);
     p->probed = p->answered = p->reported = false;
-    rt_pass_work(cx, rt_place_unpack(atomic_load_explicit(&p->pid, memory_order_acquire)), &m); /* gone: it is refused */
+    rt_pass_work(cx, p->worker, &m); /* gone: it is refused */
     tick_on(cx, d);
 }
 
@@ -206,8 +206,11 @@ static void tell_unstuck(rt_ctx *cx, const rt_desk *d, const rt_place *p) {
     rt_event_text(cx, EV_WORKER_UNSTUCK, p->number, (uint64_t)(rt_now(cx) - p->given), slice_of(text, n > 0 ? (size_t)n : 0));
 }
 
-void rt_desk_free(rt_ctx *cx, rt_desk *d, rt_place *p, bool fresh) {
-    if (fresh ? p->state != RT_PLACE_DOWN : p->state != RT_PLACE_BUSY) return; /* a desk that was restarted has found it out by itself */
+void rt_desk_free(rt_ctx *cx, rt_desk *d, rt_place *p, rt_pid worker, bool fresh) {
+    if (fresh && p->state == RT_PLACE_DOWN)
+        p->worker = worker;
+    else if (fresh || p->state != RT_PLACE_BUSY || !rt_pid_eq(worker, p->worker))
+        return; /* a desk that was restarted has found it out by itself */
     if (!fresh && p->reported) tell_unstuck(cx, d, p);
     rt_msg *m = pop(cx, d);
     if (m) {
@@ -219,9 +222,9 @@ void rt_desk_free(rt_ctx *cx, rt_desk *d, rt_place *p, bool fresh) {
     if (first && d->pool->n_desks > 1) ask(cx, d);
 }
 
-void rt_desk_gone(rt_ctx *cx, rt_desk *d, rt_place *p) {
+void rt_desk_gone(rt_ctx *cx, rt_desk *d, rt_place *p, rt_pid worker) {
     (void)cx;
-    set_state(d, p, RT_PLACE_DOWN);
+    if (rt_pid_eq(worker, p->worker)) set_state(d, p, RT_PLACE_DOWN);
 }
 
 static void hand_over(rt_ctx *cx, rt_desk *d, const rt_workers_ask *q) {
@@ -239,14 +242,12 @@ static void hand_over(rt_ctx *cx, rt_desk *d, const rt_workers_ask *q) {
 
 /* --- who is late ------------------------------------------------------------------------------------------------------------------- */
 static void probe(rt_ctx *cx, const rt_desk *d, rt_place *p) {
-    uint64_t pid = atomic_load_explicit(&p->pid, memory_order_acquire); /* see rt_place */
-    if (!pid) return;
     rt_msg *m = rt_msg_new(cx, RT_PROBE, sizeof(rt_probe));
     m->deadline = cx->sh->now_msec + (uint32_t)(d->pool->cfg.stuck / USEC_PER_MSEC) + 1; /* it has one always (mailbox.c) */
     if (m->deadline == 0) m->deadline = 1;
     rt_probe_of(m)->ref = p->number;
     p->probed = true;
-    rt_send_front(cx, rt_place_unpack(pid), &m);
+    rt_send_front(cx, p->worker, &m);
 }
 
 static void report(rt_ctx *cx, const rt_desk *d, rt_place *p) {
@@ -254,7 +255,7 @@ static void report(rt_ctx *cx, const rt_desk *d, rt_place *p) {
     const rt_msg_desc *desc = rt_node_desc(d->pool->n, (uint16_t)atomic_load_explicit(&p->tag, memory_order_relaxed)); /* see rt_place */
     rt_doing doing = rt_watchdog_doing(d->pool->n, p->shard);
     bool begun = atomic_load_explicit(&p->since, memory_order_relaxed) != 0; /* see rt_place */
-    rt_pid_format(rt_place_unpack(atomic_load_explicit(&p->pid, memory_order_acquire)), pid);
+    rt_pid_format(p->worker, pid);
     int n = snprintf(text, sizeof text, "%s worker %u, %s %s in %s: ", d->pool->cfg.name, p->number, d->pool->cfg.cls->name, pid,
                      !begun ? "nothing yet"
                      : desc ? desc->name
@@ -302,7 +303,8 @@ static err desk_timer(rt_ctx *cx, void *st, rt_timer *t) {
 /* What it can see of a place whose messages to the desk before it may be lost; seq_cst: see rt_desk. */
 static void find_out(rt_ctx *cx, rt_desk *d, rt_place *p) {
     (void)cx;
-    bool up = atomic_load_explicit(&p->pid, memory_order_seq_cst) != 0, busy = atomic_load_explicit(&p->since, memory_order_seq_cst) != 0;
+    p->worker = rt_place_unpack(atomic_load_explicit(&p->pid, memory_order_seq_cst));
+    bool up = rt_pid_ok(p->worker), busy = atomic_load_explicit(&p->since, memory_order_seq_cst) != 0;
     p->state = RT_PLACE_DOWN; /* in no list: fini has emptied it */
     set_state(d, p, !up ? RT_PLACE_DOWN : busy ? RT_PLACE_BUSY : RT_PLACE_IDLE);
     p->given = rt_now(cx);
@@ -331,11 +333,11 @@ static err desk_handle(rt_ctx *cx, void *st, rt_msg **m) {
     switch (RT_TAG(*m)) {
     case RT_WORKERS_FREE:
         p = place_at(d, rt_workers_free_of(*m)->worker);
-        if (p) rt_desk_free(cx, d, p, rt_workers_free_of(*m)->fresh);
+        if (p) rt_desk_free(cx, d, p, (*m)->sender, rt_workers_free_of(*m)->fresh);
         return ERR_OK;
     case RT_WORKERS_GONE:
         p = place_at(d, rt_workers_gone_of(*m)->worker);
-        if (p) rt_desk_gone(cx, d, p);
+        if (p) rt_desk_gone(cx, d, p, (*m)->sender);
         return ERR_OK;
     case RT_WORKERS_HINT:
         if (check(rt_workers_hint_of(*m)->dispatcher < d->pool->n_desks)) /* also when none is idle any more: it may hint again then */

@@ -27,6 +27,7 @@ struct rt_place { /* of one worker */
     /* The desk's; touched by its shard alone. */
     rt_place *prev, *next; /* among the idle ones */
     rt_place_state state;
+    rt_pid worker; /* whose state that is: what is told of the one before comes late */
     usec given;    /* when it got its work */
     bool probed;   /* a probe is under way */
     bool answered; /* by the actor, since it was probed in this work */
@@ -81,8 +82,8 @@ struct rt_workers {
 
 extern const rt_class rt_desk_class; /* arg: its rt_desk */
 /* On the desk's shard. */
-void rt_desk_take(rt_ctx *cx, rt_desk *d, rt_msg *m);               /* work from a sender, which is in it */
-void rt_desk_free(rt_ctx *cx, rt_desk *d, rt_place *p, bool fresh); /* its worker is free */
-void rt_desk_gone(rt_ctx *cx, rt_desk *d, rt_place *p);             /* its worker has ended */
+void rt_desk_take(rt_ctx *cx, rt_desk *d, rt_msg *m);                              /* work from a sender, which is in it */
+void rt_desk_free(rt_ctx *cx, rt_desk *d, rt_place *p, rt_pid worker, bool fresh); /* it has nothing to do */
+void rt_desk_gone(rt_ctx *cx, rt_desk *d, rt_place *p, rt_pid worker);             /* its worker has ended */
 
 #endif

@@ -6,22 +6,16 @@
  *     watch: monitor a -> b        DOWN exactly once after b's death, never after demonitor, behind all that b sent to a
  *     tie: link a -- b             a dead with a reason: b dead, or b traps and got EXIT exactly once
  *     timers                       never early, not much too late
- *     jobs                         JOB_DONE exactly once, having run
+ *     jobs                         JOB_DONE exactly once, having run; of one key in order, one at a time
+ *     work for pools of workers    pools.h
  *
  * Roots, one a shard, cannot be killed; they spawn when there are too few. */
 #include "base/mem.h"
 #include "rt/event.h"
+#include "sim/actors_msgs.h"
+#include "sim/pools.h"
 #include "sim/scenario.h"
 
-#define MSG RT_MSG_DECLARE
-#include "sim/actors.def"
-#undef MSG
-enum {
-    SIM_ACTORS_FIRST_ = RT_TAG_TEST - 1,
-#define MSG(T, n, d) T,
-#include "sim/actors.def"
-#undef MSG
-};
 #define MSG RT_MSG_FIELDS
 #include "sim/actors.def"
 #undef MSG
@@ -36,6 +30,7 @@ static const rt_msg_desc actors_msgs[] = {
 #define ALIVE_MAX      200u
 #define TIMER_LATE_MAX (100 * USEC_PER_MSEC)
 #define OPS_DEFAULT    3000u
+#define JOB_KEYS       4u /* key 0 is none */
 
 typedef struct model_actor {
     rt_pid pid;
@@ -73,6 +68,8 @@ typedef struct play {
     model_tie *ties;
     size_t n_ties, cap_ties;
     uint64_t jobs_submitted, jobs_done, jobs_ran, timers, messages;
+    uint64_t job_put[RT_POOL_KINDS][JOB_KEYS], job_got[RT_POOL_KINDS][JOB_KEYS]; /* jobs of a key that were submitted, and that ran */
+    sim_pools *pools;
 } play;
 
 typedef struct actor_state {
@@ -88,6 +85,8 @@ typedef struct actor_arg {
 typedef struct play_job {
     rt_job job;
     play *p;
+    rt_pool_kind kind;
+    uint64_t number; /* among those of its key */
     bool ran;
 } play_job;
 
@@ -193,15 +192,25 @@ static void do_spawn(rt_ctx *cx, actor_state *a) {
     }
 }
 
-static void job_run(rt_job *j) { container_of(j, play_job, job)->ran = true; }
+static void job_run(rt_job *rj) {
+    play_job *j = container_of(rj, play_job, job);
+    j->ran = true;
+    uint64_t *got = &j->p->job_got[j->kind][rj->key];
+    if (rj->key && j->number != *got + 1)
+        sim_world_fail(&j->p->w, "job %llu of key %llu ran after %llu", (unsigned long long)j->number, (unsigned long long)rj->key,
+                       (unsigned long long)*got);
+    *got = j->number;
+}
 static void job_free(rt_box *b) { mem_free(container_of(container_of(b, rt_job, box), play_job, job)); }
 
 static void do_job(rt_ctx *cx, actor_state *a) {
     play_job *j = mem_zalloc(sizeof *j);
-    *j = (play_job){.job = {.box = {job_free}, .run = job_run, .deadline = USEC_NEVER}, .p = a->p};
+    *j = (play_job){.job = {.box = {job_free}, .run = job_run, .key = below(a->p, JOB_KEYS), .deadline = USEC_NEVER}, .p = a->p};
+    j->kind = (rt_pool_kind)below(a->p, RT_POOL_KINDS);
+    j->number = ++a->p->job_put[j->kind][j->job.key];
     rt_job *job = &j->job;
     a->p->jobs_submitted += a->p->actor[a->id].root; /* others may die before theirs comes home */
-    rt_pool_submit(cx, (rt_pool_kind)below(a->p, RT_POOL_KINDS), &job);
+    rt_pool_submit(cx, j->kind, &job);
 }
 
 static void do_timer(rt_ctx *cx, actor_state *a) {
@@ -220,10 +229,10 @@ static void do_front(rt_ctx *cx, actor_state *a, uint32_t to) {
     rt_send_front(cx, a->p->actor[to].pid, &m);
 }
 
-typedef enum deed { SEND, WATCH, UNWATCH, LINK, UNLINK, SPAWN, KILL, END, JOB, FRONT, TIMER } deed;
-static const uint8_t deeds[] = {SEND,   SEND,  SEND,  SEND,  SEND,  SEND,  SEND,  SEND,  SEND,    SEND, SEND,
-                                SEND,   SEND,  SEND,  WATCH, WATCH, WATCH, WATCH, WATCH, UNWATCH, LINK, LINK,
-                                UNLINK, SPAWN, SPAWN, SPAWN, KILL,  END,   JOB,   JOB,   FRONT,   TIMER};
+typedef enum deed { SEND, WATCH, UNWATCH, LINK, UNLINK, SPAWN, KILL, END, JOB, FRONT, TIMER, WORK } deed;
+static const uint8_t deeds[] = {SEND,  SEND,  SEND,  SEND,  SEND,  SEND,  SEND,  SEND,    SEND, SEND, SEND,   SEND,
+                                SEND,  SEND,  WATCH, WATCH, WATCH, WATCH, WATCH, UNWATCH, LINK, LINK, UNLINK, SPAWN,
+                                SPAWN, SPAWN, KILL,  END,   JOB,   JOB,   FRONT, TIMER,   WORK, WORK, WORK};
 
 static err do_something(rt_ctx *cx, actor_state *a) {
     static const err reasons[] = {ERR_IO, ERR_PROTO, ERR_SHUTDOWN, ERR_KILLED, ERR_OK};
@@ -249,6 +258,7 @@ static err do_something(rt_ctx *cx, actor_state *a) {
         break;
     case JOB: do_job(cx, a); break;
     case FRONT: do_front(cx, a, to); break;
+    case WORK: sim_pools_act(cx, p->pools, a->id); break;
     case TIMER: do_timer(cx, a); break;
     }
     return ERR_OK;
@@ -305,6 +315,7 @@ static err actor_handle(rt_ctx *cx, void *st, rt_msg **m) {
         return e;
     case SIM_DATA: on_data(a, sim_data_of(*m)); return ERR_OK;
     case SIM_FRONT: return ERR_OK;
+    case SIM_WORK: sim_pools_refused(a->p->pools, *m, a->id); return ERR_OK;
     case RT_DOWN: on_down(a, rt_down_of(*m)); return ERR_OK;
     case RT_EXIT: on_exit_msg(a, rt_exit_msg_of(*m)); return ERR_OK;
     case RT_JOB_DONE: on_job(a, *m); return ERR_OK;
@@ -375,8 +386,9 @@ static err boot(void *arg, sys *s, tls *t, const char *dir, rt_node **out) {
     if (e) return e;
     sim_node_log_to(*out, &p->w);
     rt_node_add_msgs(*out, actors_msgs, ARRAY_LEN(actors_msgs));
-    for (unsigned i = 0; i < p->shards; i++) rt_node_boot(*out, i, boot_shard, p);
-    return ERR_OK;
+    e = sim_pools_boot(p->pools, *out);
+    for (unsigned i = 0; i < p->shards && !e; i++) rt_node_boot(*out, i, boot_shard, p);
+    return e;
 }
 
 static void drive(sim_world *w, void *arg, uint64_t left) {
@@ -390,7 +402,10 @@ static void drive(sim_world *w, void *arg, uint64_t left) {
     if (left) sim_world_at(w, w->now + sim_world_latency(w, 200, 50 * USEC_PER_MSEC), drive, p, left - 1);
 }
 
+static bool is_alive(void *arg, uint32_t id) { return ((const play *)arg)->actor[id].alive; }
+
 static void check_end(play *p) {
+    sim_pools_check(p->pools, is_alive, p);
     for (hmap_node *n = hmap_first(&p->pairs); n; n = hmap_next(&p->pairs, n)) {
         const model_pair *m = container_of(n, model_pair, node);
         if (p->actor[m->to].alive && m->got != m->sent)
@@ -423,6 +438,7 @@ void sim_scenario_actors(const sim_run_cfg *c, sim_result *out) {
     sim_net_init(&p->net, &p->w);
     hmap_init(&p->pairs);
     p->shards = 1 + below(p, 4);
+    p->pools = sim_pools_new(&p->w);
     sim_node_init(&p->node, &p->w, &p->net, 1, "node", boot, p);
     sim_node_start(&p->node);
     sim_world_at(&p->w, p->w.now + USEC_PER_SEC, drive, p, c->ops ? c->ops : OPS_DEFAULT);
@@ -431,9 +447,9 @@ void sim_scenario_actors(const sim_run_cfg *c, sim_result *out) {
     if (!p->w.failed && p->node.rt) check_end(p);
     uint32_t actors = p->n_actors;
     sim_node_stop(&p->node);
-    sim_scenario_finish(&p->w, out, "%u shards, %u actors, %llu messages, %zu monitors, %zu links, %llu timers, %llu jobs", p->shards,
-                        actors, (unsigned long long)p->messages, p->n_watches, p->n_ties, (unsigned long long)p->timers,
-                        (unsigned long long)p->jobs_ran);
+    sim_scenario_finish(&p->w, out, "%u shards, %u actors, %llu messages, %zu monitors, %zu links, %llu timers, %llu jobs, %llu works",
+                        p->shards, actors, (unsigned long long)p->messages, p->n_watches, p->n_ties, (unsigned long long)p->timers,
+                        (unsigned long long)p->jobs_ran, (unsigned long long)sim_pools_begun(p->pools));
     sim_node_fini(&p->node);
     for (hmap_node *n = hmap_first(&p->pairs), *next; n; n = next) {
         next = hmap_next(&p->pairs, n);
@@ -442,6 +458,7 @@ void sim_scenario_actors(const sim_run_cfg *c, sim_result *out) {
     hmap_fini(&p->pairs);
     mem_free(p->watches);
     mem_free(p->ties);
+    sim_pools_free(p->pools);
     sim_net_fini(&p->net);
     sim_world_fini(&p->w);
     mem_free(p);
