@@ -200,8 +200,8 @@ void rt_workers_look(const rt_workers *p, unsigned row, rt_workers_stat *out) {
     out->queued = rt_counted(&d->queued);
     out->queued_bytes = rt_counted(&d->queued_bytes);
     out->sent += rt_counted(&d->sent);
-    out->expired += rt_counted(&d->expired);
-    out->refused += rt_counted(&d->refused);
+    out->expired += rt_counted(&d->expired) + rt_counted(&d->count.expired);
+    out->refused += rt_counted(&d->refused) + rt_counted(&d->count.refused);
     out->handed = rt_counted(&d->handed);
 }
 
@@ -219,6 +219,9 @@ static void fill_places(rt_workers *p) {
         d->pool = p;
         d->number = d->shard = i;
         d->tail = &d->head;
+        d->cls = rt_desk_class;
+        d->cls.of = &rt_desk_class;
+        d->cls.count = &d->count;
         (void)snprintf(d->id, sizeof d->id, "%s.desk.%u", p->cfg.name, i);
     }
 }
@@ -237,7 +240,7 @@ static void fill_shard(rt_workers *p, unsigned shard) {
     s->children = mem_zalloc((c->workers / p->n->n_shards + 2) * sizeof *s->children);
     size_t n = 0;
     if (shard < p->n_desks)
-        s->children[n++] = (rt_child){.id = p->desks[shard].id, .cls = &rt_desk_class, .arg = &p->desks[shard], .restart = RT_PERMANENT};
+        s->children[n++] = (rt_child){.id = p->desks[shard].id, .cls = &p->desks[shard].cls, .arg = &p->desks[shard], .restart = RT_PERMANENT};
     for (unsigned i = shard; i < c->workers; i += p->n->n_shards)
         s->children[n++] = (rt_child){.id = p->places[i].id, .cls = &s->cls, .arg = &p->places[i], .restart = RT_PERMANENT};
     s->spec = (rt_sup_spec){RT_ONE_FOR_ONE, c->intensity, c->period, s->children, n, c->vital};

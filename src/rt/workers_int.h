@@ -45,6 +45,8 @@ struct rt_desk {
     rt_workers *pool;
     unsigned number, shard;
     char id[RT_WORKERS_NAME + 12];
+    rt_class cls;         /* rt_desk_class, with count */
+    rt_class_count count; /* of work that its actor never took out of its mailbox */
     _Atomic uint64_t pid; /* packed, of its actor */
     rt_msg *head, **tail; /* work that waits, oldest first */
     uint32_t n_queued, n_idle, n_busy;
