@@ -27,15 +27,17 @@ typedef struct micro_cfg {
     bool json;
     const char *dir; /* for files; on the disk that is to be measured */
 } micro_cfg;
-bool micro_parse(const micro_cfg *c);  /* micro_parse.c */
-bool micro_send(const micro_cfg *c);   /* micro_send.c */
-bool micro_msacc(const micro_cfg *c);  /* micro_send.c */
-bool micro_cross(const micro_cfg *c);  /* micro_cross.c */
-bool micro_wake(const micro_cfg *c);   /* micro_wake.c */
-bool micro_timers(const micro_cfg *c); /* micro_base.c */
-bool micro_locks(const micro_cfg *c);  /* micro_base.c */
-bool micro_log(const micro_cfg *c);    /* micro_log.c */
-bool micro_looks(const micro_cfg *c);  /* micro_looks.c */
-bool micro_queue(const micro_cfg *c);  /* micro_queue.c */
+bool micro_parse(const micro_cfg *c);   /* micro_parse.c */
+bool micro_send(const micro_cfg *c);    /* micro_send.c */
+bool micro_msacc(const micro_cfg *c);   /* micro_send.c */
+bool micro_cross(const micro_cfg *c);   /* micro_cross.c */
+bool micro_wake(const micro_cfg *c);    /* micro_wake.c */
+bool micro_workers(const micro_cfg *c); /* micro_workers.c */
+bool micro_jobs(const micro_cfg *c);    /* micro_workers.c */
+bool micro_timers(const micro_cfg *c);  /* micro_base.c */
+bool micro_locks(const micro_cfg *c);   /* micro_base.c */
+bool micro_log(const micro_cfg *c);     /* micro_log.c */
+bool micro_looks(const micro_cfg *c);   /* micro_looks.c */
+bool micro_queue(const micro_cfg *c);   /* micro_queue.c */
 
 #endif
