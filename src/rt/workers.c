@@ -240,7 +240,8 @@ static void fill_shard(rt_workers *p, unsigned shard) {
     s->children = mem_zalloc((c->workers / p->n->n_shards + 2) * sizeof *s->children);
     size_t n = 0;
     if (shard < p->n_desks)
-        s->children[n++] = (rt_child){.id = p->desks[shard].id, .cls = &p->desks[shard].cls, .arg = &p->desks[shard], .restart = RT_PERMANENT};
+        s->children[n++] =
+            (rt_child){.id = p->desks[shard].id, .cls = &p->desks[shard].cls, .arg = &p->desks[shard], .restart = RT_PERMANENT};
     for (unsigned i = shard; i < c->workers; i += p->n->n_shards)
         s->children[n++] = (rt_child){.id = p->places[i].id, .cls = &s->cls, .arg = &p->places[i], .restart = RT_PERMANENT};
     s->spec = (rt_sup_spec){RT_ONE_FOR_ONE, c->intensity, c->period, s->children, n, c->vital};
