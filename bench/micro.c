@@ -55,9 +55,9 @@ void micro_ab(const char *key, const char *unit, void *arg, micro_ab_round *roun
 static const struct {
     const char *name;
     bool (*run)(const micro_cfg *c);
-} ALL[] = {{"parse", micro_parse}, {"send", micro_send},   {"cross", micro_cross},     {"timers", micro_timers},
-           {"log", micro_log},     {"msacc", micro_msacc}, {"wake", micro_wake},       {"locks", micro_locks},
-           {"looks", micro_looks}, {"queue", micro_queue}, {"workers", micro_workers}, {"jobs", micro_jobs}};
+} ALL[] = {{"parse", micro_parse}, {"send", micro_send},       {"cross", micro_cross}, {"timers", micro_timers}, {"log", micro_log},
+           {"msacc", micro_msacc}, {"wake", micro_wake},       {"table", micro_table}, {"locks", micro_locks},   {"looks", micro_looks},
+           {"queue", micro_queue}, {"workers", micro_workers}, {"jobs", micro_jobs}};
 
 int bench_micro(int argc, char **argv) {
     micro_cfg c = {.dir = "/var/tmp"};

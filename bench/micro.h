@@ -35,6 +35,7 @@ bool micro_wake(const micro_cfg *c);    /* micro_wake.c */
 bool micro_workers(const micro_cfg *c); /* micro_workers.c */
 bool micro_jobs(const micro_cfg *c);    /* micro_workers.c */
 bool micro_timers(const micro_cfg *c);  /* micro_base.c */
+bool micro_table(const micro_cfg *c);   /* micro_table.c */
 bool micro_locks(const micro_cfg *c);   /* micro_base.c */
 bool micro_log(const micro_cfg *c);     /* micro_log.c */
 bool micro_looks(const micro_cfg *c);   /* micro_looks.c */
