@@ -62,7 +62,7 @@ say = $(if $(V),,@echo "  $(1) $(2)";)
 .DEFAULT_GOAL := all
 .DELETE_ON_ERROR:
 .SECONDARY:
-.PHONY: all help test test-build plant sim fuzz fuzz-build interop inside inside-root checks bench soak tidy ci ci-rest fuzz-all install clean print-layers compile_commands
+.PHONY: all help test test-build plant sim fuzz fuzz-build interop inside inside-root perf valgrind callgrind checks bench soak tidy ci ci-rest fuzz-all install clean print-layers compile_commands
 
 all: $(PROG) ## build the programs into build/
 
@@ -199,6 +199,15 @@ inside: all $(B)/netwarp $(B)/murre.yaml.5 $(B)/murre-bench $(B)/inject.so ## te
 	MURRE_BUILD=$(abspath $(B)) test/interop/run $(INSIDE)
 inside-root: all $(B)/murre-bench ## tests of the gdb commands and the bpftrace scripts, as root
 	MURRE_BUILD=$(abspath $(B)) test/interop/run ../../inside/test_gdb.py ../../inside/test_bpf.py
+
+# Where time goes and whether memory is used rightly; docs/profiling.md.
+perf: all $(B)/murre-bench ## samples with call graphs: make perf T=pid (SECONDS_=10) or T=bench
+	@MURRE_BUILD=$(B) tools/profile perf $(or $(T),send)
+valgrind: all $(TEST_BIN) ## memcheck over the unit tests and a short life of a server
+	@MURRE_BUILD=$(B) tools/profile memcheck $(TEST_BIN)
+	@MURRE_BUILD=$(B) tools/profile live
+callgrind: all $(B)/murre-bench ## instructions by function: make callgrind T=bench or T=program
+	@MURRE_BUILD=$(B) tools/profile callgrind $(or $(T),parse)
 
 install: all $(B)/murre.yaml.5 ## install into $(DESTDIR)$(PREFIX)
 	install -D -m 755 $(B)/murre $(DESTDIR)$(PREFIX)/bin/murre

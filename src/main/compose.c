@@ -143,17 +143,33 @@ static void stat_certificate(compose *c, certificate *x) {
     if (c->sys->file_stat(c->sys, x->key, &x->key_size, &x->key_mtime) != ERR_OK) x->key_mtime = 0;
 }
 
+static err new_server(tls *t, const config *f, const tls_identity *ids, size_t n, tls_server **out, char *why) {
+    const char *c12 = f->tls_ciphers12, *c13 = f->tls_ciphers13;
+    tls_server_cfg cfg = {
+        .ids = ids, .n_ids = n, .alpn = "xmpp-client", .ciphers_tls12 = *c12 ? c12 : NULL, .ciphers_tls13 = *c13 ? c13 : NULL};
+    char detail[TLS_ERR_MAX] = "";
+    err e = t->server_new(t, &cfg, out, detail);
+    return e == ERR_OK ? ERR_OK : say(why, e, "TLS: %s", detail);
+}
+
 static err load_certificates(compose *c, tls_server **out, char *why) {
     tls_identity *ids = mem_zalloc(c->n_certs * sizeof *ids);
     for (size_t i = 0; i < c->n_certs; i++)
         ids[i] = (tls_identity){.domain = c->wire_names[i], .cert_path = c->certs[i].cert, .key_path = c->certs[i].key};
-    const char *c12 = c->config->tls_ciphers12, *c13 = c->config->tls_ciphers13;
-    tls_server_cfg cfg = {
-        .ids = ids, .n_ids = c->n_certs, .alpn = "xmpp-client", .ciphers_tls12 = *c12 ? c12 : NULL, .ciphers_tls13 = *c13 ? c13 : NULL};
-    char detail[TLS_ERR_MAX] = "";
-    err e = c->tls->server_new(c->tls, &cfg, out, detail);
+    err e = new_server(c->tls, c->config, ids, c->n_certs, out, why);
     mem_free(ids);
-    return e == ERR_OK ? ERR_OK : say(why, e, "TLS: %s", detail);
+    return e;
+}
+
+err compose_check(const config *f, tls *t, char why[CONFIG_WHY_MAX]) {
+    if (f->tls_cert.n == 0) return ERR_OK; /* they are made when they are needed */
+    tls_identity *ids = mem_zalloc(f->tls_cert.n * sizeof *ids);
+    tls_server *server;
+    for (size_t i = 0; i < f->tls_cert.n; i++) ids[i] = (tls_identity){f->domains.v[i], f->tls_cert.v[i], f->tls_key.v[i]};
+    err e = new_server(t, f, ids, f->tls_cert.n, &server, why);
+    mem_free(ids);
+    if (e == ERR_OK) t->server_unref(server);
+    return e;
 }
 
 static err make_certificates(compose *c, char *why) {

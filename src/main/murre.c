@@ -173,7 +173,11 @@ static int run(const char *program, int argc, char **argv) {
 static int check_only(int argc, char **argv) {
     config f;
     char why[CONFIG_WHY_MAX] = "";
+    tls *t = NULL;
     err e = read_settings(&f, argc, argv, why);
+    if (e == ERR_OK) e = tls_openssl_new(&t);
+    if (e == ERR_OK) e = compose_check(&f, t, why);
+    if (t) tls_openssl_free(t);
     config_fini(&f);
     return e == ERR_OK ? EX_OK : complain(exit_status(e), why);
 }

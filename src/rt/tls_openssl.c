@@ -200,9 +200,12 @@ static err load(SSL_CTX *ctx, const tls_identity *id, char *why) {
     if (!e) e = readable(id->key_path, why);
     if (e) return e;
     if (SSL_CTX_use_certificate_chain_file(ctx, id->cert_path) != 1) return tls_cert_why(why, id->cert_path);
-    if (SSL_CTX_use_PrivateKey_file(ctx, id->key_path, SSL_FILETYPE_PEM) != 1) return tls_cert_why(why, id->key_path);
-    if (SSL_CTX_check_private_key(ctx) != 1) return tls_cert_why(why, id->key_path);
-    return ERR_OK;
+    if (SSL_CTX_use_PrivateKey_file(ctx, id->key_path, SSL_FILETYPE_PEM) == 1 && SSL_CTX_check_private_key(ctx) == 1) return ERR_OK;
+    int reason = ERR_GET_REASON(ERR_peek_error());
+    if (reason != X509_R_KEY_VALUES_MISMATCH && reason != X509_R_KEY_TYPE_MISMATCH) return tls_cert_why(why, id->key_path);
+    (void)snprintf(why, TLS_ERR_MAX, "the key in %s is not that of the certificate in %s", id->key_path, id->cert_path);
+    ERR_clear_error();
+    return ERR_TLS;
 }
 
 static err set_ciphers(SSL_CTX *ctx, const tls_server_cfg *cfg, char *why) {

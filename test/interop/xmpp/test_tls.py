@@ -184,6 +184,10 @@ def test_a_changed_certificate_is_read_without_restart():
         new = login(s, "alice", resource="new")
         assert new.jid == "alice@localhost/new"
         new.close()
+        put(first, key("r2"))
+        s.proc.send_signal(signal.SIGHUP)
+        pair = rf"error tls_reload_fail.*the key in \S*/live\.key is not that of the certificate in \S*/live\.crt"
+        until("the pair that does not fit is named", lambda: re.search(pair, s.stderr()))
         os.unlink(DIR + "/live.key")
         put(first, key("r1"))
         s.proc.send_signal(signal.SIGHUP)

@@ -375,6 +375,7 @@ def test_backup_while_messages_flow_is_a_data_directory():
                 t.join()
             st, out, err = ctl(s, "backup", copy + "/data")
             assert st == DATAERR and "not empty" in err, (st, err)
+            assert err and os.path.exists(copy + "/data/accounts.db")  # a backup that is there is not touched by one that is refused
             st, out, err = ctl(s, "backup", "relative/dir")
             assert st == DATAERR and "absolute" in err
             assert ctl(s, "backup", "/proc/none/x")[0] == DATAERR
@@ -432,7 +433,12 @@ def test_bad_keys_and_certificates():
         Start(f"tls.cert={d}", f"tls.key={d}/a.key").says(NOINPUT, d, "[Dd]irectory")
         Start(f"tls.cert={d}/junk", f"tls.key={d}/a.key").says(DATAERR, d + "/junk")
         Start(f"tls.cert={d}/a.crt", f"tls.key={d}/junk").says(DATAERR, d + "/junk")
-        Start(f"tls.cert={d}/a.crt", f"tls.key={d}/b.key").says(DATAERR, d + "/b.key", "mismatch")
+        Start(f"tls.cert={d}/a.crt", f"tls.key={d}/b.key").says(DATAERR, f"the key in {d}/b.key is not that of the certificate in {d}/a.crt")
+        check = lambda crt, key: Start(args=["check", "--set", f"tls.cert={crt}", "--set", f"tls.key={key}"])
+        assert check(f"{d}/a.crt", f"{d}/a.key").status == OK
+        check(f"{d}/a.crt", f"{d}/junk").says(DATAERR, d + "/junk")
+        check(f"{d}/a.crt", f"{d}/none").says(NOINPUT, d + "/none")
+        check(f"{d}/a.crt", f"{d}/b.key").says(DATAERR, f"the key in {d}/b.key is not that of the certificate in {d}/a.crt")
         Start(f"tls.cert={d}/a.crt").says(CONFIG, "tls.cert and tls.key")
         if os.geteuid() == 0:  # root reads everything: be somebody else
             os.chmod(d, 0o755)
