@@ -41,7 +41,8 @@ static main_env *env_of(rt_verb_call *c) {
 }
 
 static err ask_store(rt_verb_call *c, const char *name, rt_msg **m, usec limit, rt_msg **out) {
-    err e = rt_call(c->node, rt_name_whereis(c->node, name), m, limit, out);
+    rt_pid to = rt_name_whereis(c->node, name);
+    err e = rt_call(c->node, to, m, rt_verb_patience(c->node, to, limit), out);
     if (e != ERR_OK) (void)snprintf(c->why, sizeof c->why, "%s does not answer: %s", name, err_text(e));
     return e;
 }

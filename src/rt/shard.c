@@ -184,6 +184,7 @@ static bool poll_ports(rt_shard *sh, usec timeout) {
     if (timeout != 0) rt_shard_clock(sh);
     (void)rt_epoch_enter(&sh->reader); /* it has left before a wait */
     if (n <= 0) return false;
+    atomic_store_explicit(&sh->idle, false, memory_order_relaxed); /* for the watchdog: callbacks run from here on */
     rt_msacc_set(sh->s, &sh->msacc, RT_MSACC_PORT);
     rt_port_dispatch(sh, r, n);
     return true;

@@ -109,6 +109,7 @@ struct rt_shard {
     _Atomic uint32_t run_tag;        /* tag of the message being handled; 0: another callback */
     _Atomic(const char *) run_class; /* its class name, a literal; NULL: none */
     _Atomic uint64_t slab_ready;     /* bytes in slab that no block uses; relaxed store by the shard, relaxed load by memory.c */
+    _Atomic bool stuck;              /* the watchdog has reported that it does not come back; written by the watchdog, read by tools */
     /* Queue statistics: written relaxed by the shard alone, read relaxed by tools. */
     _Atomic uint64_t msg_enqueued, msg_dequeued, msg_bytes, msg_longest;
     _Atomic uint64_t sig_enqueued, sig_dequeued, sig_longest;

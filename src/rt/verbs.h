@@ -36,6 +36,10 @@ typedef struct rt_verb {
  * simulator. */
 NODISCARD err rt_call(rt_node *n, rt_pid to, rt_msg **m, usec timeout, rt_msg **out_reply);
 
+/* How long a verb waits for what an actor or its shard has to say: limit; but only a moment when the watchdog has found that shard stuck,
+ * so that who looks into a wedged node is told at once, and the next one who looks does not wait for him. */
+usec rt_verb_patience(const rt_node *n, rt_pid to, usec limit);
+
 /* Adds all counts since the start at one moment to a map: what murrectl top compares. A node's own "load" verb says which node it is. */
 void rt_verb_load(rt_verb_call *c, val *map);
 

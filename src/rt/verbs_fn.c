@@ -13,12 +13,14 @@
 #include "base/mem.h"
 #include "base/utf8.h"
 #include "rt/core.h"
+#include "rt/watchdog.h"
 
 #include <inttypes.h>
 #include <stdio.h>
 
-#define ASK_USEC  (2 * USEC_PER_SEC)
-#define NAME_TEXT 48
+#define ASK_USEC       (2 * USEC_PER_SEC)
+#define ASK_STUCK_USEC (50 * USEC_PER_MSEC) /* of a shard that is known to be stuck: it may just have come back */
+#define NAME_TEXT      48
 
 err rt_verb_fail(rt_verb_call *c, err e, slice what, const char *matter) {
     char text[96];
@@ -96,8 +98,15 @@ rt_verb_ask *rt_verb_ask_new(size_t size, void (*fn)(rt_ctx *, rt_shard_call *))
     return a;
 }
 
+static usec patience(const rt_node *n, unsigned shard, usec limit) {
+    return shard < n->n_shards && rt_watchdog_stuck(n, shard) ? usec_min(limit, ASK_STUCK_USEC) : limit;
+}
+usec rt_verb_patience(const rt_node *n, rt_pid to, usec limit) {
+    return rt_pid_ok(to) && to.node == 0 ? patience(n, rt_pid_shard(to), limit) : limit;
+}
+
 err rt_verb_ask_shard(rt_verb_call *c, unsigned shard, rt_verb_ask *a) {
-    err e = rt_node_call(c->node, shard, &a->call, ASK_USEC);
+    err e = rt_node_call(c->node, shard, &a->call, patience(c->node, shard, ASK_USEC));
     if (e) rt_verb_ask_unref(a);
     return e;
 }

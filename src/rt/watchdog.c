@@ -81,6 +81,10 @@ rt_doing rt_watchdog_doing(const rt_node *n, unsigned shard) {
     return d;
 }
 
+bool rt_watchdog_stuck(const rt_node *n, unsigned shard) {
+    return atomic_load_explicit(&n->shards[shard].stuck, memory_order_relaxed); /* with look */
+}
+
 static size_t stack_of(rt_node *n, sys_thread *t, char *out, size_t max) {
     sys_stack st = {.n = 0};
     size_t len;
@@ -108,6 +112,7 @@ static void look(rt_watchdog *w, unsigned i, usec passed) {
     watched *x = &w->shard[i];
     uint64_t steps = atomic_load_explicit(&sh->steps, memory_order_relaxed);
     if (steps != x->steps || atomic_load_explicit(&sh->idle, memory_order_relaxed)) {
+        if (x->reported) atomic_store_explicit(&sh->stuck, false, memory_order_relaxed);
         *x = (watched){.steps = steps};
         return;
     }
@@ -115,6 +120,7 @@ static void look(rt_watchdog *w, unsigned i, usec passed) {
     const rt_node_cfg *c = &w->node->cfg;
     if (!x->reported && x->stuck >= c->stuck_report) {
         x->reported = true;
+        atomic_store_explicit(&sh->stuck, true, memory_order_relaxed);
         report(w, i);
     }
     if (c->stuck_limit > 0 && x->stuck >= c->stuck_limit) {

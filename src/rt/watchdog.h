@@ -10,6 +10,8 @@ typedef struct rt_doing {
     bool idle;       /* nothing runs: the shard waits */
 } rt_doing;
 rt_doing rt_watchdog_doing(const rt_node *n, unsigned shard);
+/* It has been reported as stuck and has not come back since, as far as the watchdog's last look goes. */
+bool rt_watchdog_stuck(const rt_node *n, unsigned shard);
 /* The shard's stack as "function+0x1f < caller+0x2 < ...", innermost first, or "no stack"; returns its length, less than max. Takes at most
  * 100 ms. */
 size_t rt_watchdog_stack(rt_node *n, unsigned shard, char *out, size_t max);

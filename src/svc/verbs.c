@@ -38,7 +38,7 @@ static err ask(rt_verb_call *c, rt_pid part, svc_admin_op op, slice user, slice 
     if (user.p) q->user = rt_blob_new(user);
     if (arg.p) q->arg = rt_blob_new(arg);
     rt_msg *r = NULL;
-    err e = rt_call(c->node, part, &m, CALL_USEC, &r);
+    err e = rt_call(c->node, part, &m, rt_verb_patience(c->node, part, CALL_USEC), &r);
     if (e != ERR_OK) return fail(c, e, "the account's partition does not answer (", slice_str(err_text(e)), ")");
     svc_admin_reply *a = svc_admin_reply_of(r);
     e = a->status;
@@ -128,7 +128,7 @@ static err user_list(rt_verb_call *c) {
         rt_msg *m = rt_msg_new_ext(KEYED_LIST, sizeof(keyed_list)), *r = NULL;
         if (after.p) keyed_list_of(m)->after = rt_blob_new(after);
         keyed_list_of(m)->max = LIST_BATCH;
-        err e = rt_call(c->node, keyed, &m, CALL_USEC, &r);
+        err e = rt_call(c->node, keyed, &m, rt_verb_patience(c->node, keyed, CALL_USEC), &r);
         if (e == ERR_OK) e = keyed_names_of(r)->status;
         if (e != ERR_OK) {
             rt_msg_drop(c->node, &r);

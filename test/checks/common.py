@@ -132,6 +132,17 @@ class Inject:
         """Calls that have been held, ever."""
         return struct.unpack_from("=I", self.map, struct.calcsize(self.LAYOUT) + 8 * len(self.ANY) + 12)[0]
 
+    def wedge(self, on):
+        """From now on a shard that accepts a connection spins there, until it is off."""
+        struct.pack_into("=I", self.map, self._wedge_at(), on)
+
+    def wedged(self):
+        """How many shards spin."""
+        return struct.unpack_from("=I", self.map, self._wedge_at() + 4)[0]
+
+    def _wedge_at(self):
+        return struct.calcsize(self.LAYOUT) + 8 * len(self.ANY) + 8 + 8 + 256
+
     def close(self):
         self.map.close()
         os.unlink(self.path)

@@ -79,6 +79,8 @@ typedef struct control { /* Inject.LAYOUT in common.py */
     _Atomic uint32_t hold;               /* HOLD_*: how writes and syncs of files with hold_path in their name do not come back */
     _Atomic uint32_t held;               /* calls that have been held, ever */
     char hold_path[256];
+    _Atomic uint32_t wedge;  /* while set, armed or not: a shard that accepts a connection spins and does not come back */
+    _Atomic uint32_t wedged; /* shards that do */
 } control;
 
 #define DIRTY_MAX 4096u /* written ranges that no sync has covered; more are forgotten, oldest first */
@@ -264,8 +266,19 @@ static bool hit(uint32_t op, int fd) {
     return turn(counts);
 }
 
+/* Shards are known by the names of their threads. */
+static void spin(void) {
+    char name[16] = "";
+    if (pthread_getname_np(pthread_self(), name, sizeof name) != 0 || strncmp(name, "shard", 5) != 0) return;
+    atomic_fetch_add(&shared->wedged, 1);
+    while (atomic_load(&shared->wedge)) {
+    }
+    atomic_fetch_sub(&shared->wedged, 1);
+}
+
 /* The same for a kind of call of the whole process; errno is set when it fails. */
 static bool hit_any(uint32_t kind) {
+    if (shared && kind == ANY_ACCEPT && atomic_load(&shared->wedge)) spin();
     if (!shared || !atomic_load(&shared->armed)) return false;
     atomic_fetch_add(&shared->by_kind[__builtin_ctz(kind) - 8], 1);
     if (!(shared->ops & kind) || !turn(true)) return false;

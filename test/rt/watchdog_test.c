@@ -3,12 +3,14 @@
 #include "rt/ctl.h"
 #include "rt/event.h"
 #include "rt/node.h"
+#include "rt/watchdog.h"
 #include "support/cmocka_unit.h"
 
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -93,6 +95,66 @@ static void a_stuck_shard_is_reported_once_with_its_stack_and_others_still_answe
     assert_int_equal(rt_event_count(n, EV_STUCK), 1);
     atomic_store(&k.out, true);
     rt_node_free(n);
+    sys_linux_free(k.s);
+}
+
+/* A shard runs what waits in the poller before its next round begins. */
+static err waiting_init(rt_ctx *cx, void *st, const void *arg) {
+    (void)st;
+    return rt_port_add(cx, *(const int *)arg, SYS_IN);
+}
+static err waiting_ready(rt_ctx *cx, void *st, int fd, uint32_t events) {
+    (void)fd, (void)events;
+    return watchdog_test_endless(cx, st, NULL);
+}
+static const rt_class waiting_class = {.name = "waiting", .state_size = 8, .init = waiting_init, .ready = waiting_ready};
+static void boot_waiting(rt_ctx *cx, void *arg) {
+    rt_pid pid;
+    if (rt_spawn(cx, &waiting_class, arg, 0, &pid, NULL)) abort();
+}
+
+static void a_shard_that_is_stuck_in_what_woke_it_is_reported(void **state) {
+    (void)state;
+    stuck k = {.in = false};
+    int pair[2];
+    rt_node_cfg cfg;
+    rt_node *n;
+    assert_int_equal(sys_linux_new(&k.s), ERR_OK);
+    assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, pair), 0);
+    rt_node_cfg_default(&cfg);
+    cfg.stuck_report = REPORT;
+    cfg.stuck_limit = 0;
+    assert_int_equal(rt_node_new(&cfg, k.s, NULL, &n), ERR_OK);
+    rt_node_set_env(n, &k);
+    rt_log_sink(n, on_line, &k);
+    rt_node_boot(n, 0, boot_waiting, &pair[0]);
+    assert_int_equal(rt_node_start(n), ERR_OK);
+    while (rt_watchdog_doing(n, 0).cls == NULL || !rt_watchdog_doing(n, 0).idle) {
+    }
+    assert_int_equal(write(pair[1], "x", 1), 1);
+    while (!atomic_load(&k.in)) {
+    }
+    assert_false(rt_watchdog_doing(n, 0).idle);
+    for (usec end = k.s->mono(k.s) + 60 * USEC_PER_SEC; atomic_load(&k.reports) == 0 && k.s->mono(k.s) < end;) {
+    }
+    assert_int_equal(atomic_load(&k.reports), 1);
+    if (!strstr(k.line, "waiting <0.0.")) fail_msg("no actor in: %s", k.line);
+    if (!strstr(k.line, "callback: ")) fail_msg("not in a callback: %s", k.line);
+    /* Who asks is not kept waiting for it, until it has come back. */
+    rt_pid there = {0, 1, 1};
+    assert_true(rt_watchdog_stuck(n, 0));
+    assert_true(rt_verb_patience(n, there, 30 * USEC_PER_SEC) < USEC_PER_SEC);
+    assert_int_equal(rt_verb_patience(n, there, 1), 1);
+    assert_int_equal(rt_verb_patience(n, RT_PID_NONE, 30 * USEC_PER_SEC), 30 * USEC_PER_SEC);
+    char c;
+    assert_int_equal(read(pair[0], &c, 1), 1); /* or it would be called again */
+    atomic_store(&k.out, true);
+    for (usec end = k.s->mono(k.s) + 60 * USEC_PER_SEC; rt_watchdog_stuck(n, 0) && k.s->mono(k.s) < end;) {
+    }
+    assert_false(rt_watchdog_stuck(n, 0));
+    assert_int_equal(rt_verb_patience(n, there, 30 * USEC_PER_SEC), 30 * USEC_PER_SEC);
+    rt_node_free(n);
+    close(pair[1]);
     sys_linux_free(k.s);
 }
 
@@ -216,6 +278,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(past_the_hard_limit_the_node_ends_with_a_clear_line),
         cmocka_unit_test(a_stuck_shard_is_reported_once_with_its_stack_and_others_still_answer),
+        cmocka_unit_test(a_shard_that_is_stuck_in_what_woke_it_is_reported),
         cmocka_unit_test(a_shard_that_works_or_sleeps_is_not_stuck),
         cmocka_unit_test(a_stuck_job_is_reported_once_with_its_stack_and_again_when_it_is_over),
     };
