@@ -8,10 +8,12 @@
  *     timers                       never early, not much too late
  *     jobs                         JOB_DONE exactly once, having run; of one key in order, one at a time
  *     work for pools of workers    pools.h
+ *     tables                       there, with what its owner put in, while an owner lives; RT_TRANSFER to who has it now, and only then
  *
  * Roots, one a shard, cannot be killed; they spawn when there are too few. */
 #include "base/mem.h"
 #include "rt/event.h"
+#include "rt/table.h"
 #include "sim/actors_msgs.h"
 #include "sim/pools.h"
 #include "sim/scenario.h"
@@ -30,7 +32,9 @@ static const rt_msg_desc actors_msgs[] = {
 #define ALIVE_MAX      200u
 #define TIMER_LATE_MAX (100 * USEC_PER_MSEC)
 #define OPS_DEFAULT    3000u
-#define JOB_KEYS       4u /* key 0 is none */
+#define TABLES_MAX     200u
+#define UNDER_WAY      UINT32_MAX /* the owner of a table that was given away and has not come yet */
+#define JOB_KEYS       4u         /* key 0 is none */
 
 typedef struct model_actor {
     rt_pid pid;
@@ -55,6 +59,13 @@ typedef struct model_tie {
     bool undone;
 } model_tie;
 
+typedef struct model_table {
+    rt_tid id;
+    uint32_t owner; /* who was told last that it has it, or made it; UNDER_WAY */
+    uint64_t value; /* of its one entry */
+    bool dropped;
+} model_table;
+
 typedef struct play {
     sim_world w;
     sim_net net;
@@ -67,6 +78,9 @@ typedef struct play {
     size_t n_watches, cap_watches;
     model_tie *ties;
     size_t n_ties, cap_ties;
+    model_table table[TABLES_MAX];
+    uint32_t n_tables;
+    uint64_t transfers;
     uint64_t jobs_submitted, jobs_done, jobs_ran, timers, messages;
     uint64_t job_put[RT_POOL_KINDS][JOB_KEYS], job_got[RT_POOL_KINDS][JOB_KEYS]; /* jobs of a key that were submitted, and that ran */
     sim_pools *pools;
@@ -229,10 +243,81 @@ static void do_front(rt_ctx *cx, actor_state *a, uint32_t to) {
     rt_send_front(cx, a->p->actor[to].pid, &m);
 }
 
-typedef enum deed { SEND, WATCH, UNWATCH, LINK, UNLINK, SPAWN, KILL, END, JOB, FRONT, TIMER, WORK } deed;
-static const uint8_t deeds[] = {SEND,  SEND,  SEND,  SEND,  SEND,  SEND,  SEND,  SEND,    SEND, SEND, SEND,   SEND,
-                                SEND,  SEND,  WATCH, WATCH, WATCH, WATCH, WATCH, UNWATCH, LINK, LINK, UNLINK, SPAWN,
-                                SPAWN, SPAWN, KILL,  END,   JOB,   JOB,   FRONT, TIMER,   WORK, WORK, WORK};
+/* --- tables */
+#define VALUE(x) slice_of(&(x), sizeof(x))
+
+static void do_make(rt_ctx *cx, actor_state *a, uint32_t heir) {
+    play *p = a->p;
+    if (p->n_tables == TABLES_MAX) return;
+    model_table *t = &p->table[p->n_tables];
+    rt_table_cfg c = {.heir = below(p, 4) ? p->actor[heir].pid : RT_PID_NONE, .stripes = 1};
+    *t = (model_table){.owner = a->id, .value = p->n_tables};
+    if (rt_table_create(cx, &c, &t->id) || rt_table_insert(rt_epoch_reader(cx), t->id, SLICE("k"), VALUE(t->value)))
+        sim_world_fail(&p->w, "actor %u could not make a table", a->id);
+    p->n_tables++;
+}
+
+/* Anybody may look: it is there while its owner lives, and holds what that has put in. */
+static void look(rt_reader *r, play *p, const model_table *t) {
+    slice v;
+    err e = rt_table_lookup(r, t->id, SLICE("k"), &v);
+    bool lives = !t->dropped && t->owner != UNDER_WAY && p->actor[t->owner].alive;
+    if (e && lives) sim_world_fail(&p->w, "a table of %u, which lives, is not there: %s", t->owner, err_name(e));
+    if (!e && t->dropped) sim_world_fail(&p->w, "a table is there that was dropped");
+    if (!e && !slice_eq(v, VALUE(t->value))) sim_world_fail(&p->w, "a table has lost what its owner put in");
+}
+
+static void do_table(rt_ctx *cx, actor_state *a, uint32_t to) {
+    play *p = a->p;
+    model_table *t = p->n_tables ? &p->table[below(p, p->n_tables)] : NULL;
+    if (!t) return;
+    rt_reader *r = rt_epoch_reader(cx);
+    look(r, p, t);
+    uint64_t next = t->value + TABLES_MAX;
+    if (t->dropped || t->owner != a->id) {
+        err e = rt_table_insert(r, t->id, SLICE("k"), VALUE(next)); /* its owner alone may, and nobody is it twice */
+        if (e != ERR_NO_TABLE && e != ERR_PERM && t->owner != UNDER_WAY && p->actor[t->owner].alive)
+            sim_world_fail(&p->w, "actor %u wrote to a table of %u: %s", a->id, t->owner, err_name(e));
+        if (!e) t->value = next; /* it has it, and has not been told yet */
+        return;
+    }
+    err e = rt_table_insert(r, t->id, SLICE("k"), VALUE(next));
+    if (e) sim_world_fail(&p->w, "actor %u could not write to its table: %s", a->id, err_name(e));
+    t->value = next;
+    uint32_t what = below(p, 8);
+    if (what == 0) {
+        e = rt_table_drop(cx, t->id);
+        t->dropped = true;
+    } else if (what < 3) {
+        e = rt_table_set_heir(cx, t->id, p->actor[to].pid, NULL);
+    } else if (what < 6 && to != a->id) {
+        e = rt_table_give_away(cx, t->id, p->actor[to].pid, NULL);
+        if (!e) t->owner = UNDER_WAY;
+        if (e == ERR_NOPROC && !p->actor[to].alive) e = ERR_OK;
+    }
+    if (e) sim_world_fail(&p->w, "actor %u could not do with its table what it may: %s", a->id, err_name(e));
+}
+
+static void on_transfer(rt_ctx *cx, actor_state *a, const rt_transfer *m) {
+    play *p = a->p;
+    model_table *t = NULL;
+    for (uint32_t i = 0; i < p->n_tables; i++)
+        if (p->table[i].id == m->table) t = &p->table[i];
+    p->transfers++;
+    if (!t || t->dropped) {
+        sim_world_fail(&p->w, "actor %u got a table that is not", a->id);
+    } else if (t->owner != UNDER_WAY && p->actor[t->owner].alive) {
+        sim_world_fail(&p->w, "actor %u got a table of %u, which lives", a->id, t->owner);
+    } else {
+        t->owner = a->id;
+        look(rt_epoch_reader(cx), p, t);
+    }
+}
+
+typedef enum deed { SEND, WATCH, UNWATCH, LINK, UNLINK, SPAWN, KILL, END, JOB, FRONT, TIMER, WORK, MAKE, TABLE } deed;
+static const uint8_t deeds[] = {SEND, SEND,  SEND,  SEND,  SEND,  SEND,  SEND,    SEND, SEND, SEND,   SEND,  SEND,  SEND,
+                                SEND, WATCH, WATCH, WATCH, WATCH, WATCH, UNWATCH, LINK, LINK, UNLINK, SPAWN, SPAWN, SPAWN,
+                                KILL, END,   JOB,   JOB,   FRONT, TIMER, WORK,    WORK, WORK, MAKE,   TABLE, TABLE, TABLE};
 
 static err do_something(rt_ctx *cx, actor_state *a) {
     static const err reasons[] = {ERR_IO, ERR_PROTO, ERR_SHUTDOWN, ERR_KILLED, ERR_OK};
@@ -260,6 +345,8 @@ static err do_something(rt_ctx *cx, actor_state *a) {
     case FRONT: do_front(cx, a, to); break;
     case WORK: sim_pools_act(cx, p->pools, a->id); break;
     case TIMER: do_timer(cx, a); break;
+    case MAKE: do_make(cx, a, to); break;
+    case TABLE: do_table(cx, a, to); break;
     }
     return ERR_OK;
 }
@@ -318,6 +405,7 @@ static err actor_handle(rt_ctx *cx, void *st, rt_msg **m) {
     case SIM_WORK: sim_pools_refused(a->p->pools, *m, a->id); return ERR_OK;
     case RT_DOWN: on_down(a, rt_down_of(*m)); return ERR_OK;
     case RT_EXIT: on_exit_msg(a, rt_exit_msg_of(*m)); return ERR_OK;
+    case RT_TRANSFER: on_transfer(cx, a, rt_transfer_of(*m)); return ERR_OK;
     case RT_JOB_DONE: on_job(a, *m); return ERR_OK;
     default: sim_world_fail(&a->p->w, "actor %u got a message of kind %u", a->id, RT_TAG(*m)); return ERR_BUG;
     }
@@ -404,7 +492,22 @@ static void drive(sim_world *w, void *arg, uint64_t left) {
 
 static bool is_alive(void *arg, uint32_t id) { return ((const play *)arg)->actor[id].alive; }
 
+/* Nothing is under way any more: every table that is there belongs to an actor that lives and knows it. */
+static void check_tables(play *p) {
+    rt_reader *r = rt_epoch_begin(p->node.rt);
+    for (uint32_t i = 0; i < p->n_tables; i++) {
+        const model_table *t = &p->table[i];
+        rt_table_info info;
+        look(r, p, t);
+        if (rt_table_info_of(r, t->id, &info)) continue;
+        if (t->owner == UNDER_WAY || !p->actor[t->owner].alive || !rt_pid_eq(info.owner, p->actor[t->owner].pid))
+            sim_world_fail(&p->w, "a table is there, and who has it does not know");
+    }
+    rt_epoch_end(&r);
+}
+
 static void check_end(play *p) {
+    check_tables(p);
     sim_pools_check(p->pools, is_alive, p);
     for (hmap_node *n = hmap_first(&p->pairs); n; n = hmap_next(&p->pairs, n)) {
         const model_pair *m = container_of(n, model_pair, node);
@@ -447,9 +550,11 @@ void sim_scenario_actors(const sim_run_cfg *c, sim_result *out) {
     if (!p->w.failed && p->node.rt) check_end(p);
     uint32_t actors = p->n_actors;
     sim_node_stop(&p->node);
-    sim_scenario_finish(&p->w, out, "%u shards, %u actors, %llu messages, %zu monitors, %zu links, %llu timers, %llu jobs, %llu works",
-                        p->shards, actors, (unsigned long long)p->messages, p->n_watches, p->n_ties, (unsigned long long)p->timers,
-                        (unsigned long long)p->jobs_ran, (unsigned long long)sim_pools_begun(p->pools));
+    sim_scenario_finish(
+        &p->w, out,
+        "%u shards, %u actors, %llu messages, %zu monitors, %zu links, %llu timers, %llu jobs, %llu works, %u tables, %llu transfers",
+        p->shards, actors, (unsigned long long)p->messages, p->n_watches, p->n_ties, (unsigned long long)p->timers,
+        (unsigned long long)p->jobs_ran, (unsigned long long)sim_pools_begun(p->pools), p->n_tables, (unsigned long long)p->transfers);
     sim_node_fini(&p->node);
     for (hmap_node *n = hmap_first(&p->pairs), *next; n; n = next) {
         next = hmap_next(&p->pairs, n);
