@@ -94,90 +94,90 @@ static void each_address_has_one_canonical_form(void **state) {
     }
 }
 
+static const char *const no_addresses[] = {
+    "",
+    "@",
+    "/",
+    "@/",
+    "@b",
+    "a@",
+    "a@/r",
+    "/r",
+    "a@b/",
+    "b/",
+    ".",
+    "..",
+    "a@.",
+    "a@b..c",
+    "a@.b",
+    "a@b..",
+    "a b@c",
+    "a\"@c",
+    "a&@c",
+    "a'@c",
+    "a:@c",
+    "a<@c",
+    "a>@c",
+    "a@b@c",
+    " a@b",
+    "a\t@b",
+    "a\x7f@b",
+    "a\x01@b",
+    "a@b c",
+    "a@b_c",
+    "a@-b",
+    "a@b-",
+    "a@b.-c",
+    "a@b!",
+    "a@b:5222",
+    "a@[",
+    "a@[]",
+    "a@[::1",
+    "a@::1",
+    "a@[::1]x",
+    "a@[1.2.3.4]",
+    "a@[::1%lo]",
+    "a@[fe80::1%25eth0]",
+    "a@b/\n",
+    "a@b/\x7f",
+    "a@b/x\x1b[0m",
+    "\xff@b",
+    "a\xc3@b",
+    "\xc0\xaf@b",
+    "a@\xed\xa0\x80",
+    "a@b/\xf4\x90\x80\x80", /* not UTF-8 */
+    "\xef\xbc\xa0@b",       /* full-width @ becomes @ */
+    "a\xef\xbc\x8f@b",      /* full-width / */
+    "a\xef\xbc\x86@b",      /* full-width & */
+    "\xc2\xad@b",           /* nothing is left */
+    "a@\xc2\xad",
+    "a@b/\xc2\xad",
+    "a@b.\xc2\xad",
+    "a\xc2\xa0@b",     /* no-break space becomes a space */
+    "a\xe3\x80\x80@b", /* ideographic space */
+    "a@b\xe2\x80\xa4"
+    "c", /* one dot leader becomes a dot inside a label */
+    "a@\xef\xbc\x8d"
+    "b",              /* full-width hyphen at an end */
+    "\xee\x80\x80@b", /* private use */
+    "\xef\xbf\xbd@b", /* replacement character */
+    "\xe2\x80\xae"
+    "a@b", /* right-to-left override */
+    "a@b/\xe2\x80\xae"
+    "cod.exe",
+    "a@b/\xef\xb7\x90", /* noncharacter */
+    "\xd7\xa9"
+    "a@b",                                                                /* mixed direction */
+    "a\xd9\xa1\xd8\xa7@b",                                                /* Arabic must start and end a string that has it */
+    "a@b/\xe2\x80\xa8",                                                   /* line separator */
+    "a@aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa", /* a label of 64 */
+};
 static void what_is_no_address_is_refused(void **state) {
     (void)state;
-    static const char *const cases[] = {
-        "",
-        "@",
-        "/",
-        "@/",
-        "@b",
-        "a@",
-        "a@/r",
-        "/r",
-        "a@b/",
-        "b/",
-        ".",
-        "..",
-        "a@.",
-        "a@b..c",
-        "a@.b",
-        "a@b..",
-        "a b@c",
-        "a\"@c",
-        "a&@c",
-        "a'@c",
-        "a:@c",
-        "a<@c",
-        "a>@c",
-        "a@b@c",
-        " a@b",
-        "a\t@b",
-        "a\x7f@b",
-        "a\x01@b",
-        "a@b c",
-        "a@b_c",
-        "a@-b",
-        "a@b-",
-        "a@b.-c",
-        "a@b!",
-        "a@b:5222",
-        "a@[",
-        "a@[]",
-        "a@[::1",
-        "a@::1",
-        "a@[::1]x",
-        "a@[1.2.3.4]",
-        "a@[::1%lo]",
-        "a@[fe80::1%25eth0]",
-        "a@b/\n",
-        "a@b/\x7f",
-        "a@b/x\x1b[0m",
-        "\xff@b",
-        "a\xc3@b",
-        "\xc0\xaf@b",
-        "a@\xed\xa0\x80",
-        "a@b/\xf4\x90\x80\x80", /* not UTF-8 */
-        "\xef\xbc\xa0@b",       /* full-width @ becomes @ */
-        "a\xef\xbc\x8f@b",      /* full-width / */
-        "a\xef\xbc\x86@b",      /* full-width & */
-        "\xc2\xad@b",           /* nothing is left */
-        "a@\xc2\xad",
-        "a@b/\xc2\xad",
-        "a@b.\xc2\xad",
-        "a\xc2\xa0@b",     /* no-break space becomes a space */
-        "a\xe3\x80\x80@b", /* ideographic space */
-        "a@b\xe2\x80\xa4"
-        "c", /* one dot leader becomes a dot inside a label */
-        "a@\xef\xbc\x8d"
-        "b",              /* full-width hyphen at an end */
-        "\xee\x80\x80@b", /* private use */
-        "\xef\xbf\xbd@b", /* replacement character */
-        "\xe2\x80\xae"
-        "a@b", /* right-to-left override */
-        "a@b/\xe2\x80\xae"
-        "cod.exe",
-        "a@b/\xef\xb7\x90", /* noncharacter */
-        "\xd7\xa9"
-        "a@b",                                                                /* mixed direction */
-        "a\xd9\xa1\xd8\xa7@b",                                                /* Arabic must start and end a string that has it */
-        "a@b/\xe2\x80\xa8",                                                   /* line separator */
-        "a@aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa", /* a label of 64 */
-    };
-    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+    for (size_t i = 0; i < ARRAY_LEN(no_addresses); i++) {
         char out[XMPP_JID_MAX + 1] = "";
-        err e = parse(slice_str(cases[i]), out, sizeof out);
-        if (e != ERR_INVALID) fail_msg("case %zu, '%s': %s, '%s'", i, cases[i], err_name(e), out);
+        err e = parse(slice_str(no_addresses[i]), out, sizeof out);
+        if (e != ERR_INVALID) fail_msg("case %zu, '%s': %s, '%s'", i, no_addresses[i], err_name(e), out);
     }
     char out[64];
     assert_int_equal(parse(SLICE("a\0b@c"), out, sizeof out), ERR_INVALID);
