@@ -17,6 +17,7 @@
 #include "base/plant.h"
 #include "edge/c2s_fn.h"
 #include "rt/memory.h"
+#include "rt/trace.h"
 
 #define TLS_REPLY_MAX (64u << 10)
 #define DISCARD_MAX   (1u << 20) /* bytes read and thrown away while a stream closes, per readiness */
@@ -175,7 +176,11 @@ void edge_c2s_in_release(rt_ctx *cx, edge_c2s *s, unsigned hold) {
     if (!(s->hold & hold)) return;
     s->hold &= (uint8_t)~hold;
     if (s->hold || s->fd < 0) return;
-    if (edge_c2s_in(s) && reading(s)) edge_c2s_in_bytes(cx, s, SLICE_NULL);
+    if (edge_c2s_in(s) && reading(s)) {
+        uint32_t trace = rt_trace_swap(cx, 0); /* what is read now is not part of what let us go on */
+        edge_c2s_in_bytes(cx, s, SLICE_NULL);
+        (void)rt_trace_swap(cx, trace);
+    }
     if (!s->hold && s->fd >= 0 && s->state != EDGE_ENDING && s->flags & EDGE_F_IN_OFF) {
         s->flags &= (uint16_t)~EDGE_F_IN_OFF;
         rt_port_interest(cx, s->fd, SYS_IN | (s->flags & EDGE_F_OUT_ON ? SYS_OUT : 0));
@@ -241,6 +246,16 @@ static void answer_malformed(rt_ctx *cx, edge_c2s *s, const xmpp_node *st, xmpp_
     edge_c2s_out_env(cx, s, &reply);
 }
 
+/* Is it watched: as a stanza of or for a JID, or because this session is? Then it gets a trace id. */
+static void trace_in(rt_ctx *cx, edge_c2s *s, const xmpp_env *env, const xmpp_event *ev, size_t bytes, uint32_t ticket) {
+    uint32_t mask = rt_trace_self(cx) | rt_trace_subject(cx, edge_c2s_full(s)) | rt_trace_subject(cx, edge_c2s_bare(s));
+    slice to = env->to.p ? env->to : edge_c2s_bare(s), bare = xmpp_jid_bare(to);
+    mask |= rt_trace_subject(cx, to);
+    if (bare.len < to.len) mask |= rt_trace_subject(cx, bare);
+    rt_trace_begin(cx, mask);
+    if (mask) rt_event_text(cx, EV_TRACE_IN, bytes, ticket, ev->stanza->name);
+}
+
 void edge_c2s_in_stanza(rt_ctx *cx, edge_c2s *s, const xmpp_event *ev, size_t bytes) {
     if (!check(s->state == EDGE_BOUND)) return;
     if (!from_is_own(s, xmpp_xml_attr(ev->stanza, "from")) && !plant(FROM_NOT_CHECKED)) {
@@ -266,10 +281,12 @@ void edge_c2s_in_stanza(rt_ctx *cx, edge_c2s *s, const xmpp_event *ev, size_t by
     }
     if (!env.lang.p) env.lang = edge_c2s_open_lang(s); /* RFC 6120 8.1.5: the stream's is the default */
     xmpp_env_pack(&d->pack, &env);
+    if (UNLIKELY(rt_trace_watched(cx))) trace_in(cx, s, &env, ev, bytes, ticket);
     rt_msg *m = rt_msg_new(cx, SVC_STANZA, sizeof(svc_stanza));
     svc_stanza_of(m)->ticket = ticket;
     svc_stanza_of(m)->env = rt_blob_new(buf_slice(&d->pack));
     rt_send(cx, s->part, &m);
+    (void)rt_trace_swap(cx, 0);                                                        /* the next stanza of this read is another request */
     if (edge_c2s_out_pending(s) > d->cfg->out_bytes_max / 4) s->hold |= EDGE_HOLD_OUT; /* its own requests are what fills it */
 }
 

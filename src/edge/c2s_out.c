@@ -15,6 +15,7 @@
 #include "base/plant.h"
 #include "edge/c2s_fn.h"
 #include "rt/memory.h"
+#include "rt/trace.h"
 
 edge_out *edge_c2s_out_get(edge_c2s *s) {
     if (s->out) return s->out;
@@ -79,7 +80,9 @@ static void deliver(rt_ctx *cx, edge_c2s *s, rt_blob **env, rt_blob **extra, uin
     }
     if (s->fd >= 0 && !(s->flags & EDGE_F_ATTACHED) && !room(cx, s, bytes, keep > 0)) return;
     if (s->sm.enabled && !edge_c2s_ack_room(cx, s, bytes, keep > 0)) return;
-    if (s->fd >= 0 && !(s->flags & EDGE_F_ATTACHED)) edge_c2s_out_stanza(cx, s, *env, *extra);
+    bool written = s->fd >= 0 && !(s->flags & EDGE_F_ATTACHED);
+    if (written) edge_c2s_out_stanza(cx, s, *env, *extra);
+    rt_trace_step(cx, rt_trace(cx), EV_TRACE_OUT, keep, bytes, written);
     if (keep) {
         s->keep_written = keep;
         s->flags |= EDGE_F_ASK;

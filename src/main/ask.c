@@ -116,7 +116,7 @@ static int no_answer(const main_ask *o, bool late) {
     return main_complain(o, MAIN_CUT_SHORT, "the server's answer was cut short: it may have ended, or may have done what was asked");
 }
 
-json_t *main_ask_parts(const main_ask *o, const slice *parts, size_t n, int *out_status) {
+json_t *main_ask_open(const main_ask *o, const slice *parts, size_t n, int *out_fd, int *out_status) {
     buf b;
     buf_init(&b, RT_CTL_REQUEST_MAX);
     buf_add_u32le(&b, 0);
@@ -131,11 +131,30 @@ json_t *main_ask_parts(const main_ask *o, const slice *parts, size_t n, int *out
         for (unsigned i = 0; i < 4; i++) b.p[i] = (uint8_t)(len >> (8 * i));
         if (write_all(fd, buf_slice(&b))) v = read_answer(o, fd, &late);
         if (!v) *out_status = no_answer(o, late);
-        (void)close(fd);
+        if (!v) (void)close(fd);
     }
     if (b.p) mem_wipe(b.p, b.cap);
     buf_fini(&b);
+    if (v) *out_fd = fd;
     return v;
+}
+
+json_t *main_ask_parts(const main_ask *o, const slice *parts, size_t n, int *out_status) {
+    int fd;
+    json_t *v = main_ask_open(o, parts, n, &fd, out_status);
+    if (v) (void)close(fd);
+    return v;
+}
+
+main_next main_ask_next(const main_ask *o, int fd, int wait_msec, json_t **out) {
+    struct pollfd p[] = {{.fd = fd, .events = POLLIN}, {.fd = STDOUT_FILENO}}; /* of a pipe: POLLERR when its reader has gone */
+    bool late = false;
+    int n = poll(p, ARRAY_LEN(p), wait_msec);
+    if (n < 0 && errno == EINTR) return MAIN_NEXT_LATE;
+    if (n > 0 && p[1].revents & POLLERR) return MAIN_NEXT_LEFT;
+    if (n == 0 || !p[0].revents) return MAIN_NEXT_LATE;
+    *out = read_answer(o, fd, &late);
+    return *out ? MAIN_NEXT_FRAME : MAIN_NEXT_END;
 }
 
 /* --- answers */

@@ -32,6 +32,15 @@ int main_complain(const main_ask *o, main_trouble t, const char *fmt, ...) PRINT
 /* Sends [module, function, input, argument...] and returns the answer (json_decref it), or NULL after complaining, with the exit status in
  * *out_status. The memory that held the parts is wiped: the input may be a password. */
 NODISCARD json_t *main_ask_parts(const main_ask *o, const slice *parts, size_t n, int *out_status);
+/* The same, and the connection stays open for what follows the answer if that says "stream": *out_fd, which the caller closes. */
+NODISCARD json_t *main_ask_open(const main_ask *o, const slice *parts, size_t n, int *out_fd, int *out_status);
+typedef enum main_next {
+    MAIN_NEXT_FRAME, /* *out is one; json_decref it */
+    MAIN_NEXT_LATE,  /* none came in time */
+    MAIN_NEXT_END,   /* the server closed the connection, or what came is no frame */
+    MAIN_NEXT_LEFT,  /* nobody reads our standard output any more */
+} main_next;
+NODISCARD main_next main_ask_next(const main_ask *o, int fd, int wait_msec, json_t **out); /* wait_msec -1: for ever */
 /* The same for a verb without input and with at most one argument (NULL: none): its result, or NULL after complaining. */
 NODISCARD json_t *main_ask_verb(const main_ask *o, const char *module, const char *function, const char *arg, int *out_status);
 /* The server's verbs, as its "help" gives them. */

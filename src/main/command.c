@@ -4,14 +4,17 @@
 #include "base/buf.h"
 #include "base/mem.h"
 #include "main/complete.h"
+#include "main/follow.h"
 #include "main/input.h"
 #include "main/record.h"
 #include "main/render.h"
 #include "main/top.h"
+#include "main/trace.h"
 #include "rt/ctl.h"
 
 #include <stdio.h>
 #include <sysexits.h>
+#include <unistd.h>
 
 #define USAGE_WIDTH 28u
 
@@ -151,8 +154,12 @@ static int run_verb(const main_ask *o, const json_t *verb, char *const *words, i
     parts[1] = slice_str(function);
     parts[2] = input.p ? buf_slice(&input) : SLICE("");
     for (int i = used; i < n && n_parts < ARRAY_LEN(parts); i++) parts[n_parts++] = slice_str(words[i]);
-    json_t *answer = ok ? main_ask_parts(o, parts, n_parts, &status) : NULL;
-    if (answer) status = print_answer(o, answer);
+    int fd = -1;
+    json_t *answer = ok ? main_ask_open(o, parts, n_parts, &fd, &status) : NULL;
+    bool goes_on = answer && json_is_true(json_object_get(answer, "stream"));
+    if (goes_on) status = main_follow_frames(o, answer, fd);
+    if (answer && !goes_on) status = print_answer(o, answer);
+    if (answer) (void)close(fd);
     json_decref(answer);
     if (input.p) mem_wipe(input.p, input.cap);
     buf_fini(&input);
@@ -192,8 +199,10 @@ int main_command_run(const main_command *c) {
 
 const main_own main_own_commands[] = {
     {"top [--once] [--interval SEC]", "shows the running node, again and again, on the whole screen; keys: q, space, s, < and >", main_top},
-    {"record [--last N] [--event NAME] [--actor PID] [--since TIME] [FILE]", "shows the flight recorder of the running node, or of a file",
-     main_record},
+    {"trace [--count N] [--seconds N] JID|PID|NAME",
+     "follows requests from and to a JID, or of an actor, as they happen: each step, with its time", main_trace},
+    {"record [--last N] [--event NAME] [--actor PID] [--trace N] [--since TIME] [FILE]",
+     "shows the flight recorder of the running node, or of a file", main_record},
     {"complete WORD ...", "names what may stand in place of the last WORD, one a line; for shells", main_complete},
     {"help [COMMAND]", "lists all commands", help},
 };

@@ -9,24 +9,30 @@
 #include "base/codec.h"
 #include "base/mem.h"
 #include "base/utf8.h"
+#include "edge/edge.h"
 #include "rt/recorder.h"
+#include "rt/trace.h"
+#include "store/store.h"
+#include "svc/svc.h"
 
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sysexits.h>
 
-#define LAST_MAX  1000000u
-#define USAGE     "usage: record [--last N] [--event NAME] [--actor PID] [--since TIME] [FILE]"
-#define TEXT_KEPT sizeof((rt_record *)0)->text
-#define SLOT_NONE 0u
-#define TIME_TEXT 32
+#define LAST_MAX   1000000u
+#define USAGE      "usage: record [--last N] [--event NAME] [--actor PID] [--trace N] [--since TIME] [FILE]"
+#define TEXT_KEPT  sizeof((rt_record *)0)->text
+#define SLOT_NONE  0u
+#define TIME_TEXT  32
+#define VALUE_TEXT 48
 
 typedef struct filter {
     const char *path; /* NULL: of the running node */
     uint64_t last;    /* 0: all */
     const char *event, *since;
     uint32_t event_id, slot; /* slot SLOT_NONE: any */
+    uint64_t trace;          /* number of a request; 0: any */
     int64_t since_usec;      /* wall clock */
 } filter;
 
@@ -110,6 +116,9 @@ static int parse_options(const main_ask *o, char **words, int n, filter *f) {
             f->event = words[++i];
         } else if (strcmp(words[i], "--actor") == 0 && value) {
             actor = words[++i];
+        } else if (strcmp(words[i], "--trace") == 0 && value) {
+            if (dec_parse_u64(slice_str(words[++i]), RT_TRACE_NUMBER, &f->trace) != ERR_OK || f->trace == 0)
+                return main_complain(o, MAIN_BAD_USAGE, "'%s' is not the number of a request, 1 to %u", words[i], RT_TRACE_NUMBER);
         } else if (strcmp(words[i], "--since") == 0 && value) {
             f->since = words[++i];
         } else if (strncmp(words[i], "--", 2) == 0 || f->path) {
@@ -149,7 +158,7 @@ static bool concerns(const rt_record *r, uint32_t slot, bool same_events) {
 }
 
 static bool passes(const filter *f, const rt_record *r, bool same_events) {
-    return r->wall_usec >= f->since_usec && (!f->event || r->event == f->event_id) &&
+    return r->wall_usec >= f->since_usec && (!f->trace || r->trace == f->trace) && (!f->event || r->event == f->event_id) &&
            (f->slot == SLOT_NONE || concerns(r, f->slot, same_events));
 }
 
@@ -171,31 +180,79 @@ static size_t text_part(const rt_record *r, char out[4 * TEXT_KEPT + 1], bool *o
     return utf8_escape(slice_of(r->text, len), out, 4 * TEXT_KEPT + 1);
 }
 
+/* The name of a message, by its tag; NULL: of another version. */
+static const char *message_name(uint16_t tag) {
+    const struct {
+        const rt_msg_desc *at;
+        size_t n;
+    } tables[] = {{rt_msgs, rt_msgs_count}, {store_msgs, store_msgs_count}, {svc_msgs, svc_msgs_count}, {edge_msgs, edge_msgs_count}};
+    for (size_t t = 0; t < ARRAY_LEN(tables); t++)
+        for (size_t i = 0; i < tables[t].n; i++)
+            if (tables[t].at[i].tag == tag) return tables[t].at[i].name;
+    return NULL;
+}
+
+/* What stands for a number of three kinds: an error, a message's tag, what is not known (rt/trace.c). */
+static bool named(const char *name, uint64_t value, char out[VALUE_TEXT]) {
+    const char *message = strcmp(name, "message") == 0 ? message_name((uint16_t)value) : NULL;
+    if (strcmp(name, "err") == 0)
+        (void)snprintf(out, VALUE_TEXT, "%s", err_name(value < ERR_COUNT_ ? (err)value : ERR_BUG));
+    else if (message)
+        (void)snprintf(out, VALUE_TEXT, "%s", message);
+    else if (value == UINT64_MAX)
+        (void)snprintf(out, VALUE_TEXT, "?");
+    else
+        return false;
+    return true;
+}
+
 static void print_fields(const rt_record *r) {
     const rt_event_desc *d = &rt_event_descs[r->event];
     for (unsigned i = 0; i < 3; i++) {
-        char text[4 * TEXT_KEPT + 1];
+        char text[4 * TEXT_KEPT + 1], value[VALUE_TEXT];
         bool more;
-        if (!d->arg[i][0]) continue;
-        if (is_text(d, i)) {
+        if (!d->arg[i][0] || (r->event == EV_TRACE_SEND && i == 2)) continue; /* that is in the pid */
+        if (r->event == EV_TRACE_SEND && i == 1) {
+            rt_pid_format((rt_pid){0, (uint32_t)r->arg[1], (uint32_t)(r->arg[0] >> 32)}, value);
+            (void)printf(" to=%s", value);
+        } else if (is_text(d, i)) {
             (void)text_part(r, text, &more);
             (void)printf(" text=\"%s\"%s", text, more ? "..." : "");
-        } else if (strcmp(d->arg[i], "err") == 0) {
-            (void)printf(" err=%s", err_name((err)r->arg[i]));
+        } else if (named(d->arg[i], r->arg[i], value)) {
+            (void)printf(" %s=%s", d->arg[i], value);
         } else {
             (void)printf(" %s=%" PRIu64, d->arg[i], r->arg[i]);
         }
     }
 }
 
+/* A step of a request: its number, and the class of who took it where no text has that place. */
+static void print_trace(const printer *p, const rt_record *r) {
+    bool text = p->same_events && r->event < EV_COUNT_ && is_text(&rt_event_descs[r->event], 2);
+    char class[4 * TEXT_KEPT + 1];
+    (void)utf8_escape(slice_of(r->text, strnlen((const char *)r->text, TEXT_KEPT)), class, sizeof class);
+    if (!text && class[0]) (void)printf(" class=%s", class);
+    (void)printf(" trace=%" PRIu32, r->trace);
+}
+
+/* The generation of the actor that took the step, where the record has room for it; 0: it has none. */
+static uint32_t gen_of(const rt_record *r) {
+    if (r->event == EV_TRACE_HANDLE) return (uint32_t)(r->arg[0] >> 32);
+    return r->event == EV_TRACE_SEND ? (uint32_t)r->arg[2] : 0;
+}
+
 static void print_text(const printer *p, unsigned ring, const rt_record *r) {
-    char when[TIME_TEXT], where[24], who[24] = "-";
+    char when[TIME_TEXT], where[24], who[RT_PID_TEXT] = "-";
     time_text(r->wall_usec, when);
     if (ring + 1 < p->rings)
         (void)snprintf(where, sizeof where, "shard %u", ring);
     else
         (void)snprintf(where, sizeof where, "threads");
-    if (r->slot != SLOT_NONE) (void)snprintf(who, sizeof who, "slot %" PRIu32, r->slot);
+    uint32_t gen = p->same_events ? gen_of(r) : 0;
+    if (gen)
+        rt_pid_format((rt_pid){0, r->slot, gen}, who);
+    else if (r->slot != SLOT_NONE)
+        (void)snprintf(who, sizeof who, "slot %" PRIu32, r->slot);
     (void)printf("%s  %-8s  %-14s  ", when, where, who);
     if (p->same_events && r->event < EV_COUNT_) {
         (void)printf("%s", rt_event_descs[r->event].name);
@@ -203,7 +260,7 @@ static void print_text(const printer *p, unsigned ring, const rt_record *r) {
     } else {
         (void)printf("event %" PRIu32 " a=%" PRIu64 " b=%" PRIu64 " c=%" PRIu64, r->event, r->arg[0], r->arg[1], r->arg[2]);
     }
-    if (r->trace) (void)printf(" trace=%" PRIu32, r->trace);
+    if (r->trace) print_trace(p, r);
     (void)putchar('\n');
 }
 
@@ -221,7 +278,9 @@ static json_t *fields_json(const printer *p, const rt_record *r) {
             (void)json_object_set_new(fields, name, json_string(text));
             (void)json_object_set_new(fields, "text_bytes", json_integer((json_int_t)r->arg[i]));
         } else {
-            (void)json_object_set_new(fields, name, json_integer((json_int_t)r->arg[i]));
+            char value[VALUE_TEXT];
+            bool word = known && strcmp(name, "message") == 0 && named(name, r->arg[i], value);
+            (void)json_object_set_new(fields, name, word ? json_string(value) : json_integer((json_int_t)r->arg[i]));
         }
     }
     return fields;
@@ -257,7 +316,8 @@ static void print_notes(const printer *p, const rt_recorder_info *info) {
     }
     (void)fflush(stdout); /* before what is said about it */
     if (info->missing_bytes)
-        (void)fprintf(stderr, "murrectl: the file is cut off: %" PRIu64 " bytes are missing at its end\n", info->missing_bytes);
+        (void)fprintf(stderr, "murrectl: the %s is cut off: %" PRIu64 " bytes are missing at its end\n",
+                      info->core ? "recorder in this core" : "file", info->missing_bytes);
     if (info->torn) (void)fprintf(stderr, "murrectl: %" PRIu64 " torn records were left out\n", info->torn);
     if (!info->same_events)
         (void)fprintf(stderr, "murrectl: another version of murre with other events wrote this file: they are shown as numbers\n");
@@ -288,7 +348,14 @@ static int show(const main_ask *o, rt_recorder_reader *r, filter *f) {
 }
 
 static int cannot_open(const main_ask *o, const char *path, err e) {
-    if (e == ERR_CORRUPT) return main_complain(o, MAIN_BAD_DATA, "%s is not the file of a flight recorder", path);
+    if (e == ERR_CORRUPT) return main_complain(o, MAIN_BAD_DATA, "%s is not the file of a flight recorder, nor a whole core", path);
+    if (e == ERR_INVALID) return main_complain(o, MAIN_BAD_DATA, "%s is an ELF file, but not a core of a 64-bit process", path);
+    if (e == ERR_EOF)
+        return main_complain(
+            o, MAIN_BAD_DATA,
+            "%s is a core without a flight recorder: of another program, of a node that had none, cut off before it, or written "
+            "without shared mappings (coredump_filter)",
+            path);
     if (e == ERR_VERSION) return main_complain(o, MAIN_BAD_DATA, "%s was written in another format, by another version of murre", path);
     return main_complain(o, MAIN_NO_INPUT, "%s: %s", path, err_text(e));
 }

@@ -162,6 +162,7 @@ err rt_spawn(rt_ctx *cx, const rt_class *c, const void *arg, unsigned flags, rt_
     (void)atomic_fetch_add_explicit(&sh->n_actors, 1, memory_order_relaxed); /* statistics */
     rt_event(cx, EV_SPAWN, a->slot, a->gen, 0);
     frame f = enter(sh, a);
+    cx->trace = f.trace; /* it is part of what the parent handles */
     e = c->init ? c->init(cx, rt_actor_state(a), arg) : ERR_OK;
     leave(sh, f);
     if (e) {
@@ -204,6 +205,7 @@ static void tell_end(rt_shard *sh, const rt_actor *a, err reason) {
 
 static void bury(rt_shard *sh, rt_actor *a, err reason) {
     tell_end(sh, a, reason);
+    if (UNLIKELY(a->flags & RT_A_FOLLOWS)) rt_follow_actor_gone(sh->node, rt_actor_pid(a));
     if (a->flags & RT_A_NAMED) rt_name_remove(sh, rt_actor_pid(a));
     if (a->flags & RT_A_TABLES) rt_tables_owner_end(sh, rt_actor_pid(a), a->flags & RT_A_INIT, reason);
     rt_port_end(sh, a);
@@ -286,9 +288,12 @@ void rt_actor_schedule(rt_shard *sh, rt_actor *a) {
 }
 
 static inline void handle_one(rt_shard *sh, rt_actor *a, rt_msg *m) {
-    sh->cx.trace = m->trace;
     sh->cx.work = m->tag & RT_M_WORK;
     m->tag &= (uint16_t)~RT_M_WORK;
+    if (UNLIKELY(m->trace | (a->flags & RT_A_TRACED)))
+        rt_trace_handle(sh, a, m);
+    else
+        sh->cx.trace = 0;
     atomic_store_explicit(&sh->run_tag, m->tag, memory_order_relaxed); /* for the watchdog, see shard.h */
     rt_count(&sh->steps, 1);
     rt_event_often(&sh->cx, EV_HANDLE, a->slot, m->tag, a->queued);

@@ -2,6 +2,7 @@
 #define RT_CORE_H
 /* core: what the modules of the shard's core ask of each other. Everything here runs on the shard, unless it says otherwise. */
 #include "rt/event.h"
+#include "rt/follow.h"
 #include "rt/shard.h"
 
 /* Bits of rt_msg.tag while a message travels between shards. A signal has its rt_signal in the low bits and an rt_signal_body as payload;
@@ -92,6 +93,19 @@ usec rt_mute_next(const rt_shard *sh); /* USEC_NEVER */
 void rt_port_end(rt_shard *sh, rt_actor *a); /* closes all of its descriptors */
 void rt_port_dispatch(rt_shard *sh, const sys_ready *r, int n);
 void rt_port_unmask(rt_shard *sh, rt_actor *a);
+
+/* trace.c */
+void rt_trace_install(rt_node *n, unsigned index, const rt_trace_filter *f, usec timeout); /* any thread; f NULL: takes it away */
+void rt_trace_named(rt_shard *sh, const rt_actor *a, const char *name);                    /* it has registered; sh->trace is there */
+void rt_trace_queued(rt_shard *sh, const rt_msg *m);                                       /* with an id, into a mailbox */
+void rt_trace_send(rt_ctx *cx, rt_pid to, rt_msg *m);                                      /* it, or what is being handled, has an id */
+void rt_trace_handle(rt_shard *sh, rt_actor *a, rt_msg *m); /* it has an id, or a is watched; sets the context's */
+void rt_trace_fini(rt_shard *sh);
+
+/* follow.c */
+void rt_follow_init(rt_node *n);
+void rt_follow_fini(rt_node *n);
+void rt_follow_actor_gone(rt_node *n, rt_pid pid);
 
 /* ring.c */
 void rt_out_init(rt_shard *sh);

@@ -6,14 +6,16 @@
  *                         reads only: runs it here  -> WRITING
  *                         mutates: RUNNING  ------- queue ---------->  runs it (import, backup: may take minutes)
  *                         WRITING  <-------------- done, poll_wake --
- *     reply    <-----   gone when it is written
+ *     reply    <-----   gone when it is written, or, if the answer goes on,
+ *     frame    <-----   STREAMING: whenever there is more, until the client closes
  *
  * Why two threads: `status` must be answered while an import of a million users runs. Verbs that mutate run one after the other.
  *
  * Invariants: (1) a client belongs to the ctl thread, except its request and reply while it is RUNNING; then it is in no poller. (2) No
  * client waits for another: sockets never block, and one that makes no progress for CLIENT_IDLE is closed. (3) At most CLIENTS_MAX clients;
  * more wait in the kernel's queue, not in ours. (4) Every request that was read is answered, bad ones and those of strangers too. (5) Verbs
- * run with no lock held. */
+ * run with no lock held. (6) Of an answer that goes on at most FRAMES_BYTES wait for its client: what a slow one misses is lost, and
+ * counted, where it comes from. */
 #include "rt/ctl.h"
 
 #include "base/cursor.h"
@@ -30,19 +32,22 @@
 #define ACCEPT_PAUSE (100 * USEC_PER_MSEC) /* when no descriptor is free: without it the listener would be ready for ever */
 #define BACKLOG      64
 #define READ_CHUNK   65536u
+#define FRAMES_BYTES 65536u
+#define FRAME_MAX    65536u /* the tree of one */
 #define TOKEN_LISTEN UINT64_C(0xffffffff)
 #define READY_MAX    32
 #define ARENA_MAX    ((size_t)RT_CTL_REPLY_MAX)
 #define AUDIT_MAX    RT_EVENT_TEXT
 
-typedef enum client_state { CLIENT_FREE, CLIENT_READING, CLIENT_RUNNING, CLIENT_WRITING } client_state;
+typedef enum client_state { CLIENT_FREE, CLIENT_READING, CLIENT_RUNNING, CLIENT_WRITING, CLIENT_STREAMING } client_state;
 typedef struct client {
     client_state state;
     int fd;
     int64_t uid;
     buf in, out;         /* with their length words */
     size_t sent;         /* of out */
-    usec idle_end;       /* closed at this time unless something moves; not while RUNNING */
+    usec idle_end;       /* closed at this time unless something moves; not while RUNNING or STREAMING */
+    rt_stream *stream;   /* what follows the reply; NULL: nothing */
     struct client *next; /* in the queue */
 } client;
 
@@ -121,6 +126,11 @@ static void audit(rt_node *n, int64_t uid, const rt_verb *v, const rt_verb_call 
     buf_fini(&b);
 }
 
+static void end_stream(rt_stream **s) {
+    if (*s) (*s)->close(*s);
+    *s = NULL;
+}
+
 static void run_verb(rt_node *n, int64_t uid, const rt_verb *v, rt_verb_call *c, buf *out) {
     arena a;
     arena_init(&a, ARENA_MAX);
@@ -129,24 +139,27 @@ static void run_verb(rt_node *n, int64_t uid, const rt_verb *v, rt_verb_call *c,
     c->arena = &a;
     if (v->mutates) audit(n, uid, v, c);
     err e = v->fn(c);
+    if (!e && c->stream && !v->mutates) audit(n, uid, v, c); /* who watches is on record */
     if (e) {
         reply_error(out, e, c->why);
     } else {
         size_t before = out->len;
         val *reply = val_map(&a);
         val_set(&a, reply, "ok", val_bool(&a, true));
+        if (c->stream) val_set(&a, reply, "stream", val_bool(&a, true));
         val_set(&a, reply, "result", c->result ? c->result : val_null(&a));
         val_json(reply, out);
         if (!buf_ok(out)) {
             out->len = before;
             out->failed = false;
             reply_error(out, ERR_LIMIT, "the result is too large");
+            end_stream(&c->stream);
         }
     }
     arena_fini(&a);
 }
 
-void rt_ctl_run(rt_node *n, int64_t uid, slice request, buf *out_reply) {
+static void run_request(rt_node *n, int64_t uid, slice request, buf *out_reply, rt_stream **out_stream) {
     rt_verb_call c = {.n_args = 0};
     slice module, function;
     err e = parse_request(request, &module, &function, &c);
@@ -159,6 +172,13 @@ void rt_ctl_run(rt_node *n, int64_t uid, slice request, buf *out_reply) {
         run_verb(n, uid, v, &c, out_reply);
     else
         reply_unknown(n, module, function, c.n_args, out_reply);
+    *out_stream = c.stream;
+}
+
+void rt_ctl_run(rt_node *n, int64_t uid, slice request, buf *out_reply) {
+    rt_stream *stream = NULL;
+    run_request(n, uid, request, out_reply, &stream);
+    end_stream(&stream); /* nobody is there for what follows */
 }
 
 static bool mutates(rt_node *n, slice request) {
@@ -182,12 +202,61 @@ static void listen_more(rt_ctl *c, bool on) {
     c->listening = on;
 }
 
+/* Of what follows a length word. */
+static void set_length(buf *b, size_t head) {
+    size_t n = b->len - head - sizeof(uint32_t);
+    for (size_t i = 0; i < sizeof(uint32_t); i++) b->p[head + i] = (uint8_t)(n >> (8 * i));
+}
+
 static void drop(rt_ctl *c, client *x) {
     c->node->s->close(c->node->s, x->fd);
+    end_stream(&x->stream);
     buf_fini(&x->in);
     buf_fini(&x->out);
     x->state = CLIENT_FREE;
     listen_more(c, true);
+}
+
+static void wake_up(void *arg) {
+    const rt_ctl *c = arg;
+    c->node->s->poll_wake(c->node->s, c->poll);
+}
+
+/* Puts what the stream has now into out, as far as it may wait there. False: nothing. */
+static bool take_frames(client *x) {
+    buf_reset(&x->out);
+    x->sent = 0;
+    arena a;
+    arena_init(&a, FRAME_MAX);
+    val *frame = NULL;
+    while (x->out.len < FRAMES_BYTES && x->stream->next(x->stream, &a, &frame)) {
+        size_t head = x->out.len;
+        buf_add_u32le(&x->out, 0);
+        val_json(frame, &x->out);
+        set_length(&x->out, head);
+        arena_reset(&a);
+    }
+    arena_fini(&a);
+    return x->out.len > 0;
+}
+
+/* What was written before is out: the next frames wait for the socket, or the client for more. */
+static void stream_on(rt_ctl *c, client *x) {
+    sys *s = c->node->s;
+    bool more = take_frames(x);
+    if (!more && x->state == CLIENT_STREAMING) return;
+    x->state = more ? CLIENT_WRITING : CLIENT_STREAMING;
+    x->idle_end = s->mono(s) + CLIENT_IDLE;
+    if (s->poll_set(s, c->poll, x->fd, more ? SYS_OUT : SYS_IN, token_of(c, x))) drop(c, x); /* SYS_IN: to hear it close */
+}
+
+/* Nothing more is to be said on this connection: what comes is its end, or thrown away. */
+static void on_stream_readable(rt_ctl *c, client *x) {
+    sys *s = c->node->s;
+    uint8_t waste[1024];
+    size_t n = 0;
+    err e = s->read(s, x->fd, waste, sizeof waste, &n);
+    if (e && e != ERR_AGAIN) drop(c, x);
 }
 
 static void try_write(rt_ctl *c, client *x) {
@@ -207,7 +276,10 @@ static void try_write(rt_ctl *c, client *x) {
         x->sent += n;
         x->idle_end = s->mono(s) + CLIENT_IDLE;
     }
-    drop(c, x);
+    if (x->stream)
+        stream_on(c, x);
+    else
+        drop(c, x);
 }
 
 static void start_reply(client *x) {
@@ -215,8 +287,7 @@ static void start_reply(client *x) {
     buf_add_u32le(&x->out, 0);
 }
 static void finish_reply(client *x) {
-    size_t n = x->out.len - sizeof(uint32_t);
-    for (size_t i = 0; i < sizeof(uint32_t); i++) x->out.p[i] = (uint8_t)(n >> (8 * i));
+    set_length(&x->out, 0);
     buf_fini(&x->in);
 }
 static void send_reply(rt_ctl *c, client *x) {
@@ -235,7 +306,8 @@ static void refuse(rt_ctl *c, client *x, err e, const char *why) {
 
 static void execute(rt_ctl *c, client *x) {
     start_reply(x);
-    rt_ctl_run(c->node, x->uid, slice_from(buf_slice(&x->in), sizeof(uint32_t)), &x->out);
+    run_request(c->node, x->uid, slice_from(buf_slice(&x->in), sizeof(uint32_t)), &x->out, &x->stream);
+    if (x->stream) x->stream->wake(x->stream, wake_up, c);
     finish_reply(x);
 }
 
@@ -387,7 +459,11 @@ static void ctl_thread(void *arg) {
                 on_readable(c, x);
             else if (x->state == CLIENT_WRITING)
                 try_write(c, x);
+            else if (x->state == CLIENT_STREAMING)
+                on_stream_readable(c, x);
         }
+        for (unsigned i = 0; i < CLIENTS_MAX; i++)
+            if (c->at[i].state == CLIENT_STREAMING) stream_on(c, &c->at[i]);
         take_done(c);
     }
 }

@@ -3,7 +3,9 @@
 /* ctl: the listener for murrectl, on a thread of its own, so that it answers while shards are stuck. A Unix socket, mode 0600; peer
  * credentials are checked (same uid, or root). Protocol, one request a connection:
  *   request:  u32le length, then that many bytes: strings, each u32le length + bytes: [module, function, input, arg...]
- *   reply:    u32le length, then JSON: {"ok":true,"result":...} or {"ok":false,"error":"name","why":"sentence"} */
+ *   reply:    u32le length, then JSON: {"ok":true,"result":...} or {"ok":false,"error":"name","why":"sentence"}
+ *   frames:   of an answer that goes on ("stream":true), as it has them: u32le length, then a JSON object each, until the client closes.
+ *             What a client does not read in time it misses; the next frame says how many, in a member "lost". */
 #include "rt/node.h"
 
 #define RT_CTL_REQUEST_MAX (64u << 20) /* user import */

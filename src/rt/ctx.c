@@ -42,7 +42,7 @@ static inline void send(rt_ctx *cx, rt_pid to, rt_msg **mp, bool front) {
     if (UNLIKELY(!check(m))) return;
     m->tag = RT_TAG(m); /* a refused message may be sent again */
     m->sender = cx->self ? rt_actor_pid(cx->self) : RT_PID_NONE;
-    if (!m->trace) m->trace = cx->trace;
+    if (UNLIKELY(m->trace | cx->trace)) rt_trace_send(cx, to, m);
     rt_event_often(cx, EV_SEND, to.slot, m->tag, 0);
     if (LIKELY(to.node == 0 && rt_pid_shard(to) == sh->id))
         rt_mailbox_arrive(sh, to, m, front);

@@ -7,7 +7,8 @@
  *              |-- digest                   the simulator: every event, with its virtual time and its actor
  *              |-- histograms               those that MEASURE names
  *              |-- flight recorder          all but the most frequent, live
- *              `-- log                      at or above the level
+ *              |-- log                      at or above the level
+ *              `-- follow.c                 who follows it, or the request that it belongs to
  *
  * Invariants: (1) a state is written by one thread: its shard's, or under the log's lock for ev_ext. (2) An event that a peer can cause at
  * will costs no lock and no system call unless its line is really written (the rate limit is in front of the lock). (3) The digest
@@ -16,6 +17,8 @@
 #include "rt/event.h"
 
 #include "rt/event_often.h"
+#include "rt/follow.h"
+#include "rt/trace.h"
 
 #define DIGEST_START UINT64_C(0x6d757272652d7631)
 #define DIGEST_MUL   UINT64_C(0x9e3779b97f4a7c15)
@@ -30,7 +33,7 @@ const rt_measure rt_measures[RT_MEASURES] = {
 };
 
 /* Too many and too little to keep: each would push the rest out of the ring. They are counted and can be traced. */
-static bool frequent(rt_event_id id) { return id == EV_SEND || id == EV_ENQUEUE || id == EV_HANDLE; }
+bool rt_event_is_frequent(rt_event_id id) { return id == EV_SEND || id == EV_ENQUEUE || id == EV_HANDLE; }
 
 static uint64_t digest_add(uint64_t h, uint64_t x) {
     h = (h ^ x) * DIGEST_MUL;
@@ -48,7 +51,9 @@ static uint64_t digest_text(uint64_t h, slice text) {
 
 typedef struct occurrence { /* of an event */
     rt_event_id id;
-    uint32_t slot, trace;
+    rt_pid actor; /* that is running */
+    const char *cls;
+    uint32_t trace;
     usec at;
     uint64_t arg[3];
     slice text;
@@ -56,7 +61,7 @@ typedef struct occurrence { /* of an event */
 
 static void add_digest(struct rt_event_state *st, const occurrence *o) {
     uint64_t h = atomic_load_explicit(&st->digest, memory_order_relaxed);
-    h = digest_add(h, (uint64_t)o->id << 32 | o->slot);
+    h = digest_add(h, (uint64_t)o->id << 32 | o->actor.slot);
     h = digest_add(h, (uint64_t)o->at);
     bool text = o->text.p != NULL;
     for (int i = 0; i < (text ? 2 : 3); i++) h = digest_add(h, o->arg[i]); /* with a text, arg[2] is its address */
@@ -65,12 +70,12 @@ static void add_digest(struct rt_event_state *st, const occurrence *o) {
 }
 
 static void add_record(rt_node *n, const struct rt_event_state *st, const occurrence *o) {
-    rt_record r = {.wall_usec = rt_recorder_wall(n->recorder, st->ring), .event = (uint32_t)o->id, .slot = o->slot, .trace = o->trace};
+    uint32_t trace = rt_trace_number(o->trace);
+    rt_record r = {.wall_usec = rt_recorder_wall(n->recorder, st->ring), .event = (uint32_t)o->id, .slot = o->actor.slot, .trace = trace};
+    slice text = o->trace && !o->text.p && o->cls ? slice_str(o->cls) : o->text; /* of a step: who took it */
     memcpy(r.arg, o->arg, sizeof r.arg);
-    if (o->text.p) {
-        r.arg[2] = o->text.len;
-        if (o->text.len > 0) memcpy(r.text, o->text.p, o->text.len < sizeof r.text ? o->text.len : sizeof r.text);
-    }
+    if (o->text.p) r.arg[2] = o->text.len;
+    if (text.len > 0) memcpy(r.text, text.p, text.len < sizeof r.text ? text.len : sizeof r.text);
     rt_recorder_write(n->recorder, st->ring, &r);
 }
 
@@ -86,15 +91,35 @@ static void keep(rt_node *n, struct rt_event_state *st, uint8_t todo, const occu
     if ((todo & RT_EV_RECORD) && n->recorder) add_record(n, st, o);
 }
 
+/* To who follows it, or the request. */
+static void tell(rt_node *n, unsigned shard, uint8_t todo, const occurrence *o) {
+    if (!(todo & RT_EV_FOLLOW) && (!(todo & RT_EV_TRACE) || !o->trace)) return;
+    rt_seen x = {.mono = n->s->mono(n->s),
+                 .wall = n->s->wall(n->s),
+                 .id = o->id,
+                 .trace = o->trace,
+                 .shard = shard,
+                 .actor = o->actor,
+                 .cls = o->cls,
+                 .has_text = o->text.p != NULL};
+    memcpy(x.arg, o->arg, sizeof x.arg);
+    x.text_len = (uint16_t)(o->text.len < sizeof x.text ? o->text.len : sizeof x.text);
+    if (x.text_len > 0) memcpy(x.text, o->text.p, x.text_len);
+    rt_follow_push(n, &x);
+}
+
 static occurrence on_shard(const rt_ctx *cx, rt_event_id id) {
-    return (occurrence){.id = id, .slot = cx->self ? cx->self->slot : 0, .trace = cx->trace, .at = cx->sh->now};
+    occurrence o = {.id = id, .trace = cx->trace, .at = cx->sh->now};
+    if (cx->self) o.actor = rt_actor_pid(cx->self), o.cls = cx->self->cls->name;
+    return o;
 }
 
 void rt_event_more(rt_ctx *cx, rt_event_id id, uint8_t todo, uint64_t a, uint64_t b, uint64_t c) {
     occurrence o = on_shard(cx, id);
     o.arg[0] = a, o.arg[1] = b, o.arg[2] = c;
     keep(cx->sh->node, &cx->sh->ev, todo, &o);
-    if (todo & RT_EV_LOG) rt_log_push(cx->sh->node->log, id, o.slot, o.arg, SLICE_NULL);
+    if (todo & RT_EV_LOG) rt_log_push(cx->sh->node->log, id, o.actor.slot, o.arg, SLICE_NULL);
+    tell(cx->sh->node, cx->sh->id, todo, &o);
 }
 
 void rt_event(rt_ctx *cx, rt_event_id id, uint64_t a, uint64_t b, uint64_t c) {
@@ -122,21 +147,33 @@ void rt_event_text(rt_ctx *cx, rt_event_id id, uint64_t a, uint64_t b, slice tex
     rt_event_probe(id, a, b, o.arg[2]);
     if (todo == 0) return;
     keep(cx->sh->node, st, todo, &o);
-    if (todo & RT_EV_LOG) rt_log_push(cx->sh->node->log, id, o.slot, o.arg, o.text);
+    if (todo & RT_EV_LOG) rt_log_push(cx->sh->node->log, id, o.actor.slot, o.arg, o.text);
+    tell(cx->sh->node, cx->sh->id, todo, &o);
+}
+
+static void from_outside(rt_node *n, occurrence *o) {
+    struct rt_event_state *st = &n->ev_ext;
+    rt_event_probe(o->id, o->arg[0], o->arg[1], o->arg[2]);
+    rt_log_ext_lock(n->log);
+    uint8_t todo = rt_event_note(st, o->id);
+    if (todo & RT_EV_DIGEST) o->at = n->s->mono(n->s);
+    keep(n, st, todo, o);
+    rt_log_ext_unlock(n->log);
+    if (todo & RT_EV_LOG) rt_log_push(n->log, o->id, 0, o->arg, o->text);
+    tell(n, n->n_shards, todo, o);
 }
 
 void rt_event_ext(rt_node *n, rt_event_id id, uint64_t a, uint64_t b, slice text) {
-    struct rt_event_state *st = &n->ev_ext;
     char copy[RT_EVENT_TEXT + 1];
     occurrence o = {.id = id, .arg = {a, b, 0}};
     put_text(&o, text, copy);
-    rt_event_probe(id, a, b, o.arg[2]);
-    rt_log_ext_lock(n->log);
-    uint8_t todo = rt_event_note(st, id);
-    if (todo & RT_EV_DIGEST) o.at = n->s->mono(n->s);
-    keep(n, st, todo, &o);
-    rt_log_ext_unlock(n->log);
-    if (todo & RT_EV_LOG) rt_log_push(n->log, id, 0, o.arg, o.text);
+    from_outside(n, &o);
+}
+
+void rt_event_ext_traced(rt_node *n, uint32_t trace, rt_event_id id, const uint64_t arg[3]) {
+    occurrence o = {.id = id, .trace = trace};
+    memcpy(o.arg, arg, sizeof o.arg);
+    from_outside(n, &o);
 }
 
 uint64_t rt_event_count(rt_node *n, rt_event_id id) {
@@ -158,7 +195,7 @@ uint64_t rt_event_digest(rt_node *n) {
 
 /* --- recording --------------------------------------------------------------------------------------------------------------------- */
 /* Where there are no threads, in the simulator, a recorder takes all of them. */
-static bool recorded(const rt_node *n, rt_event_id id) { return n->recorder_path && (!n->s->thread_start || !frequent(id)); }
+static bool recorded(const rt_node *n, rt_event_id id) { return n->recorder_path && (!n->s->thread_start || !rt_event_is_frequent(id)); }
 
 static void set_recording(const rt_node *n, struct rt_event_state *st, bool on) {
     for (unsigned id = 0; id < EV_COUNT_; id++) {

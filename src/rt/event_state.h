@@ -10,13 +10,15 @@
 
 #include <stdatomic.h>
 
-#define RT_EV_LOG    1u /* at or above the log's level */
-#define RT_EV_RECORD 2u /* goes into the flight recorder */
-#define RT_EV_DIGEST 4u /* goes into the digest: all of them, where there are no threads (simulator) */
-#define RT_EV_TALLY  8u /* an argument is measured */
+#define RT_EV_LOG    1u  /* at or above the log's level */
+#define RT_EV_RECORD 2u  /* goes into the flight recorder */
+#define RT_EV_DIGEST 4u  /* goes into the digest: all of them, where there are no threads (simulator) */
+#define RT_EV_TALLY  8u  /* an argument is measured */
+#define RT_EV_FOLLOW 16u /* somebody follows it, or an actor has subscribed to it */
+#define RT_EV_TRACE  32u /* traces are watched: goes to who watches, if it has an id */
 struct rt_event_state {
     unsigned ring;                     /* in the flight recorder: shard number, or the number of shards for other threads */
-    _Atomic uint8_t todo[EV_COUNT_];   /* RT_EV_*; relaxed: written from any thread by rt_log_level and rt_event_record; may be seen late */
+    _Atomic uint8_t todo[EV_COUNT_];   /* RT_EV_*; relaxed: written from any thread by rt_log_level, rt_event_record, follow.c; seen late */
     _Atomic uint64_t count[EV_COUNT_]; /* relaxed: written by the owning thread alone (ev_ext: under the lock), read by tools */
     _Atomic uint64_t digest;           /* relaxed, as count */
     rt_tally measured[RT_MEASURES];    /* written as count */
@@ -25,6 +27,12 @@ struct rt_event_state {
 /* n's sys, configuration and number of shards are in place and rt_event_node_init has run. */
 void rt_event_state_init(rt_node *n, struct rt_event_state *st, unsigned ring);
 static inline void rt_event_state_fini(struct rt_event_state *st) { (void)st; /* it owns nothing */ }
+
+/* follow.c: tells who follows. Not under a lock of rank FOLLOW or above; nobody is waited for. */
+typedef struct rt_seen rt_seen;
+void rt_follow_push(rt_node *n, const rt_seen *x); /* x->trace: the whole id */
+/* As rt_event_ext with three arguments, for what happens to a traced request outside the shards. */
+void rt_event_ext_traced(rt_node *n, uint32_t trace, rt_event_id id, const uint64_t arg[3]);
 
 /* --- between event.c and log.c ------------------------------------------------------------------------------------------------- */
 typedef struct rt_log rt_log;

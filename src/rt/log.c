@@ -58,10 +58,12 @@ static const char *const level_names[] = {"debug", "info", "notice", "warning", 
 
 /* --- one line -------------------------------------------------------------------------------------------------------------------- */
 /* A bare word that needs no escaping: a number, or what stands for one. Its length is in the string. */
-static void value_text(const char *name, uint64_t value, char out[40]) {
+static void value_text(const rt_node *n, const char *name, uint64_t value, char out[40]) {
     size_t len = strlen(name);
     if (len >= 4 && strcmp(name + len - 4, "slot") == 0) /* as in a pid: shard.index */
         (void)snprintf(out, 40, "%" PRIu64 ".%" PRIu64, value >> 24 & 0xff, value & 0xffffff);
+    else if (strcmp(name, "message") == 0 && rt_node_desc(n, (uint16_t)value))
+        (void)snprintf(out, 40, "%s", rt_node_desc(n, (uint16_t)value)->name);
     else if (strcmp(name, "err") == 0)
         (void)snprintf(out, 40, "%s", err_name(value < ERR_COUNT_ ? (err)value : ERR_BUG));
     else
@@ -70,7 +72,7 @@ static void value_text(const char *name, uint64_t value, char out[40]) {
 
 static void add_arg(const rt_log *l, buf *b, const char *name, uint64_t value) {
     char text[40];
-    value_text(name, value, text);
+    value_text(l->node, name, value, text);
     bool number = text[strspn(text, "0123456789")] == 0; /* "2.7" is a slot, not a fraction */
     if (l->style == RT_LOG_TEXT)
         buf_addf(b, " %s=%s", name, text);

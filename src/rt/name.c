@@ -14,6 +14,7 @@ err rt_name_register(rt_ctx *cx, const char *name) {
     rt_pid self = rt_self(cx);
     err e = rt_tab_put(&cx->sh->reader, names(&cx->sh->reader), slice_str(name), slice_of(&self, sizeof self), true);
     if (!e) cx->self->flags |= RT_A_NAMED;
+    if (!e && UNLIKELY(cx->sh->trace)) rt_trace_named(cx->sh, cx->self, name);
     return e;
 }
 

@@ -72,6 +72,7 @@ err rt_node_new(const rt_node_cfg *c, sys *s, tls *t, rt_node **out) {
     rt_epoch_init(n);
     rt_tables_init(n);
     rt_calls_init(n);
+    rt_follow_init(n);
     rt_pool_init(n);
     rt_node_add_msgs(n, rt_msgs, rt_msgs_count);
     err e = rt_event_node_init(n);
@@ -236,6 +237,7 @@ void rt_node_free(rt_node *n) {
     rt_tables_fini(n);
     rt_epoch_fini(n);
     rt_calls_fini(n);
+    rt_follow_fini(n);
     lock_set_fini(&n->locks);
     for (size_t i = 0; i < ARRAY_LEN(n->descs); i++) mem_free(n->descs[i]);
     mem_free(n->verbs);

@@ -24,6 +24,8 @@ typedef struct rt_rel rt_rel;
 #define RT_A_RUNNING 1024u /* its batch is being handled: others may end meanwhile, and take it along */
 #define RT_A_TABLES  4096u /* owns tables, or has */
 #define RT_A_KEPT    8192u /* its parent is the heir of the tables that it makes */
+#define RT_A_TRACED  16384u /* somebody watches it: what it handles gets a trace id */
+#define RT_A_FOLLOWS 32768u /* has subscribed to events */
 struct rt_actor {
     /* what a send touches */
     rt_actor *run_next; /* in the run queue */

@@ -23,6 +23,7 @@
 #include "base/plant.h"
 #include "rt/core.h"
 #include "rt/pool_watch.h"
+#include "rt/trace.h"
 
 #define POOL_THREADS_MAX 64u
 
@@ -179,6 +180,7 @@ static void run(pool_queue *q, pool_thread *t, rt_job *j) {
     rt_node *n = q->n;
     usec now = n->s->mono(n->s), waited = now - j->submitted, ended = now;
     err status = now > j->deadline ? ERR_EXPIRED : ERR_OK;
+    rt_trace_step_ext(n, j->trace, EV_TRACE_JOB, (uint64_t)q->kind, (uint64_t)waited, 0);
     if (status == ERR_OK) {
         show(t, j, now);
         j->run(j);
@@ -190,6 +192,9 @@ static void run(pool_queue *q, pool_thread *t, rt_job *j) {
     rt_pid owner = j->owner;
     rt_msg *m = rt_msg_new_ext(RT_JOB_DONE, sizeof(rt_job_done));
     *rt_job_done_of(m) = (rt_job_done){&j->box, status};
+    m->trace = j->trace;
+    if (UNLIKELY(m->trace))
+        rt_trace_step_ext(n, m->trace, EV_TRACE_JOB_DONE, (uint64_t)q->kind, (uint64_t)(n->s->mono(n->s) - now), status);
     lock_take(&q->l); /* counted before it comes home: who has the answer sees it counted */
     over(q, j);
     rt_tally_add(&q->wait, waited > 0 ? (uint64_t)waited : 0, 1);
@@ -312,9 +317,10 @@ void rt_pool_submit(rt_ctx *cx, rt_pool_kind kind, rt_job **jp) {
     j->owner = rt_self(cx);
     j->submitted = rt_now(cx);
     memset(&j->place, 0, sizeof j->place);
+    if (!j->trace) j->trace = rt_trace(cx);
     pool_thread *wake = NULL;
     lock_take(&q->l);
-    uint32_t queued = q->stat.queued;
+    uint32_t queued = q->stat.queued, trace = j->trace; /* it may run, and be gone, once it is in the queue */
     bool full = queued >= max;
     q->stat.submitted++;
     if (full) {
@@ -324,11 +330,13 @@ void rt_pool_submit(rt_ctx *cx, rt_pool_kind kind, rt_job **jp) {
         wake = call_one(q);
     }
     lock_release(&q->l);
+    rt_trace_step(cx, trace, EV_TRACE_SUBMIT, (uint64_t)kind, queued, 0);
     if (wake) lock_signal(&wake->wake); /* it outlives the shards: rt_node_stop joins them before it stops the pool */
     if (!full) return;
     rt_event(cx, EV_JOB_REFUSED, (uint64_t)kind, queued, 0);
     rt_msg *m = rt_msg_new(cx, RT_JOB_DONE, sizeof(rt_job_done));
     *rt_job_done_of(m) = (rt_job_done){&j->box, ERR_FULL};
+    m->trace = trace;
     rt_send(cx, j->owner, &m);
 }
 

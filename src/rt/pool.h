@@ -20,6 +20,7 @@ struct rt_job {                /* embedded in the submitter's own struct, first 
     usec deadline;             /* not started after this; USEC_NEVER */
     rt_pid owner;              /* set by submit: who gets RT_JOB_DONE */
     usec submitted;            /* set by submit */
+    uint32_t trace;            /* id of the request that it is done for; 0: submit sets that of what is being handled (rt/trace.h) */
     struct {                   /* the pool's, guarded by its lock */
         rt_job *next;          /* behind it: in the queue of what may start, or of its key */
         rt_job *older, *newer; /* in the list of all that wait */

@@ -18,6 +18,7 @@
 #include "base/hash.h"
 #include "base/mem.h"
 #include "base/plant.h"
+#include "rt/recorder_core.h"
 
 #include <stdio.h>
 
@@ -173,6 +174,7 @@ typedef struct source { /* a ring that is being read */
 struct rt_recorder_reader {
     sys *s;
     int fd;
+    rt_recorder_place place; /* of the recorder in the file */
     rt_recorder_info info;
     source at[];
 };
@@ -200,8 +202,10 @@ static err read_header(slice page, rt_recorder_info *out) {
 static uint32_t read_chunk(const rt_recorder_reader *r, uint32_t ring_no, uint64_t index, rt_record out[CHUNK]) {
     uint64_t n = r->info.per_ring - index < CHUNK ? r->info.per_ring - index : CHUNK;
     uint64_t offset = PAGE + ((uint64_t)ring_no * r->info.per_ring + index) * sizeof(rt_record);
-    size_t got = 0;
-    if (r->s->file_read(r->s, r->fd, (uint8_t *)out, (size_t)n * sizeof(rt_record), offset, &got)) return 0;
+    size_t got = 0, want = (size_t)n * sizeof(rt_record);
+    if (offset >= r->place.len) return 0;
+    if (want > r->place.len - offset) want = (size_t)(r->place.len - offset); /* behind it in a core is something else */
+    if (r->s->file_read(r->s, r->fd, (uint8_t *)out, want, r->place.at + offset, &got)) return 0;
     return (uint32_t)(got / sizeof(rt_record));
 }
 
@@ -240,16 +244,31 @@ static void advance(rt_recorder_reader *r, uint32_t ring_no) {
     }
 }
 
-static err open_file(sys *s, const char *path, int *out_fd, uint64_t *out_len, rt_recorder_info *out_info) {
+/* Where the recorder is in the file: the whole of it, or in a core the mapping that begins as a recorder does. */
+static err find_place(sys *s, int fd, rt_recorder_place *out, bool *out_core) {
+    uint8_t first[HEADER_LEN];
+    uint64_t size;
+    size_t n = 0;
+    err e = s->file_size(s, fd, &size);
+    if (!e) e = s->file_read(s, fd, first, sizeof first, 0, &n);
+    if (e) return e;
+    *out_core = rt_recorder_core_is(slice_of(first, n));
+    *out = (rt_recorder_place){0, size};
+    return *out_core ? rt_recorder_core_find(s, fd, size, MAGIC, out) : ERR_OK;
+}
+
+static err open_file(sys *s, const char *path, int *out_fd, rt_recorder_place *out_place, rt_recorder_info *out_info) {
     uint8_t page[HEADER_LEN];
     size_t n = 0;
     int fd;
+    bool core = false;
     err e = s->file_open(s, path, SYS_OPEN_READ, &fd);
     if (e) return e;
-    e = s->file_read(s, fd, page, sizeof page, 0, &n);
+    e = find_place(s, fd, out_place, &core);
+    if (!e) e = s->file_read(s, fd, page, out_place->len < sizeof page ? (size_t)out_place->len : sizeof page, out_place->at, &n);
     if (!e) e = read_header(slice_of(page, n), out_info);
-    if (!e) e = s->file_size(s, fd, out_len);
     if (!e) {
+        out_info->core = core;
         *out_fd = fd;
         return ERR_OK;
     }
@@ -259,14 +278,14 @@ static err open_file(sys *s, const char *path, int *out_fd, uint64_t *out_len, r
 
 err rt_recorder_open(sys *s, const char *path, rt_recorder_reader **out) {
     rt_recorder_info info;
-    uint64_t len;
+    rt_recorder_place place;
     int fd;
-    err e = open_file(s, path, &fd, &len, &info);
+    err e = open_file(s, path, &fd, &place, &info);
     if (e) return e;
     uint64_t full = PAGE + (uint64_t)info.rings * info.per_ring * sizeof(rt_record);
-    info.missing_bytes = len < full ? full - len : 0;
+    info.missing_bytes = place.len < full ? full - place.len : 0;
     rt_recorder_reader *r = mem_zalloc(sizeof *r + info.rings * sizeof(source));
-    *r = (rt_recorder_reader){.s = s, .fd = fd, .info = info};
+    *r = (rt_recorder_reader){.s = s, .fd = fd, .place = place, .info = info};
     for (uint32_t g = 0; g < info.rings; g++) {
         survey(r, g);
         advance(r, g);

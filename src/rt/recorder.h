@@ -27,17 +27,20 @@ void rt_recorder_free(rt_recorder *r);
 usec rt_recorder_wall(rt_recorder *r, unsigned ring);
 void rt_recorder_write(rt_recorder *r, unsigned ring, const rt_record *rec);
 
-/* Reading, of the file of a live node or of a dead one, in memory that does not grow with the file. What is torn, overwritten meanwhile or
+/* Reading, of the file of a live node or of a dead one, or out of a core of its process (which has the file as long as the process may
+ * write shared mappings into it: sys.h, file_map), in memory that does not grow with the file. What is torn, overwritten meanwhile or
  * cut off is left out and counted. */
 typedef struct rt_recorder_info {
     uint32_t rings, per_ring; /* as the file's header says */
     bool same_events;         /* its event numbers are ours; else it is of a version with other events */
     uint64_t whole, torn;     /* records when it was opened */
-    uint64_t missing_bytes;   /* at the end of the file: it was truncated */
+    uint64_t missing_bytes;   /* at the end of the file, or of the mapping in a core: it was truncated */
+    bool core;                /* read out of one */
     int64_t newest_usec;      /* wall clock of the newest record; INT64_MIN: none */
 } rt_recorder_info;
 typedef struct rt_recorder_reader rt_recorder_reader;
-/* ERR_CORRUPT: no recorder file; ERR_VERSION: of another format; or what opening it says. */
+/* ERR_CORRUPT: no recorder file, or a core whose headers are damaged or cut off; ERR_VERSION: of another format; ERR_INVALID: an ELF file
+ * that is no core of this kind of machine; ERR_EOF: a core without a recorder; or what opening it says. */
 NODISCARD err rt_recorder_open(sys *s, const char *path, rt_recorder_reader **out);
 const rt_recorder_info *rt_recorder_info_of(const rt_recorder_reader *r);
 /* The next record: of each ring in the order in which they were written, of the rings the one with the earlier time first. */

@@ -62,6 +62,7 @@ void rt_shard_fini(rt_shard *sh) {
     mem_free(sh->mutes);
     mem_free(sh->ports);
     mem_free(sh->scratch);
+    rt_trace_fini(sh);
     rt_slab_collect(&sh->slab);
     (void)check(rt_slab_live(&sh->slab) == 0); /* an actor kept a message and its fini did not drop it; reported, not fatal */
     rt_slab_fini(&sh->slab);

@@ -96,6 +96,7 @@ struct rt_shard {
     usec gap;                /* average of the last waits for work: whether spinning is worth it */
 
     struct rt_event_state ev; /* event.c's */
+    struct rt_traced *trace;  /* what is watched; NULL: nothing. trace.c */
     rt_msacc msacc;
     sys_thread *thread; /* live only; set before the watchdog starts */
 
@@ -164,6 +165,8 @@ struct rt_node {
     rt_recorder *recorder;        /* NULL: none. Ring i: shard i; ring n_shards: other threads */
     struct rt_log *log;
     struct rt_ctl *ctl;
+    struct rt_hub *hub;             /* who follows events; follow.c */
+    _Atomic uint32_t trace_numbers; /* of requests that were traced; relaxed: numbers, nothing is read through them */
     struct rt_watchdog *watchdog;
     struct {
         _Atomic bool tight; /* relaxed, as the two figures: memory.c */

@@ -103,7 +103,7 @@ struct sys {
     err (*dir_list)(sys *s, const char *path, void (*fn)(void *arg, const char *name), void *arg); /* sorted by name */
     err (*dir_sync)(sys *s, const char *path);
     err (*file_stat)(sys *s, const char *path, uint64_t *out_size, usec *out_mtime); /* mtime is wall time */
-    /* A mapped, shared file of len bytes (created, zero-filled when new): for the flight recorder. */
+    /* A mapped, shared file of len bytes (created, zero-filled when new): for the flight recorder. A core of this process has it. */
     err (*file_map)(sys *s, const char *path, size_t len, void **out);
     void (*file_unmap)(sys *s, void *p, size_t len);
 

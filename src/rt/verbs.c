@@ -175,12 +175,9 @@ static err actors_by(rt_verb_call *c) {
     return e ? e : list_actors(c, (actor_order)order, limit);
 }
 
-static err ask_actor(rt_verb_call *c, void (*fn)(rt_ctx *, rt_shard_call *), shard_ask **out) {
-    rt_pid pid;
-    err e = rt_verb_pid_of(c, c->args[0], &pid);
-    if (e) return e;
+static err ask_pid(rt_verb_call *c, rt_pid pid, void (*fn)(rt_ctx *, rt_shard_call *), shard_ask **out) {
     shard_ask *a = ask_new(fn, pid);
-    e = ask_shard(c, rt_pid_shard(pid), a);
+    err e = ask_shard(c, rt_pid_shard(pid), a);
     if (e) return rt_verb_fail(c, e, c->args[0], "does not answer: its shard is busy");
     e = a->status;
     if (!e) {
@@ -191,6 +188,21 @@ static err ask_actor(rt_verb_call *c, void (*fn)(rt_ctx *, rt_shard_call *), sha
     if (e == ERR_REFUSED)
         return rt_verb_fail(c, e, c->args[0], "holds what others rely on and is not flushed; `actor kill` ends it, and they send again");
     return rt_verb_fail(c, e, c->args[0], "is not alive");
+}
+
+static err ask_actor(rt_verb_call *c, void (*fn)(rt_ctx *, rt_shard_call *), shard_ask **out) {
+    rt_pid pid;
+    err e = rt_verb_pid_of(c, c->args[0], &pid);
+    return e ? e : ask_pid(c, pid, fn, out);
+}
+
+err rt_verb_actor_info(rt_verb_call *c, rt_pid pid, rt_actor_info *out) {
+    shard_ask *a;
+    err e = ask_pid(c, pid, do_info, &a);
+    if (e) return e;
+    *out = a->info[0];
+    ask_unref(a);
+    return ERR_OK;
 }
 
 static err actor_info(rt_verb_call *c) {
@@ -262,7 +274,7 @@ static err kill_actor(rt_verb_call *c) {
 }
 
 /* --- log, events, pool, help ----------------------------------------------------------------------------------------------------- */
-static const char *level_name(rt_level l) {
+const char *rt_verb_level_name(rt_level l) {
     switch (l) {
     case RT_DEBUG: return "debug";
     case RT_INFO: return "info";
@@ -281,7 +293,7 @@ static err log_level(rt_verb_call *c) {
         rt_log_level(c->node, l);
     }
     c->result = val_map(c->arena);
-    rt_verb_text(c, c->result, "level", level_name(rt_log_level_get(c->node)));
+    rt_verb_text(c, c->result, "level", rt_verb_level_name(rt_log_level_get(c->node)));
     return ERR_OK;
 }
 
@@ -296,7 +308,7 @@ static err events_counters(rt_verb_call *c) {
         val *m = val_map(c->arena);
         rt_verb_text(c, m, "event", rt_event_descs[i].name);
         rt_verb_uint(c, m, "count", n);
-        rt_verb_text(c, m, "level", level_name(rt_event_descs[i].level));
+        rt_verb_text(c, m, "level", rt_verb_level_name(rt_event_descs[i].level));
         rt_verb_text(c, m, "meaning", rt_event_descs[i].doc);
         val_push(c->arena, c->result, m);
     }
@@ -408,6 +420,8 @@ const rt_verb rt_verbs[] = {
     {"log", "level", 0, 0, false, log_level, "log level", "shows the level from which on events are logged"},
     {"log", "level", 1, 1, true, log_level, "log level LEVEL", "sets it: debug, info, notice, warning, error"},
     {"events", "counters", 0, 1, false, events_counters, "events [all]", "shows how often each event has happened"},
+    {"events", "follow", 0, RT_VERB_ARGS_MAX, false, rt_verb_follow_events, "events follow [EVENT ...]",
+     "shows events as they happen, until it is ended: those named, all, or those from level info on"},
     {"recorder", "show", 0, 0, false, recorder_show, "recorder",
      "shows whether events are recorded, where, and how many of the last ones are kept"},
     {"recorder", "on", 0, 0, true, recorder_on, "recorder on", "records events; it is on by default"},

@@ -9,6 +9,14 @@
 #include "base/val.h"
 #include "rt/msg.h"
 
+/* An answer that goes on: what follows the result, until the caller has enough. On the thread of the ctl; nothing here waits. */
+typedef struct rt_stream rt_stream;
+struct rt_stream {
+    bool (*next)(rt_stream *s, arena *a, val **out);              /* what comes next, in a; false: nothing now, wake will be called */
+    void (*wake)(rt_stream *s, void (*fn)(void *arg), void *arg); /* sets what to call, on whatever thread, when next has something */
+    void (*close)(rt_stream *s);                                  /* frees it; fn is not called any more */
+};
+
 #define RT_VERB_ARGS_MAX 16
 typedef struct rt_verb_call {
     rt_node *node;
@@ -17,8 +25,9 @@ typedef struct rt_verb_call {
     size_t n_args;
     slice input; /* bytes from standard input (passwords, imports); empty if none */
     arena *arena;
-    val *result;   /* set by the handler; NULL prints as null */
-    char why[256]; /* on failure: one sentence for the operator */
+    val *result;       /* set by the handler; NULL prints as null */
+    rt_stream *stream; /* set by the handler if the answer goes on; the caller closes it. That it was opened is audited, as a change is */
+    char why[256];     /* on failure: one sentence for the operator */
 } rt_verb_call;
 
 typedef struct rt_verb {
@@ -42,6 +51,11 @@ usec rt_verb_patience(const rt_node *n, rt_pid to, usec limit);
 
 /* Adds all counts since the start at one moment to a map: what murrectl top compares. A node's own "load" verb says which node it is. */
 void rt_verb_load(rt_verb_call *c, val *map);
+/* For verbs that watch requests (rt/follow.h): sets c->stream; the caller sets the result. rt_verb_trace_actor: both, for the actor whose
+ * pid or name is the first argument. */
+struct rt_trace_filter;
+NODISCARD err rt_verb_trace(rt_verb_call *c, const struct rt_trace_filter *f);
+NODISCARD err rt_verb_trace_actor(rt_verb_call *c);
 
 /* The runtime's own verbs: actors, queues, flush, msacc, locks, log, pool. */
 extern const rt_verb rt_verbs[];

@@ -1,6 +1,7 @@
 #ifndef RT_VERBS_FN_H
 #define RT_VERBS_FN_H
 /* verbs_fn: what the files of the runtime's verbs share, and the handlers that verbs.c lists in its table. */
+#include "rt/event.h"
 #include "rt/stat.h"
 
 /* --- answers */
@@ -18,6 +19,10 @@ err rt_verb_not_ours(rt_verb_call *c, slice text);
 NODISCARD err rt_verb_pid_of(rt_verb_call *c, slice text, rt_pid *out); /* a pid as printed, or a registered name */
 /* Argument i, if it is there, as a number from 1 to max. */
 NODISCARD err rt_verb_number(rt_verb_call *c, size_t i, uint64_t max, uint64_t absent, uint64_t *out);
+
+const char *rt_verb_level_name(rt_level l);
+/* All that is known of an actor; a sentence if it is not alive or its shard does not answer. */
+NODISCARD err rt_verb_actor_info(rt_verb_call *c, rt_pid pid, rt_actor_info *out);
 
 /* --- asking a shard: something that runs there between two handlers. First member of what fn fills, which is flat memory. */
 typedef struct rt_verb_ask {
@@ -48,5 +53,6 @@ err rt_verb_msacc_print(rt_verb_call *c);
 err rt_verb_msacc_start(rt_verb_call *c);
 err rt_verb_msacc_stop(rt_verb_call *c);
 err rt_verb_msacc_reset(rt_verb_call *c);
+err rt_verb_follow_events(rt_verb_call *c); /* verbs_follow.c */
 
 #endif

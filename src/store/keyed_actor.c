@@ -8,6 +8,7 @@
  * space the node ends. (5) A database that cannot be opened is reported and tried again, unless it is damaged or too new; the actor answers
  * anyway. */
 #include "base/mem.h"
+#include "rt/trace.h"
 #include "store/again.h"
 #include "store/keyed_sql.h"
 
@@ -220,6 +221,7 @@ static void answer(rt_ctx *cx, const rt_msg *q, uint64_t ref, err status, sql_re
         break;
     default: return;
     }
+    m->trace = q->trace;
     rt_send(cx, q->sender, &m);
 }
 
@@ -260,6 +262,7 @@ static void pump(rt_ctx *cx, keyed_actor *a) {
         j->tail = &m->next;
         j->n++;
         a->queued--;
+        if (!j->job.trace) j->job.trace = m->trace; /* the job is done for all; its steps are shown for the first of them */
         if (RT_TAG(m) == KEYED_WRITE) j->n_writes++;
         if (!backup) continue;
         j->job.what = "accounts backup";
@@ -320,6 +323,7 @@ static void on_job_done(rt_ctx *cx, keyed_actor *a, rt_job_done *d) {
         return;
     }
     store_again_went_in(&a->again);
+    (void)rt_trace_swap(cx, 0); /* each answer has what its request had */
     a->busy = false;
     if (j->open)
         on_opened(cx, a, j);

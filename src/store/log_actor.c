@@ -17,6 +17,7 @@
  * refused: they free space. */
 #include "base/cursor.h"
 #include "base/mem.h"
+#include "rt/trace.h"
 #include "store/again.h"
 #include "store/log_jobs.h"
 
@@ -34,6 +35,7 @@ typedef struct peer { /* a partition */
     uint64_t monitor;
     rt_pid to; /* while a batch is reported: who gets it */
     uint64_t upto;
+    uint32_t trace; /* of the first of them that has one */
     buf locs;
     buf moved;       /* since the compaction of the present segment began */
     bool owes_ok;    /* MOVED was sent and is not answered */
@@ -49,6 +51,7 @@ typedef struct log_actor {
     uint64_t held_bytes, held_max; /* of the queue and of the batch in flight */
     bool overloaded;               /* a PUT was refused, and not half of it was written since */
     bool awaited;                  /* somebody waits for what is in the queue: not deletions only */
+    uint64_t batches;              /* written or being written in this life */
     usec lazy_until;               /* deletions that nobody waits for are written by then */
     rt_timer lazy;
     bool busy;         /* a writer job is in flight */
@@ -89,14 +92,16 @@ static void submit(rt_ctx *cx, log_actor *a, log_job *j) {
 
 /* --- answers ----------------------------------------------------------------------------------------------------------------------- */
 
-static void send_committed(rt_ctx *cx, rt_pid to, uint64_t upto, err status, const buf *locs) {
+static void send_committed(rt_ctx *cx, rt_pid to, uint64_t upto, err status, const buf *locs, uint32_t trace) {
     rt_msg *m = rt_msg_new(cx, STORE_COMMITTED, sizeof(store_committed));
     *store_committed_of(m) = (store_committed){upto, status, locs ? rt_blob_new(buf_slice(locs)) : NULL};
+    m->trace = trace;
     rt_send(cx, to, &m);
 }
 
 static void peer_report(rt_ctx *cx, peer *p) {
-    if (p->locs.len > 0) send_committed(cx, p->to, p->upto, ERR_OK, &p->locs);
+    if (p->locs.len > 0) send_committed(cx, p->to, p->upto, ERR_OK, &p->locs, p->trace);
+    p->trace = 0;
     buf_reset(&p->locs);
 }
 
@@ -115,8 +120,13 @@ static void report_batch(rt_ctx *cx, log_actor *a, log_job *j) {
         peer *p = peer_of(a, id);
         if (loc == 0 || (p->locs.len > 0 && !rt_pid_eq(p->to, m->sender))) peer_report(cx, p);
         if (loc == 0) {
-            send_committed(cx, m->sender, id, store_put_of(m)->env ? ERR_LIMIT : ERR_OVERLOAD, NULL);
+            send_committed(cx, m->sender, id, store_put_of(m)->env ? ERR_LIMIT : ERR_OVERLOAD, NULL, m->trace);
             continue;
+        }
+        if (UNLIKELY(m->trace)) {
+            rt_trace_step(cx, m->trace, EV_TRACE_BATCH, j->batch, j->n_msgs, (uint64_t)j->took);
+            rt_trace_step(cx, m->trace, EV_TRACE_DURABLE, id, loc, j->batch);
+            if (!p->trace) p->trace = m->trace;
         }
         p->to = m->sender;
         p->upto = id;
@@ -144,7 +154,7 @@ static void refuse_puts(rt_ctx *cx, log_actor *a, rt_msg **at) {
         peer *p = peer_of(a, store_put_of(m)->id);
         if (p->refused == m) p->refused = NULL;
         a->held_bytes -= held(m);
-        send_committed(cx, m->sender, store_put_of(m)->id, ERR_NOSPC, NULL);
+        send_committed(cx, m->sender, store_put_of(m)->id, ERR_NOSPC, NULL, m->trace);
         rt_event(cx, EV_MSG_REFUSED, ERR_NOSPC, 0, 0);
         rt_msg_drop(a->node, &m);
     }
@@ -186,6 +196,7 @@ static void take_batch(log_actor *a, log_job *j) {
         *j->tail = m;
         j->tail = &m->next;
         j->n_msgs++;
+        if (!j->job.trace) j->job.trace = m->trace; /* the job is done for all; its steps are shown for the first of them */
         if (RT_TAG(m) != STORE_PUT) continue;
         j->n_puts++;
         peer *p = peer_of(a, store_put_of(m)->id);
@@ -244,6 +255,7 @@ static void pump(rt_ctx *cx, log_actor *a) {
     if (step) a->compact = COMPACT_STEPPING;
     a->probe_due = a->mark_due = false;
     take_batch(a, j);
+    j->batch = ++a->batches;
     a->writing_puts = j->n_puts > 0;
     submit(cx, a, j);
 }
@@ -431,6 +443,7 @@ static err on_job_done(rt_ctx *cx, log_actor *a, rt_job_done *d) {
         return ERR_OK;
     }
     if (writer) {
+        (void)rt_trace_swap(cx, 0); /* what it is done for is in its messages; what comes next is not part of it */
         store_again_went_in(&a->again);
         a->busy = false;
         if (j->kind != LOG_JOB_OPEN || j->status == ERR_OK) a->now = j->now;

@@ -33,6 +33,7 @@ typedef struct log_job {
     err step_status, probe_status;
     bool stepped_all; /* the segment is copied */
     uint64_t bytes;   /* of the batch */
+    uint64_t batch;   /* its number in the life of this actor */
     uint64_t held;    /* memory of its messages: the actor's account */
     /* the rest */
     uint64_t segment;   /* DROP */

@@ -5,6 +5,7 @@
  * to a wrong address cost one lookup a minute; there are at most idle_accounts_max idle ones of both kinds on the node. (3) Keys never stay
  * in memory: they are wiped when the record arrives. (4) A login asks the store for keys alone, whether or not the account is in memory or
  * exists: the same path, work and answer. The bind that follows loads the account. */
+#include "rt/trace.h"
 #include "svc/part.h"
 
 #define JID_LEN_MASK 0xfffu /* a bare JID is at most 2,047 bytes (RFC 7622 section 3.1) */
@@ -64,16 +65,19 @@ static void account_settle(svc_part *p, svc_account *a, keyed_user *ku) {
 
 void svc_account_resume(svc_part *p, svc_account *a) {
     svc_account_hold(a); /* while its messages run */
+    uint32_t trace = rt_trace(p->cx);
     rt_msg *m = a->work->wait_head;
     a->work->wait_head = a->work->wait_tail = NULL;
     while (m) {
         rt_msg *next = m->next;
         m->next = NULL;
+        (void)rt_trace_swap(p->cx, m->trace);
         (void)svc_part_dispatch(p, &m); /* a failure is that message's alone: its sender got or gets no answer */
         rt_msg_drop(rt_ctx_node(p->cx), &m);
         arena_reset(&p->scratch);
         m = next;
     }
+    (void)rt_trace_swap(p->cx, trace);
     svc_account_release(a);
     svc_account_touch(p, a);
 }

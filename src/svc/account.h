@@ -22,6 +22,7 @@ typedef struct svc_directed { /* a directed presence, to be ended at logout (RFC
 typedef struct svc_sent { /* a kept message or a subscription request in flight */
     uint64_t id;          /* queue.h */
     uint32_t bytes;
+    uint32_t trace; /* rt/trace.h */
 } svc_sent;
 
 typedef struct svc_more { /* what few sessions have at a time; exists while there is any of it */

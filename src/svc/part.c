@@ -5,6 +5,7 @@
  * epoch in their top bits is new at every start of the log. */
 #include "base/codec.h"
 #include "base/plant.h"
+#include "rt/trace.h"
 #include "svc/queue.h"
 
 #define MAILBOX_BYTES_MAX                                                                                                                  \
@@ -155,6 +156,7 @@ static err on_index(svc_part *p, rt_msg *m) {
     while (d) {
         rt_msg *next = d->next;
         d->next = NULL;
+        (void)rt_trace_swap(p->cx, d->trace);
         err e = part_handle(p->cx, p, &d);
         rt_msg_drop(rt_ctx_node(p->cx), &d);
         if (e != ERR_OK) {

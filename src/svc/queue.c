@@ -16,6 +16,7 @@
 
 #include "base/plant.h"
 #include "rt/memory.h"
+#include "rt/trace.h"
 
 #define READ_BATCH     64u /* records asked for at once */
 #define INFLIGHT_FIRST 8u
@@ -293,6 +294,7 @@ err svc_queue_on_acked(svc_part *p, rt_msg **m) {
     svc_more *f = s->more; /* it is there: something was in flight */
     for (uint32_t i = 0; i < n; i++) {
         f->inflight_bytes -= f->inflight[i].bytes;
+        rt_trace_step(p->cx, f->inflight[i].trace, EV_TRACE_ACKED, f->inflight[i].id, s->keep_acked + i + 1, 0);
         if (f->inflight[i].id != SVC_SENT_REQUEST) acked(p, a, f->inflight[i].id);
     }
     memmove(f->inflight, f->inflight + n, (s->keep_sent - k->upto) * sizeof *f->inflight);
@@ -375,13 +377,16 @@ static void send_entry(svc_part *p, svc_account *a, svc_session *s, svc_entry *e
     rt_blob *what = h == DIRECT ? rt_blob_ref(e->env) : svc_carbon_wrap(p, s, a, env, false, extra);
     if (!what) return; /* too large to be wrapped: a carbon is a courtesy */
     e->flags |= SVC_ENTRY_FLIGHT;
-    send_kept(p, s, what, h == DIRECT ? rt_blob_new(extra) : NULL, (svc_sent){e->id, e->bytes});
+    uint32_t trace = rt_trace(p->cx); /* of the put that is being finished, which is this entry's only while it is held for that */
+    if (UNLIKELY(trace && !(e->flags & SVC_ENTRY_HOLD))) (void)rt_trace_swap(p->cx, 0);
+    send_kept(p, s, what, h == DIRECT ? rt_blob_new(extra) : NULL, (svc_sent){e->id, e->bytes, rt_trace(p->cx)});
+    if (UNLIKELY(trace)) (void)rt_trace_swap(p->cx, trace);
 }
 
 bool svc_queue_request(svc_part *p, svc_session *s, slice request) {
     uint64_t bytes_max = p->cfg->window_bytes < SVC_REQUEST_WINDOW ? p->cfg->window_bytes : SVC_REQUEST_WINDOW;
     if (s->keep_sent - s->keep_acked >= p->cfg->window_messages || (s->more && s->more->inflight_bytes >= bytes_max)) return false;
-    send_kept(p, s, rt_blob_new(request), NULL, (svc_sent){SVC_SENT_REQUEST, (uint32_t)request.len});
+    send_kept(p, s, rt_blob_new(request), NULL, (svc_sent){SVC_SENT_REQUEST, (uint32_t)request.len, rt_trace(p->cx)});
     return true;
 }
 
@@ -663,6 +668,7 @@ err svc_queue_on_committed(svc_part *p, store_committed *c) {
     cursor locs = cursor_of(rt_blob_slice(c->locs));
     while (p->put_head && p->put_head->id <= c->upto) {
         svc_put *t = p->put_head;
+        uint32_t trace = rt_trace_swap(p->cx, t->trace); /* each is a request of its own */
         p->put_head = t->next;
         if (!p->put_head) p->put_tail = NULL;
         uint64_t loc = 0;
@@ -671,6 +677,7 @@ err svc_queue_on_committed(svc_part *p, store_committed *c) {
             return ERR_BUG; /* the log answered for fewer than it was asked */
         }
         put_finish(p, t, c->status, loc);
+        (void)rt_trace_swap(p->cx, trace);
         mem_free(t);
     }
     return ERR_OK;
@@ -728,7 +735,7 @@ void svc_queue_put(svc_part *p, svc_account *a, const xmpp_env *e, rt_blob *pack
     entry->from = svc_queue_wait_from(p, e->from);
     svc_queue_wait_add(a->queue, tail(a->queue) - 1);
     svc_put *t = mem_zalloc(sizeof *t);
-    *t = (svc_put){.id = id, .account = a, .origin = origin, .ticket = ticket, .h = {h[0], h[1]}};
+    *t = (svc_put){.id = id, .account = a, .origin = origin, .ticket = ticket, .h = {h[0], h[1]}, .trace = rt_trace(p->cx)};
     if (p->put_tail)
         p->put_tail->next = t;
     else

@@ -61,6 +61,7 @@ struct svc_put {
     uint64_t h[2]; /* to forget if it fails */
     rt_pid origin;
     uint32_t ticket;
+    uint32_t trace; /* rt/trace.h */
 };
 
 struct svc_order {
@@ -71,6 +72,7 @@ struct svc_order {
     rt_blob *packed;
     rt_pid origin;
     uint32_t ticket;
+    uint32_t trace; /* rt/trace.h */
 };
 
 /* Positions count the entries of an account, from the first that came while it is in memory; they never go back. */

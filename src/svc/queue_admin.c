@@ -1,4 +1,5 @@
 /* queue_admin: the rest of the kept-message queue: stanzas that wait behind puts, the index at start, counts, moves, removal. */
+#include "rt/trace.h"
 #include "svc/queue.h"
 
 void svc_queue_behind(svc_part *p, svc_account *a, rt_blob *packed, rt_pid origin, uint32_t ticket, svc_later *fn) {
@@ -15,7 +16,8 @@ void svc_queue_behind(svc_part *p, svc_account *a, rt_blob *packed, rt_pid origi
                      .fn = fn,
                      .packed = rt_blob_ref(packed),
                      .origin = origin,
-                     .ticket = ticket};
+                     .ticket = ticket,
+                     .trace = rt_trace(p->cx)};
     if (w->order_tail)
         w->order_tail->next = o;
     else
@@ -39,8 +41,10 @@ void svc_queue_order_run(svc_part *p, svc_account *a) {
         xmpp_env e;
         svc_account_hold(a); /* fn may end sessions; the account stays until we are done */
         if (a->queue) a->queue->late_limit = o->tail + 1;
+        uint32_t trace = rt_trace_swap(p->cx, o->trace);
         if (xmpp_env_unpack(rt_blob_slice(o->packed), &e) == ERR_OK) o->fn(p, a, &e, o->packed, o->origin, o->ticket);
         if (a->queue) a->queue->late_limit = 0;
+        (void)rt_trace_swap(p->cx, trace);
         rt_blob_unref(o->packed);
         mem_free(o);
         pump_all(p, a); /* kept messages that came behind this one and before the next */

@@ -2,11 +2,13 @@
  * limit, on the caller's thread, outside the shards. */
 #include "base/cursor.h"
 #include "base/utf8.h"
+#include "rt/follow.h"
 #include "svc/part.h"
 
 #include <stdio.h>
 
 #define CALL_USEC  (30 * USEC_PER_SEC) /* PBKDF2 behind a queue of others */
+#define KNOWN_USEC USEC_PER_SEC
 #define LIST_BATCH 1000u
 
 static const svc_cfg *cfg_of(const rt_verb_call *c) { return ((const svc_env *)c->env)->cfg; }
@@ -188,6 +190,38 @@ static err partitions(rt_verb_call *c) {
     return ERR_OK;
 }
 
+/* Does the account exist? NULL: not ours to know, or not known within a moment. */
+static val *known(rt_verb_call *c, slice user) {
+    xmpp_jid j;
+    if (!xmpp_jid_split(user, &j) || !svc_cfg_domain(cfg_of(c), j.domain)) return val_null(c->arena);
+    rt_msg *m = rt_msg_new_ext(SVC_ADMIN, sizeof(svc_admin)), *r = NULL;
+    svc_admin_of(m)->op = SVC_ADMIN_OFFLINE;
+    svc_admin_of(m)->user = rt_blob_new(xmpp_jid_bare(user));
+    err e = rt_call(c->node, svc_partition(c->node, cfg_of(c), xmpp_jid_bare(user)), &m, KNOWN_USEC, &r);
+    if (e != ERR_OK) return val_null(c->arena);
+    e = svc_admin_reply_of(r)->status;
+    rt_msg_drop(c->node, &r);
+    return e == ERR_OK || e == ERR_NOT_FOUND ? val_bool(c->arena, e == ERR_OK) : val_null(c->arena);
+}
+
+/* A JID has an @; everything else is an actor's. One that is not known is waited for: it may come. */
+static err follow_trace(rt_verb_call *c) {
+    xmpp_jid j;
+    slice whole;
+    if (slice_find(c->args[0], '@') == c->args[0].len) return rt_verb_trace_actor(c);
+    if (xmpp_jid_parse(c->args[0], c->arena, &j, &whole) != ERR_OK || !j.local.p)
+        return fail(c, ERR_INVALID, "'", c->args[0], "' is not a JID of the form user@domain or user@domain/resource");
+    const rt_trace_filter f = {.subject = whole};
+    val *is_known = known(c, whole);
+    err e = rt_verb_trace(c, &f);
+    if (e != ERR_OK) return e;
+    c->result = val_map(c->arena);
+    val_set(c->arena, c->result, "watches", val_str(c->arena, j.resource.p ? SLICE("session") : SLICE("account")));
+    val_set(c->arena, c->result, "jid", val_str(c->arena, whole));
+    val_set(c->arena, c->result, "known", is_known);
+    return ERR_OK;
+}
+
 const rt_verb svc_verbs[] = {
     {"user", "add", 1, 1, true, user_add, "user add JID", "makes an account; the password comes from standard input"},
     {"user", "import", 1, 1, true, user_import, "user import FILE", "makes accounts from lines of JID and password"},
@@ -198,6 +232,8 @@ const rt_verb svc_verbs[] = {
     {"kick", "session", 1, 2, true, kick, "kick JID[/RESOURCE] [TEXT]", "ends the sessions of an account, or one of them"},
     {"roster", "show", 1, 1, false, roster, "roster JID", "shows an account's contacts"},
     {"offline", "show", 1, 1, false, offline, "offline JID", "counts the messages kept for an account"},
+    {"follow", "trace", 1, 1, false, follow_trace, "follow trace JID|PID|NAME",
+     "shows each step of each request from or to a JID, or of an actor, as it happens; trace makes a table of it"},
     {"partitions", "list", 0, 0, false, partitions, "partitions", "shows sessions, kept messages and memory per partition"},
 };
 const size_t svc_verbs_count = ARRAY_LEN(svc_verbs);

@@ -1,0 +1,14 @@
+#ifndef MAIN_FOLLOW_H
+#define MAIN_FOLLOW_H
+/* follow: answers of the server that go on (rt/ctl.h, frames), shown as they come: an event a line. */
+#include "main/ask.h"
+
+/* Shows what follows an answer, until the server or the reader of our output has gone. With --json the answer first, then a frame a line.
+ * Returns the exit status. */
+int main_follow_frames(const main_ask *o, const json_t *answer, int fd);
+/* One event: its time, level and name, then what else is known of it. */
+void main_follow_line(const json_t *frame);
+/* How it ended, as an exit status; told. */
+int main_follow_end(const main_ask *o, main_next how);
+
+#endif
