@@ -123,7 +123,10 @@ void rt_trace_named(rt_shard *sh, const rt_actor *a, const char *name) {
 }
 
 void rt_trace_fini(rt_shard *sh) {
-    for (unsigned i = 0; sh->trace && i < RT_FOLLOW_TRACES; i++) remove_filter(sh, i);
+    struct rt_traced *t = sh->trace; /* the actors are gone */
+    for (unsigned i = 0; t && i < RT_FOLLOW_TRACES; i++) mem_free(t->at[i].subject);
+    mem_free(t);
+    sh->trace = NULL;
 }
 
 /* --- ids ------------------------------------------------------------------------------------------------------------------------- */

@@ -22,7 +22,7 @@ typedef struct sim_run_cfg {
 #define SIM_DOMAIN    "example.org"
 #define SIM_PORT      5222 /* STARTTLS */
 #define SIM_PORT_TLS  5223 /* direct TLS */
-#define SIM_NOTE_MAX  256
+#define SIM_NOTE_MAX  320
 #define SIM_FAIL_NONE UINT64_MAX /* fail_nth: a number that no run reaches, to count its calls */
 typedef struct sim_result {
     bool ok;

@@ -14,6 +14,7 @@
 #include "proto/xmpp/scram.h"
 #include "sim/client.h"
 #include "sim/scenario.h"
+#include "sim/watch.h"
 #include "store/store.h"
 
 #include <stdio.h>
@@ -29,6 +30,7 @@
 #define ACCOUNTS_TORTURE   2u
 #define DEDUP_WINDOW       (600 * USEC_PER_SEC)
 #define UNACKED_MAX        256u /* delivery.window_messages */
+#define WATCHED_FEW        50u  /* durable messages of one account, of which some must have found somebody there */
 
 typedef struct chat {
     sim_world w;
@@ -40,7 +42,8 @@ typedef struct chat {
     sim_client client[CLIENTS_MAX];
     store_keys sha1[ACCOUNTS_MAX], sha256[ACCOUNTS_MAX];
     uint32_t n_accounts, n_clients;
-    bool accounts_ready, calm;
+    sim_watch watch; /* of the first account; on odd seeds */
+    bool accounts_ready, calm, watched;
     bool tortured;      /* sim_run_cfg.fail_nth */
     bool filled;        /* the disk was full */
     bool killed;        /* TORTURED: the one kill has been */
@@ -125,6 +128,7 @@ static void on_up(void *arg, sim_node *n) {
     chat *c = arg;
     if (n->boots > 1) broken(c);
     sim_node_log_to(n->rt, &c->w);
+    if (c->watched) sim_watch_up(&c->watch);
     if (!c->accounts_ready) {
         rt_node_boot(n->rt, 0, spawn_setup, c);
         sim_node_poke(n);
@@ -177,6 +181,7 @@ static void drain(sim_world *w, void *arg, uint64_t tag) {
     (void)tag;
     chat *c = arg;
     sim_world_at(w, w->now + USEC_PER_SEC, drain, c, 0);
+    if (c->watched) sim_watch_look(&c->watch);
     if (c->accounts_ready && c->tortured && !c->killed && w->now > c->end - SECONDS_TORTURE / 2 * USEC_PER_SEC && c->node.rt) {
         c->killed = true;
         sim_node_crash(&c->node, SIM_KILLED);
@@ -220,6 +225,15 @@ static void judge(chat *c, history_chat_verdict *v) {
         usec at = v->first.record < c->history.n ? c->history.r[v->first.record].at : c->w.now;
         sim_world_fail(&c->w, "%s (at %.6f)", v->first.text, (double)(at - SIM_START) / (double)USEC_PER_SEC);
     }
+}
+
+/* Who watched has seen messages all the way, and that none was told or delivered too early. */
+static void judge_watch(chat *c) {
+    const sim_watch *x = &c->watch;
+    sim_watch_look(&c->watch);
+    if (c->calm && x->durable >= WATCHED_FEW && x->reached == 0)
+        sim_world_fail(&c->w, "of %llu durable messages of %s none is seen to reach anybody by its trace id",
+                       (unsigned long long)x->durable, x->subject);
 }
 
 static void people(chat *c) {
@@ -279,6 +293,8 @@ void sim_scenario_chat(const sim_run_cfg *cfg, sim_result *out) {
     people(c);
     sim_node_init(&c->node, &c->w, &c->net, 1, "data", cfg->boot, cfg->boot_arg);
     c->node.host.survives_eio = true;
+    c->watched = cfg->seed % 2 == 1 && !c->tortured; /* not drawn: the other choices of a seed stay what they are */
+    sim_watch_init(&c->watch, &c->node, "user0@" SIM_DOMAIN);
     c->node.unboot = cfg->unboot;
     c->node.up = on_up;
     c->node.hook_arg = c;
@@ -295,6 +311,7 @@ void sim_scenario_chat(const sim_run_cfg *cfg, sim_result *out) {
     while (!c->done && !c->w.failed && sim_world_step(&c->w)) {
     }
     if (!c->w.failed) judge(c, &v);
+    if (!c->w.failed && c->watched) judge_watch(c);
     if (cfg->on_history) cfg->on_history(cfg->history_arg, &c->history);
     uint64_t logins = 0, resumed = 0, crashes = c->node.crashes;
     for (uint32_t i = 0; i < c->n_clients; i++) logins += c->client[i].logins, resumed += c->client[i].resumptions;
@@ -305,15 +322,17 @@ void sim_scenario_chat(const sim_run_cfg *cfg, sim_result *out) {
     } else {
         sim_node_stop(&c->node);
     }
-    sim_scenario_finish(&c->w, out,
-                        "%u clients of %u accounts%s, %llu sent, %llu acked, %llu refused, %llu received, %llu doubled, %llu crossed, %llu "
-                        "copy only, %llu carbons, %llu logins, %llu resumed, %llu crashes, %llu actors killed",
-                        c->n_clients, c->n_accounts, c->calm ? ", calm" : "", (unsigned long long)v.sent, (unsigned long long)v.acked,
-                        (unsigned long long)v.refused, (unsigned long long)v.received, (unsigned long long)v.doubled,
-                        (unsigned long long)v.crossed, (unsigned long long)v.copy_only, (unsigned long long)v.carbons,
-                        (unsigned long long)logins, (unsigned long long)resumed, (unsigned long long)crashes,
-                        (unsigned long long)c->node.kills);
+    sim_scenario_finish(
+        &c->w, out,
+        "%u clients of %u accounts%s, %llu sent, %llu acked, %llu refused, %llu received, %llu doubled, %llu crossed, %llu "
+        "copy only, %llu carbons, %llu logins, %llu resumed, %llu crashes, %llu actors killed, %llu traced, %llu to the end",
+        c->n_clients, c->n_accounts, c->calm ? ", calm" : "", (unsigned long long)v.sent, (unsigned long long)v.acked,
+        (unsigned long long)v.refused, (unsigned long long)v.received, (unsigned long long)v.doubled, (unsigned long long)v.crossed,
+        (unsigned long long)v.copy_only, (unsigned long long)v.carbons, (unsigned long long)logins, (unsigned long long)resumed,
+        (unsigned long long)crashes, (unsigned long long)c->node.kills, (unsigned long long)c->watch.began,
+        (unsigned long long)c->watch.acked);
     for (uint32_t i = 0; i < c->n_clients; i++) sim_client_fini(&c->client[i]);
+    sim_watch_fini(&c->watch);
     sim_node_fini(&c->node);
     history_chat_fini(&c->history);
     sim_net_fini(&c->net);

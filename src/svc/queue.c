@@ -666,9 +666,13 @@ static void put_finish(svc_part *p, svc_put *t, err status, uint64_t loc) {
 
 err svc_queue_on_committed(svc_part *p, store_committed *c) {
     cursor locs = cursor_of(rt_blob_slice(c->locs));
+    bool first = true;
     while (p->put_head && p->put_head->id <= c->upto) {
         svc_put *t = p->put_head;
-        uint32_t trace = rt_trace_swap(p->cx, t->trace); /* each is a request of its own */
+        bool alone = first && (!t->next || t->next->id > c->upto);
+        uint32_t trace = rt_trace(p->cx); /* each is a request of its own; one that got its id in the log is known if it comes alone */
+        if (t->trace || !alone) (void)rt_trace_swap(p->cx, t->trace);
+        first = false;
         p->put_head = t->next;
         if (!p->put_head) p->put_tail = NULL;
         uint64_t loc = 0;
