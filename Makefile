@@ -194,7 +194,7 @@ print-layers:
 	@$(foreach l,$(LAYERS),echo "$(l): $(DEPS_$(l))";)
 
 # The looks into a running node, and the relay that damages the traffic between processes. gdb and bpf want root and what a container may forbid.
-INSIDE ?= ../../inside/test_console.py ../../inside/test_plant.py ../../inside/test_metrics.py ../../inside/test_profile.py ../../inside/test_profiling.py ../../inside/test_symptoms.py ../../netwarp/test_netwarp.py
+INSIDE ?= ../../inside/test_console.py ../../inside/test_plant.py ../../inside/test_metrics.py ../../inside/test_trace.py ../../inside/test_profile.py ../../inside/test_profiling.py ../../inside/test_symptoms.py ../../netwarp/test_netwarp.py
 inside: all $(B)/netwarp $(B)/murre.yaml.5 $(B)/murre-bench $(B)/inject.so ## tests of console, metrics and netwarp
 	MURRE_BUILD=$(abspath $(B)) test/interop/run $(INSIDE)
 inside-root: all $(B)/murre-bench ## tests of the gdb commands and the bpftrace scripts, as root

@@ -62,7 +62,7 @@ void rt_pass_work(rt_ctx *cx, rt_pid to, rt_msg **mp) {
 
 void rt_send_work(rt_ctx *cx, rt_pid to, rt_msg **m) {
     (*m)->sender = rt_self(cx);
-    if (!(*m)->trace) (*m)->trace = cx->trace;
+    if (UNLIKELY((*m)->trace | cx->trace)) rt_trace_send(cx, to, *m);
     rt_event(cx, EV_SEND, to.slot, RT_TAG(*m), 0);
     rt_pass_work(cx, to, m);
 }

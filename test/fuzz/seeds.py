@@ -304,7 +304,34 @@ def jid():
         yield f"form-{i:02}", x
 
 
-TARGETS = {f.__name__: f for f in (config, framer, jid, log, sasl, sm, stanza, xml)}
+def core():
+    """u16 offset, u8 length, bytes; length 0 cuts the file there. ELF header at 0, four program headers from 64, the recorder from 8192 on: its
+    header page, then 16 records from 12288 on."""
+    lay = lambda at, data: struct.pack("<HB", at, len(data)) + data
+    cut = lambda at: struct.pack("<HB", at, 0)
+    yield "whole", b""
+    for at in (0, 3, 4, 15, 63, 64, 65, 119, 120, 287, 288, 4096, 8191, 8192, 8199, 8200, 8223, 8224, 12287, 12288, 12289, 12352, 13000, 13311):
+        yield f"cut-{at:05}", cut(at)
+    for name, at, fmt, values in (
+        ("magic", 0, "<I", (0,)), ("class", 4, "<B", (0, 1, 3)), ("data", 5, "<B", (0, 2)), ("type", 16, "<H", (0, 1, 2, 3, 0xffff)),
+        ("phoff", 32, "<Q", (0, 1, 8, 13311, 13312, 1 << 31, 1 << 63, (1 << 64) - 1)), ("shoff", 40, "<Q", (0, 64, 1 << 63)),
+        ("phentsize", 54, "<H", (0, 32, 55, 57, 0xffff)), ("phnum", 56, "<H", (0, 1, 3, 5, 64, 65, 0xfffe, 0xffff)),
+        ("shentsize", 58, "<H", (0, 64)),
+        ("p_type", 64 + 168, "<I", (0, 2, 4, 0x60000000)), ("p_offset", 64 + 168 + 8, "<Q", (0, 8191, 8193, 12288, 13311, 13312, 1 << 63, (1 << 64) - 1)),
+        ("p_filesz", 64 + 168 + 32, "<Q", (0, 7, 8, 31, 32, 4096, 4160, 5119, 5121, 1 << 40, (1 << 64) - 1)),
+        ("other_offset", 64 + 56 + 8, "<Q", (8192, 1 << 63)), ("other_filesz", 64 + 56 + 32, "<Q", (1 << 63, (1 << 64) - 1)),
+        ("recorder_magic", 8192, "<B", (0,)), ("format", 8200, "<I", (0, 2)), ("rings", 8204, "<I", (0, 2, 1024, 1025, 0xffffffff)),
+        ("per_ring", 8208, "<I", (0, 1, 15, 17, 1 << 24, 0xffffffff)), ("record_size", 8212, "<I", (0, 32)), ("events", 8216, "<Q", (0,)),
+        ("seq", 12288 + 8, "<Q", (0, 1, 18, 1 << 63)), ("check", 12288 + 52, "<I", (0,))):
+        for v in values:
+            yield f"{name}-{v:x}", lay(at, struct.pack(fmt, v))
+    many = lambda n: lay(56, struct.pack("<HHH", 0xffff, 64, 1)) + lay(40, struct.pack("<Q", 4096)) + lay(4096 + 44, struct.pack("<I", n))
+    for n in (0, 3, 4, 5, 1 << 24, 0xffffffff):  # PN_XNUM: section header 0 says how many
+        yield f"xnum-{n:x}", many(n)
+    yield "two_recorders", lay(64 + 56 + 8, struct.pack("<Q", 8192)) + lay(64 + 56 + 32, struct.pack("<Q", 4096 + 64 * 3))
+
+
+TARGETS = {f.__name__: f for f in (config, core, framer, jid, log, sasl, sm, stanza, xml)}
 
 
 def main():

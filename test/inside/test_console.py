@@ -854,7 +854,7 @@ def test_manual_help_and_completion_agree():
         for word in u[2 if named else 1:]:
             if name != "log level":
                 assert re.search(rf"^ +(.*, )?{re.escape(name)} .*{re.escape(word.strip('[]') if '[/' not in word else word)}", manual, re.M), f"man/murrectl.1 lacks {word} of {name}"
-    for own in ("top", "record", "complete", "help"):
+    for own in ("top", "trace", "record", "complete", "help"):
         assert re.search(rf"^  {own} ", listed, re.M) and own in first and re.search(rf"^ +{own} ", manual, re.M), own
         usage = re.search(rf"^  {own} (.*)$", listed, re.M)[1]
         for option in re.findall(r"--[a-z-]+", usage):

@@ -103,13 +103,17 @@ static void read_exactly(int fd, void *out, size_t n) {
         got += (size_t)k;
     }
 }
-static const char *receive(fixture *f, int fd) {
+static const char *frame(fixture *f, int fd) {
     uint8_t len[4];
     read_exactly(fd, len, 4);
     size_t n = (size_t)len[0] | (size_t)len[1] << 8 | (size_t)len[2] << 16 | (size_t)len[3] << 24;
     assert_true(n < sizeof f->reply);
     read_exactly(fd, f->reply, n);
     f->reply[n] = 0;
+    return f->reply;
+}
+static const char *receive(fixture *f, int fd) {
+    (void)frame(f, fd); /* the reply, which is returned */
     char c;
     assert_int_equal(recv(fd, &c, 1, 0), 0); /* one request a connection */
     close(fd);
@@ -142,6 +146,53 @@ static void assert_starts(const char *text, const char *start) {
 }
 static void assert_has(const char *text, const char *part) {
     if (!strstr(text, part)) fail_msg("%s does not contain %s", text, part);
+}
+
+/* --- answers that go on */
+static int follow(fixture *f) {
+    buf b;
+    int fd = dial(f);
+    request(&b, "", (const char *const[]){"events", "follow", "drain", NULL});
+    send_bytes(fd, buf_slice(&b));
+    buf_fini(&b);
+    return fd;
+}
+static void an_answer_goes_on_until_its_client_closes(void **state) {
+    fixture *f = *state;
+    int fd = follow(f);
+    assert_starts(frame(f, fd), "{\"ok\":true,\"stream\":true,\"result\":{\"events\":[\"drain\"]}}");
+    for (unsigned i = 0; i < 3; i++) {
+        rt_event_ext(f->n, EV_DRAIN, 40 + i, 0, SLICE_NULL);
+        char want[32];
+        (void)snprintf(want, sizeof want, "\"sessions\":%u", 40 + i);
+        assert_has(frame(f, fd), want);
+        assert_starts(ask(f, "queues", "show"), OK); /* others are answered meanwhile */
+    }
+    send_bytes(fd, SLICE("what nobody asked for")); /* is thrown away */
+    for (unsigned i = 0; i < 1000; i++) rt_event_ext(f->n, EV_DRAIN, i, 0, SLICE_NULL);
+    for (unsigned i = 0; i < 1000; i++) assert_has(frame(f, fd), "\"event\":\"drain\"");
+    close(fd);
+    for (unsigned i = 0; i < 30; i++) { /* each gives its place back when it is heard to close */
+        const char *answer = NULL;
+        do {
+            fd = follow(f);
+            answer = frame(f, fd);
+            close(fd);
+        } while (strstr(answer, "follow events already"));
+        assert_has(answer, "\"stream\":true");
+    }
+}
+static void a_stream_without_a_connection_is_closed_at_once(void **state) {
+    fixture *f = *state;
+    for (unsigned i = 0; i < 30; i++) {
+        buf b, out;
+        buf_init(&out, 1 << 16);
+        request(&b, "", (const char *const[]){"events", "follow", "all", NULL});
+        rt_ctl_run(f->n, 0, slice_from(buf_slice(&b), 4), &out);
+        assert_true(out.len > 19 && memcmp(out.p, "{\"ok\":true,\"stream\"", 19) == 0);
+        buf_fini(&b);
+        buf_fini(&out);
+    }
 }
 
 /* --- the listener */
@@ -370,6 +421,8 @@ int main(void) {
         T(locks_are_counted_when_asked_to),
         T(the_log_level_is_shown_and_set),
         T(events_and_pools_are_shown),
+        T(an_answer_goes_on_until_its_client_closes),
+        T(a_stream_without_a_connection_is_closed_at_once),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

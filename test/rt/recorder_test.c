@@ -5,7 +5,9 @@
 #include "support/cmocka_unit.h"
 #include "support/tmpdir.h"
 
+#include <elf.h>
 #include <signal.h>
+#include <stdlib.h>
 #include <sys/wait.h>
 
 #define BYTES    (100 * 64u) /* of a ring: 100 records */
@@ -355,6 +357,94 @@ static void times_are_right_to_the_microsecond_and_a_jump_shows_within_10_ms(voi
 }
 
 #define T(fn) cmocka_unit_test_setup_teardown(fn, setup, teardown)
+/* --- out of a core (what a real one looks like: test/inside/test_trace.py; any bytes: core_fuzz) */
+#define CORE_AT 8192u
+typedef struct core {
+    Elf64_Ehdr h;
+    Elf64_Phdr p[2];
+} core;
+
+static core core_head(uint64_t recorder_len) {
+    core c = {.h = {.e_type = ET_CORE, .e_phoff = offsetof(core, p), .e_phentsize = sizeof(Elf64_Phdr), .e_phnum = 2}};
+    memcpy(c.h.e_ident, ELFMAG, SELFMAG);
+    c.h.e_ident[EI_CLASS] = ELFCLASS64;
+    c.h.e_ident[EI_DATA] = ELFDATA2LSB;
+    c.p[0] = (Elf64_Phdr){.p_type = PT_LOAD, .p_offset = 4096, .p_filesz = 4096};
+    c.p[1] = (Elf64_Phdr){.p_type = PT_LOAD, .p_offset = CORE_AT, .p_filesz = recorder_len};
+    return c;
+}
+/* The recorder's file as a mapping of a core: len bytes of it are in the file, and behind it is something else. */
+static const char *write_core(fixture *f, const core *c, size_t len, size_t more) {
+    uint8_t *p = mem_zalloc(CORE_AT + len + more);
+    int fd;
+    size_t n;
+    memcpy(p, c, sizeof *c);
+    assert_int_equal(f->s->file_open(f->s, f->path, SYS_OPEN_READ, &fd), ERR_OK);
+    assert_int_equal(f->s->file_read(f->s, fd, p + CORE_AT, len, 0, &n), ERR_OK);
+    f->s->file_close(f->s, fd);
+    memset(p + CORE_AT + len, 0xee, more);
+    const char *path = tmpdir_at(&f->dir, "core");
+    assert_int_equal(f->s->file_open(f->s, path, SYS_OPEN_WRITE | SYS_OPEN_CREATE | SYS_OPEN_TRUNC, &fd), ERR_OK);
+    assert_int_equal(f->s->file_write(f->s, fd, slice_of(p, CORE_AT + len + more), 0), ERR_OK);
+    f->s->file_close(f->s, fd);
+    mem_free(p);
+    f->n = 0;
+    return path;
+}
+static size_t file_len(fixture *f) {
+    uint64_t len = 0;
+    assert_int_equal(f->s->file_stat(f->s, f->path, &len, NULL), ERR_OK);
+    return (size_t)len;
+}
+
+static void a_core_has_the_records_of_the_file(void **state) {
+    fixture *f = *state;
+    make_file(f, 100, 30);
+    size_t len = file_len(f);
+    core c = core_head(len);
+    assert_int_equal(read_records(f, write_core(f, &c, len, 5000)), ERR_OK);
+    assert_int_equal(f->n, 130);
+    assert_true(f->info.core);
+    assert_int_equal(f->info.missing_bytes, 0);
+    assert_int_equal(read_records(f, write_core(f, &c, 4096 + 40 * 64, 0)), ERR_OK); /* cut off */
+    assert_int_equal(f->n, 40);
+    assert_int_equal(f->info.missing_bytes, len - 4096 - 40 * 64);
+    c.p[1].p_filesz = 4096 + 7 * 64; /* only a part was written, and what follows belongs to another mapping */
+    assert_int_equal(read_records(f, write_core(f, &c, len, 0)), ERR_OK);
+    assert_int_equal(f->n, 7);
+}
+static void a_core_without_it_and_headers_that_lie_are_refused(void **state) {
+    fixture *f = *state;
+    make_file(f, 1, 1);
+    size_t len = file_len(f);
+    core c = core_head(len);
+    c.p[1].p_filesz = 0; /* not written: the filter of cores */
+    assert_int_equal(read_records(f, write_core(f, &c, len, 0)), ERR_EOF);
+    c = core_head(len), c.h.e_type = ET_EXEC;
+    assert_int_equal(read_records(f, write_core(f, &c, len, 0)), ERR_INVALID);
+    c = core_head(len), c.h.e_ident[EI_CLASS] = ELFCLASS32;
+    assert_int_equal(read_records(f, write_core(f, &c, len, 0)), ERR_INVALID);
+    c = core_head(len), c.h.e_phoff = UINT64_MAX - 8;
+    assert_int_equal(read_records(f, write_core(f, &c, len, 0)), ERR_CORRUPT);
+    c = core_head(len), c.h.e_phentsize = 8;
+    assert_int_equal(read_records(f, write_core(f, &c, len, 0)), ERR_CORRUPT);
+    c = core_head(len), c.h.e_phnum = PN_XNUM, c.h.e_shentsize = sizeof(Elf64_Shdr), c.h.e_shoff = 1u << 30;
+    assert_int_equal(read_records(f, write_core(f, &c, len, 0)), ERR_CORRUPT);
+    c = core_head(len), c.p[1].p_offset = UINT64_MAX - 4;
+    assert_int_equal(read_records(f, write_core(f, &c, len, 0)), ERR_EOF);
+    assert_int_equal(f->n, 0);
+}
+static void a_mapped_recorder_is_in_the_cores_of_its_process(void **state) {
+    fixture *f = *state;
+    char text[32] = "";
+    make_file(f, 1, 0);
+    FILE *filter = fopen("/proc/self/coredump_filter", "r");
+    assert_non_null(filter);
+    assert_non_null(fgets(text, sizeof text, filter));
+    (void)fclose(filter);
+    assert_true(strtoul(text, NULL, 16) & 8); /* core(5): shared mappings of files */
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         T(records_survive_kill_9),
@@ -371,6 +461,9 @@ int main(void) {
         T(a_nodes_events_are_recorded_but_the_most_frequent),
         T(recording_stops_and_goes_on),
         T(times_are_right_to_the_microsecond_and_a_jump_shows_within_10_ms),
+        T(a_core_has_the_records_of_the_file),
+        T(a_core_without_it_and_headers_that_lie_are_refused),
+        T(a_mapped_recorder_is_in_the_cores_of_its_process),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
