@@ -97,7 +97,7 @@ void rt_port_unmask(rt_shard *sh, rt_actor *a);
 /* trace.c */
 void rt_trace_install(rt_node *n, unsigned index, const rt_trace_filter *f, usec timeout); /* any thread; f NULL: takes it away */
 void rt_trace_named(rt_shard *sh, const rt_actor *a, const char *name);                    /* it has registered; sh->trace is there */
-void rt_trace_queued(rt_shard *sh, const rt_msg *m);                                       /* with an id, into a mailbox */
+void rt_trace_queued(rt_shard *sh, const rt_actor *a, const rt_msg *m);                    /* with an id, into a mailbox */
 void rt_trace_send(rt_ctx *cx, rt_pid to, rt_msg *m);                                      /* it, or what is being handled, has an id */
 void rt_trace_handle(rt_shard *sh, rt_actor *a, rt_msg *m); /* it has an id, or a is watched; sets the context's */
 void rt_trace_fini(rt_shard *sh);

@@ -34,7 +34,7 @@ static inline void account_in(rt_shard *sh, rt_actor *a, const rt_msg *m) {
     uint64_t queued = rt_counted(&sh->msg_enqueued) - rt_counted(&sh->msg_dequeued);
     if (queued > rt_counted(&sh->msg_longest)) atomic_store_explicit(&sh->msg_longest, queued, memory_order_relaxed); /* as rt_count */
     rt_event_often(&sh->cx, EV_ENQUEUE, a->slot, m->tag, a->queued);
-    if (UNLIKELY(m->trace)) rt_trace_queued(sh, m);
+    if (UNLIKELY(m->trace)) rt_trace_queued(sh, a, m);
 }
 
 static inline void account_out(rt_shard *sh, rt_actor *a, const rt_msg *m) {

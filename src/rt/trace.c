@@ -3,8 +3,9 @@
  *
  *     rt_trace_install --(rt_node_call)--> each shard: sh->trace, one filter a slot     no filter: NULL, which is all that is looked at
  *
- * Waiting times: a message has no room for the time at which it came, so a traced one is noted in a small table by its address. What was
- * pushed out of it waited for a time that is not known: UINT64_MAX. An address that is noted is compared, never followed.
+ * Waiting times: a message has no room for the time at which it came, so that of a traced one is noted in a small table, by request, tag
+ * and actor: of those that are the same the first to come is the first to go. What was pushed out waited for a time that is not known:
+ * UINT64_MAX.
  *
  * Invariants: (1) sh->trace is there just while its mask is not 0. (2) An actor is flagged TRACED just while a filter of its shard names
  * its pid. (3) Ids are drawn from one count of the node: in the simulator they follow from the seed. */
@@ -14,7 +15,8 @@
 #include "rt/core.h"
 #include "rt/follow.h"
 
-#define WAITS      512u /* a power of two */
+#define WAITS      64u /* a power of two: places in the table ... */
+#define WAITS_DEEP 8u  /* ... and messages in each */
 #define MASK_SHIFT 24
 #define UNKNOWN    UINT64_MAX
 #define TAG_OF(m)  ((uint16_t)((m)->tag & (RT_TAG_MAX - 1))) /* without what travels with it */
@@ -26,13 +28,14 @@ typedef struct filter {
     char name[RT_TRACE_NAME + 1];
 } filter;
 typedef struct waiting {
-    const rt_msg *m;
+    uint32_t trace, slot; /* of the message, of its actor; trace 0: free */
+    uint16_t tag;
     usec since;
 } waiting;
 struct rt_traced {
     uint32_t mask;
     filter at[RT_FOLLOW_TRACES];
-    waiting wait[WAITS];
+    waiting wait[WAITS][WAITS_DEEP];
 };
 
 /* --- filters --------------------------------------------------------------------------------------------------------------------- */
@@ -174,17 +177,27 @@ void rt_trace_step_ext(rt_node *n, uint32_t trace, rt_event_id id, uint64_t a, u
     rt_event_ext_traced(n, trace, id, arg);
 }
 
-static waiting *place_of(struct rt_traced *t, const rt_msg *m) { return &t->wait[hash_u64((uintptr_t)m) & (WAITS - 1)]; }
-
-void rt_trace_queued(rt_shard *sh, const rt_msg *m) {
-    if (sh->trace) *place_of(sh->trace, m) = (waiting){m, sh->s->mono(sh->s)};
+static waiting *place_of(struct rt_traced *t, const rt_actor *a, const rt_msg *m) {
+    return t->wait[hash_u64((uint64_t)a->slot << 32 | (m->trace ^ (uint32_t)RT_TAG(m) << 16)) & (WAITS - 1)];
 }
 
-static uint64_t waited(rt_shard *sh, const rt_msg *m) {
-    waiting *w = place_of(sh->trace, m);
-    if (w->m != m) return UNKNOWN;
-    w->m = NULL;
-    return (uint64_t)(sh->s->mono(sh->s) - w->since);
+void rt_trace_queued(rt_shard *sh, const rt_actor *a, const rt_msg *m) {
+    if (!sh->trace) return;
+    waiting *w = place_of(sh->trace, a, m), *to = w;
+    for (unsigned i = 0; i < WAITS_DEEP && to->trace; i++)
+        if (!w[i].trace || w[i].since < to->since) to = &w[i]; /* a free one, else the oldest */
+    *to = (waiting){m->trace, a->slot, RT_TAG(m), sh->s->mono(sh->s)};
+}
+
+static uint64_t waited(rt_shard *sh, const rt_actor *a, const rt_msg *m) {
+    waiting *w = place_of(sh->trace, a, m), *first = NULL;
+    for (unsigned i = 0; i < WAITS_DEEP; i++) {
+        bool same = w[i].trace == m->trace && w[i].slot == a->slot && w[i].tag == RT_TAG(m);
+        if (same && (!first || w[i].since < first->since)) first = &w[i];
+    }
+    if (!first) return UNKNOWN;
+    first->trace = 0;
+    return (uint64_t)(sh->s->mono(sh->s) - first->since);
 }
 
 static uint64_t what(uint16_t tag, uint32_t gen) { return (uint64_t)gen << 32 | tag; }
@@ -196,7 +209,7 @@ void rt_trace_send(rt_ctx *cx, rt_pid to, rt_msg *m) {
 }
 
 void rt_trace_handle(rt_shard *sh, rt_actor *a, rt_msg *m) {
-    uint64_t time = sh->trace && m->trace ? waited(sh, m) : UNKNOWN;
+    uint64_t time = sh->trace && m->trace ? waited(sh, a, m) : UNKNOWN;
     sh->cx.trace = live(sh, m->trace) ? m->trace : 0;
     rt_trace_begin(&sh->cx, rt_trace_self(&sh->cx));
     m->trace = sh->cx.trace;
