@@ -17,13 +17,13 @@ typedef struct rt_rel rt_rel;
 #define RT_A_DEAD    16u /* over; the block lives on while the run queue, the flush list or an armed timer points to it */
 #define RT_A_TRAP    32u
 #define RT_A_NAMED   64u
-#define RT_A_MASKED  128u  /* a port was taken off reading while it is muted */
-#define RT_A_TIMED   256u  /* was over budget in a batch: every message is timed */
-#define RT_A_MUTING  512u  /* has muted senders */
-#define RT_A_LONG    2048u /* its mailbox was reported as long and has not halved yet */
-#define RT_A_RUNNING 1024u /* its batch is being handled: others may end meanwhile, and take it along */
-#define RT_A_TABLES  4096u /* owns tables, or has */
-#define RT_A_KEPT    8192u /* its parent is the heir of the tables that it makes */
+#define RT_A_MASKED  128u   /* a port was taken off reading while it is muted */
+#define RT_A_TIMED   256u   /* was over budget in a batch: every message is timed */
+#define RT_A_MUTING  512u   /* has muted senders */
+#define RT_A_LONG    2048u  /* its mailbox was reported as long and has not halved yet */
+#define RT_A_RUNNING 1024u  /* its batch is being handled: others may end meanwhile, and take it along */
+#define RT_A_TABLES  4096u  /* owns tables, or has */
+#define RT_A_KEPT    8192u  /* its parent is the heir of the tables that it makes */
 #define RT_A_TRACED  16384u /* somebody watches it: what it handles gets a trace id */
 #define RT_A_FOLLOWS 32768u /* has subscribed to events */
 struct rt_actor {
