@@ -185,10 +185,36 @@ static void a_bound_in_bytes_counts_what_messages_hold(void **state) {
     mem_free(p);
 }
 
+/* A ring that ran over has room again, and its shard goes on sending before it has moved what waits: the new must stay behind that. */
+enum { RING_AND_SOME = 2048 + 100, MORE = 50 };
+static void do_pour(rt_ctx *cx, puppet *p, uint64_t arg) {
+    puppet *to = (puppet *)(uintptr_t)arg;
+    uint64_t until = p->timers + (p->timers == 0 ? RING_AND_SOME : MORE); /* a puppet without timers: a free count */
+    while (p->timers < until) note(cx, to->pid, p->timers++);
+}
+static void what_is_sent_later_stays_behind_what_waits_for_a_full_ring(void **state) {
+    (void)state;
+    world *w = world_new(2, 1);
+    puppet *from = puppet_new(w, 0, &puppet_class), *to = puppet_new(w, 1, &puppet_class);
+    (void)world_run(w);
+    tell(w, from, do_pour, ARG(to));
+    while (from->timers == 0) (void)rt_node_step(w->n, 0, false);
+    assert_int_equal(rt_event_count(w->n, EV_RING_FULL), 1);
+    (void)rt_node_step(w->n, 1, false); /* the ring is read */
+    tell(w, from, do_pour, ARG(to));
+    (void)world_run(w);
+    assert_int_equal(to->n, RING_AND_SOME + MORE);
+    for (uint64_t i = 0; i < to->n; i++) assert_int_equal(to->log[i].n, i);
+    mem_free(from);
+    mem_free(to);
+    world_free(w);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_policy_keeps_order_and_loses_only_what_it_should),
         cmocka_unit_test(a_bound_in_bytes_counts_what_messages_hold),
+        cmocka_unit_test(what_is_sent_later_stays_behind_what_waits_for_a_full_ring),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
