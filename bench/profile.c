@@ -91,8 +91,8 @@ static err load_read(rt_verb_call *c) {
     return ERR_OK;
 }
 static const rt_verb VERBS[] = {
-    {"node", "show", 0, 0, false, node_show, "node", "shows the process and where its recorder is"},
-    {"load", "read", 0, 0, false, load_read, "load", "shows all counts since the start at one moment"},
+    {"node", "show", 0, 0, RT_READS, node_show, "node", "shows the process and where its recorder is"},
+    {"load", "read", 0, 0, RT_READS, load_read, "load", "shows all counts since the start at one moment"},
 };
 
 /* --- its life */
@@ -232,7 +232,10 @@ int bench_profile(int argc, char **argv) {
     }
     if (!bench_options(argc - 1, argv + 1, options, ARRAY_LEN(options))) return EXIT_FAILURE;
     if (!is_one_of(p.what->hows, p.how)) {
-        (void)fprintf(stderr, "murre-bench: --how of %s is %s, not '%s'\n", p.what->name, p.what->hows ? p.what->hows : "not used", p.how);
+        if (p.what->hows)
+            (void)fprintf(stderr, "murre-bench: --how of %s is %s, not '%s'\n", p.what->name, p.what->hows, p.how);
+        else
+            (void)fprintf(stderr, "murre-bench: %s has no --how\n", p.what->name);
         return EXIT_FAILURE;
     }
     if (!p.size) p.size = p.what->size;

@@ -131,10 +131,12 @@ static int print_answer(const main_ask *o, const json_t *answer) {
     return main_complain(o, MAIN_REFUSED, "%s", *why ? why : main_ask_text(answer, "error"));
 }
 
-static int no_verb(const main_ask *o, const json_t *verbs, const json_t *near, const char *word) {
-    if (near) return main_complain(o, MAIN_BAD_USAGE, "wrong number of arguments; usage: %s", main_ask_text(near, "usage"));
-    int status = main_complain(o, MAIN_BAD_USAGE, "unknown command: %s; these are known:", word);
-    if (list_verbs(verbs, word, stderr) == 0) (void)list_verbs(verbs, NULL, stderr);
+static int no_verb(const main_ask *o, const json_t *verbs, const json_t *near, char *const *words, int n) {
+    if (near && (n < 2 || strcmp(main_ask_text(near, "function"), words[1]) == 0))
+        return main_complain(o, MAIN_BAD_USAGE, "wrong number of arguments; usage: %s", main_ask_text(near, "usage"));
+    int status = near ? main_complain(o, MAIN_BAD_USAGE, "%s takes other arguments than these:", words[0])
+                      : main_complain(o, MAIN_BAD_USAGE, "unknown command: %s; these are known:", words[0]);
+    if (list_verbs(verbs, words[0], stderr) == 0) (void)list_verbs(verbs, NULL, stderr);
     return status;
 }
 
@@ -192,7 +194,7 @@ int main_command_run(const main_command *c) {
     json_t *verbs = main_ask_verbs(&c->ask, &status);
     if (!verbs) return status;
     const json_t *near = NULL, *verb = find_verb(verbs, words, c->n, &used, &near);
-    status = verb ? run_verb(&c->ask, verb, words, c->n, used) : no_verb(&c->ask, verbs, near, words[0]);
+    status = verb ? run_verb(&c->ask, verb, words, c->n, used) : no_verb(&c->ask, verbs, near, words, c->n);
     json_decref(verbs);
     return status;
 }

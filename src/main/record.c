@@ -18,6 +18,7 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/stat.h>
 #include <sysexits.h>
 
 #define LAST_MAX   1000000u
@@ -348,6 +349,8 @@ static int show(const main_ask *o, rt_recorder_reader *r, filter *f) {
 }
 
 static int cannot_open(const main_ask *o, const char *path, err e) {
+    struct stat st;
+    if (stat(path, &st) == 0 && S_ISDIR(st.st_mode)) return main_complain(o, MAIN_NO_INPUT, "%s is a directory", path);
     if (e == ERR_CORRUPT) return main_complain(o, MAIN_BAD_DATA, "%s is not the file of a flight recorder, nor a whole core", path);
     if (e == ERR_INVALID) return main_complain(o, MAIN_BAD_DATA, "%s is an ELF file, but not a core of a 64-bit process", path);
     if (e == ERR_EOF)

@@ -271,14 +271,14 @@ static err backup(rt_verb_call *c) {
 }
 
 const rt_verb main_verbs[] = {
-    {"status", "show", 0, 0, false, status, "status", "shows the node: listeners, sessions, message log"},
-    {"node", "show", 0, 0, false, node_show, "node",
+    {"status", "show", 0, 0, RT_READS, status, "status", "shows the node: listeners, sessions, message log"},
+    {"node", "show", 0, 0, RT_READS, node_show, "node",
      "shows the process, its data directory and its age; asks no shard, so that it always answers"},
-    {"load", "read", 0, 0, false, load_read, "load",
+    {"load", "read", 0, 0, RT_READS, load_read, "load",
      "shows all counts since the start at one moment: threads, queues, pools, events; asks no shard"},
-    {"user", "find", 1, 1, false, user_find, "user find PREFIX", "names the first hundred accounts that begin with PREFIX"},
-    {"drain", "start", 0, 0, true, drain, "drain", "refuses new sessions and sends the present ones away"},
-    {"backup", "write", 1, 1, true, backup, "backup DIR",
+    {"user", "find", 1, 1, RT_READS, user_find, "user find PREFIX", "names the first hundred accounts that begin with PREFIX"},
+    {"drain", "start", 0, 0, RT_MUTATES, drain, "drain", "refuses new sessions and sends the present ones away"},
+    {"backup", "write", 1, 1, RT_MUTATES, backup, "backup DIR",
      "writes a copy of the data directory, fit to be started on, to a new directory while running"},
 };
 const size_t main_verbs_count = ARRAY_LEN(main_verbs);

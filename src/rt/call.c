@@ -25,6 +25,7 @@ struct rt_calls {
     lock l;
     list waits;        /* guarded by l */
     uint32_t next_gen; /* guarded by l */
+    bool ended;        /* nobody waits any more; guarded by l */
 };
 
 void rt_calls_init(rt_node *n) {
@@ -39,6 +40,14 @@ void rt_calls_fini(rt_node *n) {
     lock_fini(&n->calls->l);
     mem_free(n->calls);
     n->calls = NULL;
+}
+
+void rt_calls_end(rt_node *n) {
+    lock_take(&n->calls->l);
+    n->calls->ended = true;
+    for (list *i = list_first(&n->calls->waits); i; i = list_next(&n->calls->waits, i))
+        lock_signal(&container_of(i, call_wait, in_table)->cond);
+    lock_release(&n->calls->l);
 }
 
 static call_wait *find(rt_calls *c, rt_pid pid) {
@@ -78,7 +87,7 @@ void rt_calls_down(rt_node *n, rt_pid to, err reason) {
 /* Waits until w is done or timeout has passed; the lock is held. */
 static bool wait_done(rt_node *n, call_wait *w, usec timeout) {
     usec end = timeout == USEC_NEVER ? USEC_NEVER : n->s->mono(n->s) + timeout;
-    while (!w->done) {
+    while (!w->done && !n->calls->ended) {
         usec left = end == USEC_NEVER ? -1 : end - n->s->mono(n->s);
         if (end != USEC_NEVER && left <= 0) break;
         (void)lock_wait(&w->cond, &n->calls->l, left); /* the loop decides */

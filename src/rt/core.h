@@ -141,6 +141,7 @@ NODISCARD err rt_pool_start(rt_node *n);
 void rt_pool_stop(rt_node *n);
 void rt_pool_fini(rt_node *n);
 void rt_calls_init(rt_node *n);
+void rt_calls_end(rt_node *n); /* ends all waiting, with ERR_TIMEOUT, now and from now on; the node stops */
 void rt_calls_fini(rt_node *n);
 void rt_calls_reply(rt_node *n, rt_pid to, rt_msg *m); /* to a caller outside; drops it if that has gone */
 void rt_calls_down(rt_node *n, rt_pid to, err reason);

@@ -1,15 +1,17 @@
 /* ctl: the operator's door, beside the shards.
  *
- *     murrectl          thread "ctl"                                   thread "ctl-run"
+ *     murrectl          thread "ctl"                                   threads "ctl-run", "ctl-wait"
  *     connect  ----->   credentials, READING
  *     request  ----->   whole: looks the verb up
  *                         reads only: runs it here  -> WRITING
- *                         mutates: RUNNING  ------- queue ---------->  runs it (import, backup: may take minutes)
+ *                         mutates: RUNNING  ------- runs ----------->  runs it (import, backup: may take minutes)
+ *                         waits: RUNNING  --------- waits ---------->  runs it (probe: as long as the operator says)
  *                         WRITING  <-------------- done, poll_wake --
  *     reply    <-----   gone when it is written, or, if the answer goes on,
  *     frame    <-----   STREAMING: whenever there is more, until the client closes
  *
- * Why two threads: `status` must be answered while an import of a million users runs. Verbs that mutate run one after the other.
+ * Why several threads: `status` must be answered while an import of a million users runs, and `locks on` while somebody probes an actor
+ * that does not answer. Verbs that mutate run one after the other; of those that wait, WAITERS at once.
  *
  * Invariants: (1) a client belongs to the ctl thread, except its request and reply while it is RUNNING; then it is in no poller. (2) No
  * client waits for another: sockets never block, and one that makes no progress for CLIENT_IDLE is closed. (3) At most CLIENTS_MAX clients;
@@ -27,6 +29,7 @@
 #include <stdio.h>
 
 #define CLIENTS_MAX  64u
+#define WAITERS      4u /* as many operators probe at once as an outage has; a thread each */
 #define CLIENT_IDLE  (30 * USEC_PER_SEC)
 #define STOP_GRACE   USEC_PER_SEC          /* for replies that are on their way when the node stops */
 #define ACCEPT_PAUSE (100 * USEC_PER_MSEC) /* when no descriptor is free: without it the listener would be ready for ever */
@@ -51,6 +54,12 @@ typedef struct client {
     struct client *next; /* in the queue */
 } client;
 
+typedef struct work_list { /* RUNNING clients on their way to threads that do nothing else */
+    rt_ctl *ctl;
+    client *first; /* guarded by ctl->lock, like the rest */
+    lock_cond work;
+} work_list;
+
 struct rt_ctl {
     rt_node *node;
     char *path;
@@ -58,14 +67,14 @@ struct rt_ctl {
     int64_t uid;    /* our own */
     bool listening; /* the listener is polled: there is room for a client */
     usec listen_at; /* not polled before this time; 0: no pause */
-    sys_thread *thread, *runner;
+    sys_thread *thread, *runner, *waiter[WAITERS];
     _Atomic bool stop; /* relaxed: followed by a wake of the poller */
     rt_msacc msacc;
     client at[CLIENTS_MAX];
     lock lock; /* guards what follows, and RUNNING clients on their way */
-    lock_cond work;
-    client *queue, *done;
-    bool runner_stop;
+    work_list runs, waits;
+    client *done;
+    bool workers_stop;
 };
 
 /* --- running a request ----------------------------------------------------------------------------------------------------------- */
@@ -137,9 +146,9 @@ static void run_verb(rt_node *n, int64_t uid, const rt_verb *v, rt_verb_call *c,
     c->node = n;
     c->env = rt_node_env(n);
     c->arena = &a;
-    if (v->mutates) audit(n, uid, v, c);
+    if (v->how == RT_MUTATES) audit(n, uid, v, c);
     err e = v->fn(c);
-    if (!e && c->stream && !v->mutates) audit(n, uid, v, c); /* who watches is on record */
+    if (!e && c->stream && v->how != RT_MUTATES) audit(n, uid, v, c); /* who watches is on record */
     if (e) {
         reply_error(out, e, c->why);
     } else {
@@ -181,12 +190,14 @@ void rt_ctl_run(rt_node *n, int64_t uid, slice request, buf *out_reply) {
     end_stream(&stream); /* nobody is there for what follows */
 }
 
-static bool mutates(rt_node *n, slice request) {
+/* Whose work a request is; NULL: the ctl thread's own. */
+static work_list *list_for(rt_ctl *ctl, slice request) {
     rt_verb_call c = {.n_args = 0};
     slice module, function;
-    if (parse_request(request, &module, &function, &c)) return false;
-    const rt_verb *v = rt_node_verb(n, module, function, c.n_args);
-    return v && v->mutates;
+    if (parse_request(request, &module, &function, &c)) return NULL;
+    const rt_verb *v = rt_node_verb(ctl->node, module, function, c.n_args);
+    if (!v) return NULL;
+    return v->how == RT_MUTATES ? &ctl->runs : v->how == RT_WAITS ? &ctl->waits : NULL;
 }
 
 /* --- clients --------------------------------------------------------------------------------------------------------------------- */
@@ -313,7 +324,8 @@ static void execute(rt_ctl *c, client *x) {
 
 static void request_complete(rt_ctl *c, client *x) {
     sys *s = c->node->s;
-    if (!mutates(c->node, slice_from(buf_slice(&x->in), sizeof(uint32_t)))) {
+    work_list *to = list_for(c, slice_from(buf_slice(&x->in), sizeof(uint32_t)));
+    if (!to) {
         execute(c, x);
         send_reply(c, x);
         return;
@@ -322,10 +334,10 @@ static void request_complete(rt_ctl *c, client *x) {
     x->state = CLIENT_RUNNING;
     x->next = NULL;
     lock_take(&c->lock);
-    client **at = &c->queue;
+    client **at = &to->first;
     while (*at) at = &(*at)->next;
     *at = x;
-    lock_signal(&c->work);
+    lock_signal(&to->work);
     lock_release(&c->lock);
 }
 
@@ -468,17 +480,18 @@ static void ctl_thread(void *arg) {
     }
 }
 
-static void run_thread(void *arg) {
-    rt_ctl *c = arg;
+static void work_thread(void *arg) {
+    work_list *from = arg;
+    rt_ctl *c = from->ctl;
     lock_take(&c->lock);
     for (;;) {
-        client *x = c->queue;
-        if (!x && c->runner_stop) break;
+        client *x = from->first;
+        if (!x && c->workers_stop) break;
         if (!x) {
-            (void)lock_wait(&c->work, &c->lock, -1); /* the loop looks for itself */
+            (void)lock_wait(&from->work, &c->lock, -1); /* the loop looks for itself */
             continue;
         }
-        c->queue = x->next;
+        from->first = x->next;
         lock_release(&c->lock);
         execute(c, x);
         lock_take(&c->lock);
@@ -525,7 +538,9 @@ err rt_ctl_new(rt_node *n, const char *path, rt_ctl **out) {
         return e;
     }
     lock_init(&c->lock, &n->locks, "ctl", 0, LOCK_RANK_CTL);
-    lock_cond_init(&c->work);
+    c->runs.ctl = c->waits.ctl = c;
+    lock_cond_init(&c->runs.work);
+    lock_cond_init(&c->waits.work);
     rt_msacc_join(n, &c->msacc, RT_MSACC_CTL, 0);
     *out = c;
     return ERR_OK;
@@ -533,7 +548,8 @@ err rt_ctl_new(rt_node *n, const char *path, rt_ctl **out) {
 
 err rt_ctl_start(rt_ctl *c) {
     sys *s = c->node->s;
-    err e = s->thread_start(s, "ctl-run", run_thread, c, &c->runner);
+    err e = s->thread_start(s, "ctl-run", work_thread, &c->runs, &c->runner);
+    for (unsigned i = 0; i < WAITERS && !e; i++) e = s->thread_start(s, "ctl-wait", work_thread, &c->waits, &c->waiter[i]);
     return e ? e : s->thread_start(s, "ctl", ctl_thread, c, &c->thread);
 }
 
@@ -543,10 +559,14 @@ static void stop_threads(rt_ctl *c) {
     s->poll_wake(s, c->poll);
     if (c->thread) s->thread_join(s, c->thread);
     lock_take(&c->lock);
-    c->runner_stop = true;
-    lock_signal(&c->work);
+    c->workers_stop = true;
+    lock_broadcast(&c->runs.work);
+    lock_broadcast(&c->waits.work);
     lock_release(&c->lock);
     if (c->runner) s->thread_join(s, c->runner);
+    rt_calls_end(c->node); /* a probe that waits for a minute holds up no end; what changes something was waited for */
+    for (unsigned i = 0; i < WAITERS; i++)
+        if (c->waiter[i]) s->thread_join(s, c->waiter[i]);
 }
 
 void rt_ctl_free(rt_ctl *c) {
@@ -559,7 +579,8 @@ void rt_ctl_free(rt_ctl *c) {
     s->close(s, c->fd);
     s->poll_free(s, c->poll);
     rt_msacc_leave(c->node, &c->msacc);
-    lock_cond_fini(&c->work);
+    lock_cond_fini(&c->runs.work);
+    lock_cond_fini(&c->waits.work);
     lock_fini(&c->lock);
     mem_free(c->path);
     mem_free(c);

@@ -16,7 +16,8 @@ NODISCARD err rt_ctl_new(rt_node *n, const char *path, rt_ctl **out);
 NODISCARD err rt_ctl_start(rt_ctl *c);
 void rt_ctl_free(rt_ctl *c); /* stops the thread, removes the socket */
 /* Runs one request (without its length word) as the listener would, and appends the JSON (without its length word): for the listener and
- * tests. A verb that mutates is audited by event CTL; those run one at a time on a thread of their own. */
+ * tests. A verb that mutates is audited by event CTL; those run one at a time on a thread of their own. One that waits
+ * runs on one of four threads of their own. */
 void rt_ctl_run(rt_node *n, int64_t uid, slice request, buf *out_reply);
 
 #endif

@@ -111,7 +111,10 @@ void rt_shard_boot(rt_shard *sh, void (*fn)(rt_ctx *cx, void *arg), void *arg) {
 static void take_inbox(rt_shard *sh) {
     rt_entry *e;
     size_t n = rt_inbox_take(&sh->inbox, &e);
-    for (size_t i = 0; i < n; i++) rt_shard_entry(sh, e[i]);
+    for (size_t i = 0; i < n; i++) {
+        if (e[i].m->tag & RT_M_SIGNAL) rt_count(&sh->sig_enqueued, 1); /* who sent it has no shard where it could count */
+        rt_shard_entry(sh, e[i]);
+    }
 }
 
 static void fire_timers(rt_shard *sh) {

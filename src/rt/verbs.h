@@ -30,11 +30,14 @@ typedef struct rt_verb_call {
     char why[256];     /* on failure: one sentence for the operator */
 } rt_verb_call;
 
+/* What a verb does to whoever else asks. RT_READS: quickly done, on the ctl thread. RT_MUTATES: audited, by an event with the caller's uid;
+ * one after the other. RT_WAITS: reads, and takes as long as its caller says; beside the others (rt/ctl.h). */
+typedef enum rt_verb_how { RT_READS, RT_MUTATES, RT_WAITS } rt_verb_how;
 typedef struct rt_verb {
     const char *module;   /* "actors", "user" */
     const char *function; /* "list" */
     uint8_t arity_min, arity_max;
-    bool mutates; /* audited: an event with the caller's uid */
+    rt_verb_how how;
     err (*fn)(rt_verb_call *c);
     const char *usage; /* "actors [PID]" */
     const char *doc;   /* one sentence */

@@ -2,7 +2,7 @@
  *
  * Invariants: (1) a shard is held up for RT_STAT_SCAN slots or RT_MAPS_PART buckets at a time, whatever it holds. (2) A probe says
  * something useful in either case: how long it took, or what the actor's shard is at, with its stack. (3) Who waits on purpose (probe,
- * rates of an actor) runs beside the ctl thread: those verbs are marked as ones that mutate. */
+ * rates of an actor) runs beside the ctl thread: those verbs are marked so. */
 #include "base/mem.h"
 #include "rt/core.h"
 #include "rt/rate.h"

@@ -223,17 +223,17 @@ static err follow_trace(rt_verb_call *c) {
 }
 
 const rt_verb svc_verbs[] = {
-    {"user", "add", 1, 1, true, user_add, "user add JID", "makes an account; the password comes from standard input"},
-    {"user", "import", 1, 1, true, user_import, "user import FILE", "makes accounts from lines of JID and password"},
-    {"user", "del", 1, 1, true, user_del, "user del JID", "deletes an account, its roster and its kept messages; ends its sessions"},
-    {"user", "passwd", 1, 1, true, user_passwd, "user passwd JID", "sets a new password, from standard input"},
-    {"user", "list", 0, 0, false, user_list, "user list", "names every account"},
-    {"sessions", "list", 0, 1, false, sessions, "sessions [JID]", "lists sessions, of all accounts or of one"},
-    {"kick", "session", 1, 2, true, kick, "kick JID[/RESOURCE] [TEXT]", "ends the sessions of an account, or one of them"},
-    {"roster", "show", 1, 1, false, roster, "roster JID", "shows an account's contacts"},
-    {"offline", "show", 1, 1, false, offline, "offline JID", "counts the messages kept for an account"},
-    {"follow", "trace", 1, 1, false, follow_trace, "follow trace JID|PID|NAME",
+    {"user", "add", 1, 1, RT_MUTATES, user_add, "user add JID", "makes an account; the password comes from standard input"},
+    {"user", "import", 1, 1, RT_MUTATES, user_import, "user import FILE", "makes accounts from lines of JID and password"},
+    {"user", "del", 1, 1, RT_MUTATES, user_del, "user del JID", "deletes an account, its roster and its kept messages; ends its sessions"},
+    {"user", "passwd", 1, 1, RT_MUTATES, user_passwd, "user passwd JID", "sets a new password, from standard input"},
+    {"user", "list", 0, 0, RT_READS, user_list, "user list", "names every account"},
+    {"sessions", "list", 0, 1, RT_READS, sessions, "sessions [JID]", "lists sessions, of all accounts or of one"},
+    {"kick", "session", 1, 2, RT_MUTATES, kick, "kick JID[/RESOURCE] [TEXT]", "ends the sessions of an account, or one of them"},
+    {"roster", "show", 1, 1, RT_READS, roster, "roster JID", "shows an account's contacts"},
+    {"offline", "show", 1, 1, RT_READS, offline, "offline JID", "counts the messages kept for an account"},
+    {"follow", "trace", 1, 1, RT_READS, follow_trace, "follow trace JID|PID|NAME",
      "shows each step of each request from or to a JID, or of an actor, as it happens; trace makes a table of it"},
-    {"partitions", "list", 0, 0, false, partitions, "partitions", "shows sessions, kept messages and memory per partition"},
+    {"partitions", "list", 0, 0, RT_READS, partitions, "partitions", "shows sessions, kept messages and memory per partition"},
 };
 const size_t svc_verbs_count = ARRAY_LEN(svc_verbs);

@@ -148,6 +148,7 @@ def test_shell_answers_a_wrong_line_as_the_command_line_does():
     "Each wrong line has its sentence, the lines after it are run, the status is that of the first that failed."
     s = server()
     for line, status, why in (("frob", USAGE, "unknown command: frob; these are known:"), ("user del", USAGE, "wrong number of arguments; usage: user del JID"),
+                              ("msacc foo", USAGE, "msacc takes other arguments than these:\n  msacc"),
                               ("user del nobody@localhost", DATAERR, "there is no such account"), ("status 'x", USAGE, "a quote is not closed"),
                               ("status \\", USAGE, "a quote is not closed"), ("x " * 50, USAGE, "too many arguments"), ("x " * 20, USAGE, "too many arguments"),
                               ("--json", USAGE, "options without a command"), ("--frob status", USAGE, "usage: murrectl"),
@@ -606,7 +607,7 @@ def test_answers_that_are_none_are_told():
                 st, out, err = ctl(f, *words)
                 assert st == (UNAVAILABLE if words[0] == "top" else status) and why in err and not out, (a, words, st, out, err)
             st, out, err = ctl(f, "complete", "")
-            assert st == OK and out.split() == ["complete", "help", "record", "top"] and not err
+            assert st == OK and out.split() == ["complete", "help", "record", "top", "trace"] and not err
     strange = [7, "text", {"a": [1, {"b": None}]}, [], {"usage": 5, "module": "x"}, {}]
     with Fake({("help", "verbs"): 7}) as f:
         st, out, err = ctl(f, "status")
@@ -818,7 +819,7 @@ def test_bash_completes_from_the_running_server():
         assert complete(c + "to") == ["top"], "a server that hangs is not waited for"
     finally:
         s.proc.send_signal(signal.SIGCONT)
-    assert set(complete(f"{CTL} --socket /nowhere/s ")) == {"top", "record", "complete", "help"}
+    assert set(complete(f"{CTL} --socket /nowhere/s ")) == {"top", "record", "complete", "help", "trace"}
     a = login(s, "albert", resource="with space")
     assert ctl(s, "complete", "kick", "albert@localhost/")[1].splitlines() == ["albert@localhost/with space"]
     with shell(s) as t:  # a space within a word gets a backslash

@@ -98,7 +98,7 @@ def test_wrong_use_of_profile_is_answered():
     assert "unknown argument '--cold'" in refused("healthy", "--cold")
     assert "--shards wants a number from 1 to 64" in refused("healthy", "--shards", "0")
     assert "--how of stuck is loop|lock|call, not 'sleep'" in refused("stuck", "--how", "sleep")
-    assert "--how of healthy is not used, not 'x'" in refused("healthy", "--how", "x")
+    assert "healthy has no --how" in refused("healthy", "--how", "x")
     assert "no node" in refused("starved", "--dir", "/nonexistent")
     assert "the path is too long" in refused("starved", "--dir", "/tmp/" + "x" * 600).replace("its path", "the path")
 

@@ -60,6 +60,17 @@ def stuck(how, *frames):
         assert refused.returncode == 65 and "does not answer: its shard is busy" in refused.stderr, refused
 
 
+def test_operators_do_not_wait_for_each_other():
+    "While a probe waits for an actor that is stuck, for a minute, what changes something is answered, and so is another probe."
+    with Profile("stuck") as p:
+        waiting = subprocess.Popen([CTL, "--socket", p.sock, "probe", "stuck", "60000"], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        p.ctl("locks", "on")
+        assert p.ctl("probe", "stuck", "10")["answered"] is False
+        assert waiting.poll() is None, waiting.communicate()
+        p.end()
+        waiting.communicate(timeout=4 * LIMIT)
+
+
 def test_a_handler_in_a_loop_is_found():
     "stuck in a loop: the probe says so past a million messages, with the class, the message and the stack; event stuck is in log and counters."
     stuck("loop", "profile_burn")

@@ -54,9 +54,9 @@ static err big_verb(rt_verb_call *c) {
     for (int i = 0; i < 100000; i++) val_push(c->arena, c->result, val_str(c->arena, SLICE("0123456789")));
     return ERR_OK;
 }
-static const rt_verb test_verbs[] = {{"test", "big", 0, 0, false, big_verb, "test big", "answers with a megabyte"},
-                                     {"test", "slow", 0, 0, true, slow_verb, "test slow", "waits"},
-                                     {"test", "fail", 0, 2, false, failing_verb, "test fail", "fails"}};
+static const rt_verb test_verbs[] = {{"test", "big", 0, 0, RT_READS, big_verb, "test big", "answers with a megabyte"},
+                                     {"test", "slow", 0, 0, RT_MUTATES, slow_verb, "test slow", "waits"},
+                                     {"test", "fail", 0, 2, RT_READS, failing_verb, "test fail", "fails"}};
 
 static void no_log(void *arg, const char *line) { (void)arg, (void)line; }
 static int setup(void **state) {

@@ -183,6 +183,20 @@ static void a_full_ring_overflows_in_order_and_loses_nothing(void **state) {
     rt_node_free(n);
 }
 
+static void signals_of_callers_outside_come_in_before_they_go_out(void **state) {
+    (void)state;
+    rt_node *n = live_node(2, 0);
+    uint64_t none = 0;
+    rt_pid to = live_spawn(n, 1, &tally_class, &none);
+    assert_int_equal(rt_node_start(n), ERR_OK);
+    for (int i = 0; i < 10; i++) assert_int_equal(ask(n, to), 0);
+    rt_queue_stat messages, signals;
+    rt_stat_queues(n, &messages, &signals);
+    assert_true(signals.dequeued >= 9); /* the last call's may be under way */
+    assert_true(signals.enqueued >= signals.dequeued);
+    rt_node_free(n);
+}
+
 /* --- monitors and links under random kills, with threads --------------------------------------------------------------------------- */
 enum { VICTIMS = 300 };
 static err victim_handle(rt_ctx *cx, void *st, rt_msg **m) {
@@ -483,6 +497,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(order_of_every_pair_holds_under_random_traffic_between_shards),
         cmocka_unit_test(a_full_ring_overflows_in_order_and_loses_nothing),
+        cmocka_unit_test(signals_of_callers_outside_come_in_before_they_go_out),
         cmocka_unit_test(every_monitor_fires_exactly_once_while_shards_kill_at_random),
         cmocka_unit_test(a_call_gets_its_answer_or_noproc_or_times_out),
         cmocka_unit_test(a_function_runs_on_the_shard_it_was_sent_to),

@@ -642,8 +642,9 @@ def test_make_install():
     subprocess.run(["make", "-s", "-C", ROOT, "B=" + os.path.relpath(BUILD, ROOT), "install", "DESTDIR=" + d, "PREFIX=/opt/m"], check=True, capture_output=True,
                    env={k: v for k, v in os.environ.items() if not k.startswith("MAKE")})
     found = sorted(os.path.join(p, f)[len(d):] for p, _, files in os.walk(d) for f in files)
-    share = ["bash-completion/completions/murre", "bash-completion/completions/murrectl", "man/man1/murre.1", "man/man1/murrectl.1", "man/man5/murre.yaml.5"]
-    assert found == ["/opt/m/bin/murre", "/opt/m/bin/murrectl", "/opt/m/lib/systemd/system/murre.service"] + ["/opt/m/share/" + s for s in share], found
+    programs = ["murre", "murre-history", "murrectl"]
+    share = ["bash-completion/completions/" + p for p in programs] + [f"man/man1/{p}.1" for p in programs] + ["man/man5/murre.yaml.5"]
+    assert found == sorted(["/opt/m/bin/" + p for p in programs] + ["/opt/m/lib/systemd/system/murre.service"] + ["/opt/m/share/" + s for s in share]), found
     assert "ExecStart=/opt/m/bin/murre " in open(d + "/opt/m/lib/systemd/system/murre.service").read()
     assert subprocess.run([d + "/opt/m/bin/murre", "version"], capture_output=True, text=True).stdout.startswith("murre ")
     shutil.rmtree(d)
