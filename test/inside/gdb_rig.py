@@ -129,7 +129,7 @@ def until(true, what):
     end = time.monotonic() + LIMIT
     while not true():
         assert time.monotonic() < end, f"not within {LIMIT} s: {what}"
-        time.sleep(0.01)
+        os.sched_yield()
 
 
 def in_mutex(pid, name):

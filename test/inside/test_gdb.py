@@ -22,6 +22,7 @@ def all_looks(g):
     field(text, r"^node murre at 0x\w+: up \d+ \w+, 2 shards$")
     field(text, r"^ +0 +\d+ .*\n +1 +\d+ ")
     field(text, r"^disk +4 +0 +0 +\d+ ")
+    field(text, r"^svc\.part +by key +64 +6[34] +[01] +0 +0 +\d+ +[1-9]\d* +0 +0 +0 +0$")
     text = g("murre actors")
     field(text, r"^\d+ actors: 64 part, .*\b2 c2s\b")
     assert text.count("\n") < 60, "the list is bounded"
@@ -49,15 +50,27 @@ def all_looks(g):
     field(text, rf"^shared rt\.names +node +1\d\d +\d+ +\d+ +[1-8]$")
     field(text, rf"^shared edge\.guesses +{PID} +\d+ ")
     text = g("murre locks")
-    field(text, r"^tables +0 +tables ")
-    field(text, r"^table +2048 +table ")
-    field(text, r"^\d+ locks, counting is off")
+    locks = int(field(text, r"^\.\.\. and \d+ more\n(\d+) locks, counting is off")[1])
+    assert text.count("\n") < 60 < locks, "the list is bounded"
+    field(g("murre locks tables"), r"^tables +0 +tables +0 +0 +0\n1 locks of the name tables, counting is off")
+    field(g("murre locks table"), r"^table +\d+ +table +0 +0 +0$")
     text = g("murre recorder 1000")
     field(text, r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z outside node_start shards=2$")
     field(text, r' shard \d bind fd=\d+ text="')
     assert " enqueue " not in text and " handle " not in text, "what happens with every message is not recorded"
     assert g("murre recorder 3").count("\n") == 3
     return names
+
+
+def same(text):
+    """Without what a core does not have: gdb's numbers of threads, and their names."""
+    return re.sub(r"\b(?:[\w-]+|thread) \((\d+)\)", r"thread (\1)", re.sub(r"thread \d+ \(LWP", "thread (LWP", text))
+
+
+def every_word(g, who):
+    """What each command prints of the node and of the actor who."""
+    words = ["node", "actors", "actors part", "timers", "names", "tables", "locks", "locks pool", "recorder 1000", "backtrace"]
+    return {w: same(g("murre " + w)) for w in words + [f"{w} {who}" for w in ("actor", "mailbox", "links")]}
 
 
 def test_process():
@@ -135,7 +148,7 @@ def test_stuck_shard_and_core():
     with Node({"watch.stuck_report": "200ms", "watch.stuck_limit": "0"}) as n, tempfile.TemporaryDirectory(prefix="murre-core-") as d:
         n.login().chat(1)
         with Gdb("-p", n.proc.pid) as g:
-            held(n, g, 7, 1)
+            held(n, g, 7, 12)
             g("set {unsigned short}$pc = 0xfeeb")  # jmp to itself: the handler never ends
         n.logged("stuck")
 
@@ -144,14 +157,21 @@ def test_stuck_shard_and_core():
             field(text, rf"^shard \d, thread \d+ \(LWP \d+\): part {PID} handles svc_stanza, STUCK for \d+ (us|ms|s)\n"
                         r"  message svc_stanza{.*hello 7.*\n  #0 +svc_route_on_stanza at ")
             assert text.count("STUCK") == 1, text
+            who = field(text, rf": part ({PID}) handles svc_stanza, STUCK")[1]
+            text = g(f"murre mailbox {who} 3")
+            behind = [int(m) for m in re.findall(r"svc_stanza\{.*hello (\d+)", text)]
+            assert behind and behind == list(range(8, 8 + len(behind))), text
+            field(g("murre node"), r"^svc\.part +by key +64 +63 +1 +0 ")
+            field(g("murre recorder"), r'outside stuck shard=\d usec=\d+ text="part <0')
+            return every_word(g, who)
 
         with Gdb("-p", n.proc.pid) as g:
-            stuck(g)
+            said = stuck(g)
             live = all_looks(g)
             assert "Saved corefile" in g(f"gcore {d}/core", limit=120)
         n.kill()
         with Gdb(BUILD + "/murre", d + "/core") as g:
-            stuck(g)
+            assert stuck(g) == said, "the core has what the process has"
             assert all_looks(g) == live, "the core has the actors of the process"
 
 
@@ -175,20 +195,24 @@ def test_core_of_the_kernel():
 
 
 def test_locks():
-    """A lock that is held shows its holder, and who waits for it; a process that runs is not looked at."""
-    with Node() as n:
+    """A lock that is held shows its holder, and who waits for it, in the process and in its core; a process that runs is not looked at."""
+    with Node() as n, tempfile.TemporaryDirectory(prefix="murre-core-") as d:
         n.login().chat(1)
         with Gdb("-p", n.proc.pid, before=["non-stop on"]) as g:
             until(lambda: "(running)" not in g("info threads"), "all threads stopped")
             waits = lock_held(n, g)
             g("interrupt -a")
             until(lambda: "(running)" not in g("info threads"), "all threads stopped")
-            field(g("murre locks"), r"^pool +0 +pool +disk \(\d+\) +ctl \(\d+\) +0 ")
+            live = same(g("murre locks"))
+            field(g("murre locks"), r"^lock .*\npool +0 +pool +disk \(\d+\) +ctl \(\d+\) +0 ")
+            assert "Saved corefile" in g(f"gcore {d}/core", limit=120)
             g("delete")
             g("continue -a &")
             one_line(g("murre locks"), "the process runs: interrupt it first")
             waits.wait(LIMIT)
         n.b.expect("<body>hello 2</body>")
+        with Gdb(BUILD + "/murre", d + "/core") as g:
+            assert re.sub(" +", " ", same(g("murre locks"))) == re.sub(" +", " ", live)
     with Node() as n:  # and while takes are counted
         n.ctl("locks", "on")
         n.login().chat(1)
@@ -198,9 +222,61 @@ def test_locks():
             g("interrupt -a")
             until(lambda: "(running)" not in g("info threads"), "all threads stopped")
             field(g("murre locks"), r"^pool +0 +pool +disk \(\d+\) +ctl \(\d+\) +[1-9]")
+            text = g("murre locks pool")
+            tries = [int(x) for x in re.findall(r"^pool +\d+ +pool .*?(\d+) +\d+ +\d+$", text, re.M)]
+            places = [int(x) for x in re.findall(r"^src/rt/pool\.c:\d+ +(\d+) +\d+ +\d+$", text, re.M)]
+            assert len(tries) == 4 and 1 < len(places) and sum(tries) == sum(places), text
             g("delete")
             g("continue -a &")
             waits.wait(LIMIT)
+
+
+def test_agrees_with_murrectl():
+    """Workers, shared tables, locks and their places: what murrectl says just before and just after lies on both sides of what gdb reads."""
+    with Node() as n:
+        n.ctl("locks", "on")
+        n.login().chat(1)
+
+        def ask():
+            sums = {}
+            for r in n.ctl("workers"):
+                for f in ("workers", "begun", "sent", "handed", "expired", "refused", "lost"):
+                    sums[r["pool"], f] = sums.get((r["pool"], f), 0) + r[f]
+            for t in n.ctl("tables", "list"):
+                sums["shared " + t["table"]] = t["entries"]
+            for r in n.ctl("locks", "locations"):
+                sums[r["lock"], r["location"]] = r["tries"]
+            return sums
+
+        before = ask()
+        with Gdb("-p", n.proc.pid) as g:
+            node, tables, locks = g("murre node"), g("murre tables"), {}
+            for name in {k[0] for k in before if isinstance(k, tuple) and ":" in k[1]}:
+                locks[name] = g(f"murre locks {name}")
+        after = ask()
+        head, row = node.split("\n")[-2:]
+        workers = dict(zip(head.split()[2:], row.replace("svc.part  by key", "").split()))
+        for key, least in before.items():
+            if isinstance(key, str):
+                is_now = field(tables, rf"^{re.escape(key)} +(?:node|{PID}) +(\d+) ")[1]
+            elif ":" in key[1]:
+                is_now = field(locks[key[0]], rf"^{re.escape(key[1])} +(\d+) ")[1]
+            else:
+                is_now = workers[key[1]]
+            assert least <= int(is_now) <= after[key], (key, least, is_now, after[key])
+
+
+def test_idle_workers():
+    """A pool whose workers take what comes: at its first piece of work one is busy, and what was sent to it waits."""
+    with Gdb("--args", BUILD + "/murre-bench", "micro", "workers") as g:
+        g("break rt_workers_boot if c->mode == RT_WORKERS_IDLE")
+        field(g("run", 300), "Breakpoint 1, rt_workers_boot")
+        g("break work_handle")
+        g("continue")
+        field(g("murre node"), r"^bench +idle +8 +\d+ +[1-8] +0 +\d+ +[1-9]\d* +[1-8] +0 +0 +0 +0$")
+        field(g("murre actors"), r"\b8 bench-worker\b")
+        field(g("murre backtrace 0"), r": bench-worker <0\.0\.\d+\.1> handles bench_work$")
+        g("kill")
 
 
 def test_a_million():
@@ -248,6 +324,7 @@ def test_wrong_arguments():
             one_line(g("murre actors penguin"), "no actor has the class penguin; there are: edge, ")
             one_line(g("murre timers 9"), "9 is not a shard's number, 0 to 1")
             one_line(g("murre backtrace x"), "x is not a shard's number")
+            one_line(g("murre locks convoy"), "no lock has the name convoy; there are: calls, ctl, ")
             one_line(g("murre puffin"), "puffin")
             one_line(g("set $murre_node = 4096") or g("murre node"), "$murre_node is 0x1000, where no node is")
 

@@ -12,12 +12,14 @@ for m in ("murre_node", "murre_mem"):  # sourced again: read again
     sys.modules.pop(m, None)
 import murre_mem
 import murre_node
-from murre_mem import Map, Shared, Trouble, cstring, layout, load, name_of, printable, read, short, struct, target
+from murre_mem import Map, Shared, Trouble, Workers, cstring, layout, load, name_of, printable, read, short, struct, target
 from murre_node import Node, class_name, class_of, flags_of, mailbox, state_type
 
 SHOWN = 20  # messages, timers and the like, unless a number is given
 ACTORS_SHOWN = 50
 LINKS_SHOWN = 50
+LOCKS_SHOWN = 50
+POOLS_SHOWN = 32  # of workers
 PARTS_SHOWN = 32
 CALLBACK = "rt_actor_call_"  # how the functions that call callbacks other than handle begin
 COUNT_MAX = 10_000_000  # entries of a list that is only counted
@@ -124,7 +126,7 @@ def stuck_usec(node, index):
 
 
 class NodeLook(Look):
-    """Shows the node: shards, queues, pools."""
+    """Shows the node: shards, queues, pools of threads, pools of workers."""
     name = "node"
 
     def look(self, node):
@@ -148,6 +150,12 @@ class NodeLook(Look):
             st = p["stat"]
             rows.append((short(p["kind"].type, int(p["kind"])), *(int(st[f]) for f in counts)))
         table(("pool", *counts), rows, left=(0,))
+        pools = list(Workers.all(n))
+        if pools:
+            say()
+            table(("workers", "mode", *Workers.SHOWN), [(p.name, p.mode, *(p[f] for f in Workers.SHOWN)) for p in pools[:POOLS_SHOWN]], left=(0, 1))
+        if len(pools) > POOLS_SHOWN:
+            say(f"... and {len(pools) - POOLS_SHOWN} more")
 
 
 class Actors(Look):
@@ -378,35 +386,51 @@ class Tables(Look):
 
 # --- locks, events, stacks ----------------------------------------------------------------------------------------------------------------------
 class Locks(Look):
-    """Lists locks: who holds each, who waits for it, and the counts."""
-    name = "locks"
+    """Lists locks: who holds each, who waits for it, and the counts; of one name also by the place in the source: murre locks [NAME]."""
+    name, most, usage = "locks", 1, " [NAME]"
 
-    def look(self, node):
-        s, rows = node.value["locks"], []
+    def look(self, node, only=None):
+        s, rows, places, names = node.value["locks"], [], {}, set()
         at, per_usec = int(s["head"]), cycles_per_usec(node)
         by_tid = {t.tid: t for t in node.threads}
         while at and len(rows) < COUNT_MAX:
             l = load("lock", at)
+            name = cstring(l["name"])
+            names.add(name)
+            if only not in (None, name):
+                at = l["next"]
+                continue
             tid = l["m.__data.__owner"]
             holder = "" if not tid else f"{by_tid[tid].name or 'thread'} ({tid})" if tid in by_tid else str(tid)
             waits = [t for t in node.threads if (t.shows("lock_take_at") or t.shows("take_late")) and t.has("lock", at) and t.tid != tid]
-            counts = self.counts(int(l["sites"]))
-            rows.append((cstring(l["name"]), l["id"], short(struct_enum("lock_rank"), l["rank"]), holder,
+            counts = self.counts(l["sites"], places)
+            rows.append((name, l["id"], short(struct_enum("lock_rank"), l["rank"]), holder,
                          ", ".join(f"{t.name or 'thread'} ({t.tid})" for t in waits), counts[0], counts[1], counts[2] // per_usec))
             at = l["next"]
-        table(("lock", "id", "rank", "held by", "waited for by", "tries", "collisions", "wait usec"), rows, left=(0, 2, 3, 4))
-        say(f"{len(rows)} locks, counting is {'on' if int(s['counting']) else 'off (murrectl locks on)'}")
+        if only is not None and not rows:
+            raise Trouble(f"no lock has the name {only}; there are: {', '.join(sorted(names))}")
+        rows.sort(key=lambda r: (not r[3] and not r[4], -r[6], -r[5]))  # held ones, then the worst: of tables' stripes there are many
+        shown = rows[:LOCKS_SHOWN]
+        table(("lock", "id", "rank", "held by", "waited for by", "tries", "collisions", "wait usec"), shown, left=(0, 2, 3, 4))
+        if len(rows) > len(shown):
+            say(f"... and {len(rows) - len(shown)} more")
+        if only is not None and places:
+            found = sorted(places.items(), key=lambda p: (-p[1][2], -p[1][0], p[0]))
+            table(("place", "tries", "collisions", "wait usec"), [(place, c[0], c[1], c[2] // per_usec) for place, c in found[:SHOWN]], left=(0,))
+        say(f"{len(rows)} locks{f' of the name {only}' if only else ''}, counting is {'on' if int(s['counting']) else 'off (murrectl locks on)'}")
 
     @staticmethod
-    def counts(at):
-        """Tries, collisions and waiting cycles of a list of sites, summed."""
+    def counts(at, places):
+        """Tries, collisions and waiting cycles of a list of sites, summed; and added to those of their places."""
         sums = [0, 0, 0]
         for _ in range(COUNT_MAX):
             if not at:
                 break
             site = load("lock_site", at)
+            at_place = places.setdefault(cstring(site["place"]), [0, 0, 0])
             for i, field in enumerate(("tries", "collisions", "wait_cycles")):
                 sums[i] += site[field]
+                at_place[i] += site[field]
             at = site["next"]
         return sums
 

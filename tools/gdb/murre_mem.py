@@ -297,3 +297,45 @@ class Shared:
             for at in chain:
                 e = load("rt_tab_entry", at)
                 yield read(e.address("bytes"), e["key_len"]), e.address("bytes") + (e["key_len"] + 7 & ~7)
+
+
+# --- pools of workers (rt/workers.h) ------------------------------------------------------------------------------------------------------------
+class Workers:
+    """One of them, all shards together: as `murrectl workers`."""
+    SHOWN = ("workers", "idle", "busy", "down", "queued", "sent", "begun", "handed", "expired", "refused", "lost")
+
+    def __init__(self, addr, shards):
+        r = load("rt_workers", addr)
+        self.name = cstring(r["cfg.name"])
+        self.mode = short(gdb.lookup_type("rt_workers_mode"), r["cfg.mode"]).replace("_", " ")
+        self.of = dict.fromkeys(self.SHOWN, 0)
+        places = list(self._array("rt_place", r["places"], r["cfg.workers"]))
+        busy, down = sum(p["since"] != 0 for p in places), sum(p["pid"] == 0 for p in places)
+        self.of.update(workers=len(places), idle=max(0, len(places) - busy - down), busy=busy, down=down)
+        for s in self._array("rt_workers_shard", r["shards"], shards):
+            self._add(s, "sent", "begun", "refused", "lost")
+            self._add(s, "expired", "refused", prefix="count.")
+        for d in self._array("rt_desk", r["desks"], r["n_desks"]):
+            self._add(d, "queued", "sent", "expired", "refused", "handed")
+            self._add(d, "expired", "refused", prefix="count.")
+
+    @staticmethod
+    def _array(kind, addr, count):
+        l = layout(kind)
+        data = read(addr, l.size * count) if count else b""
+        return (Rec(l, addr + at, data[at:at + l.size]) for at in range(0, len(data), l.size))
+
+    def _add(self, rec, *names, prefix=""):
+        for n in names:
+            self.of[n] += rec[prefix + n]
+
+    def __getitem__(self, name):
+        return self.of[name]
+
+    @staticmethod
+    def all(node):
+        """The pools of a node, in their order."""
+        at, shards = int(node["workers"]), int(node["n_shards"])
+        while at:
+            yield Workers(at, shards)
+            at = load("rt_workers", at)["next"]
