@@ -195,7 +195,10 @@ static void put(rt_follow *f, const rt_seen *x) { /* the lock is held */
 }
 
 /* Did the request begin after its watcher? Numbers wrap: of two less than half the circle apart the later one is known. */
-static bool began_after(const rt_follow *f, uint32_t number) { return ((number - f->since) & RT_TRACE_NUMBER) <= RT_TRACE_NUMBER / 2; }
+static bool began_after(const rt_follow *f, uint32_t number) {
+    uint32_t ahead = (number - f->since) & RT_TRACE_NUMBER;
+    return ahead != 0 && ahead <= RT_TRACE_NUMBER / 2;
+}
 
 void rt_follow_push(rt_node *n, const rt_seen *x) {
     letter to[RT_FOLLOW_ACTORS];

@@ -38,21 +38,24 @@ rt_pid rt_name_whereis(rt_node *n, const char *name) {
  */
 typedef struct search {
     rt_pid pid;
-    rt_reader *remove; /* NULL: the first name is copied */
+    rt_reader *remove; /* NULL: a name is copied, of several the first in the alphabet: the same at every look */
     char *out;
     size_t max;
+    size_t len; /* of what is in out */
     bool found;
 } search;
 
 static bool look_at(void *arg, slice name, slice value) {
     search *s = arg;
     if (memcmp(value.p, &s->pid, sizeof s->pid) != 0) return true; /* three words, no padding */
+    bool first = !s->found;
     s->found = true;
     if (s->remove) return rt_tab_delete(s->remove, names(s->remove), name) == ERR_OK; /* it is there: only this shard removes it */
-    size_t len = name.len < s->max ? name.len : s->max - 1;
-    memcpy(s->out, name.p, len);
-    s->out[len] = 0;
-    return false;
+    if (!first && slice_cmp(name, slice_of(s->out, s->len)) > 0) return true;
+    s->len = name.len < s->max ? name.len : s->max - 1;
+    memcpy(s->out, name.p, s->len);
+    s->out[s->len] = 0;
+    return true;
 }
 
 static bool walk(const rt_reader *r, search *s) {

@@ -349,7 +349,7 @@ def test_locks_show_by_class_once_they_are_counted():
         s.user("erin@localhost")
         f = scrape(s)
         classes = {dict(k[1])["lock"] for k in f["murre_lock_takes"]["samples"]}
-        assert {"pool", "inbox", "names", "ctl", "log"} <= classes and len(classes) < 16, classes
+        assert {"pool", "inbox", "table", "ctl", "log"} <= classes and len(classes) < 16, classes
         takes = value(f, "murre_lock_takes_total", lock="pool")
         assert takes > 0 and value(f, "murre_locks_counted_seconds_total") > 0
         assert value(f, "murre_lock_wait_seconds_count", lock="pool") <= takes

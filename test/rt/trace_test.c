@@ -170,19 +170,22 @@ static void two_who_watch_the_same_see_the_same_request(void **state) {
 
 static void a_request_under_way_is_not_shown_to_who_comes_later(void **state) {
     (void)state;
-    world *w = world_new(1, 1);
-    puppet *a = puppet_new(w, 0, &puppet_class), *b = puppet_new(w, 0, &puppet_class);
+    world *w = world_new(2, 1);
+    puppet *a = puppet_new(w, 0, &puppet_class), *b = puppet_new(w, 1, &puppet_class);
+    world_run(w);
     next_of = NULL;
     rt_follow *f = watch_subject(w, "romeo@x");
     tell(w, a, do_request, ARG(b));
-    (void)rt_node_step(w->n, 0, false); /* at least: the note may wait for b still */
+    (void)rt_node_step(w->n, 0, false); /* the notes are on their way to b's shard */
+    steps s = take(f);
+    assert_int_equal(count(&s, EV_TRACE_SEND, 1), 1);
     rt_follow_close(f);
     f = watch_subject(w, "romeo@x"); /* in the same slot */
     world_run(w);
     assert_int_equal(take(f).n, 0);
     tell(w, a, do_request, ARG(b));
     world_run(w);
-    steps s = take(f);
+    s = take(f);
     assert_int_equal(count(&s, EV_TRACE_HANDLE, 2), 1);
     world_free(w);
     mem_free(a), mem_free(b);
