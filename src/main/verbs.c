@@ -2,7 +2,7 @@
 #include "main/verbs.h"
 
 #include "base/cursor.h"
-#include "base/mem.h"
+#include "main/backup.h"
 #include "main/compose.h"
 #include "rt/memory.h"
 #include "rt/stat.h"
@@ -12,12 +12,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-#define CALL_USEC   (10 * USEC_PER_SEC)
-#define BACKUP_USEC (3600 * USEC_PER_SEC)
-
-#define BACKUP_DIR_MAX 400
-#define BACKUP_PATH    768
-#define SMALL_FILE_MAX 65536u
+#define CALL_USEC (10 * USEC_PER_SEC)
 
 #define FOUND_MAX 100u
 
@@ -32,7 +27,7 @@ void main_env_init(main_env *e, struct compose *c, const svc_cfg *svc, sys *s) {
     if (!s->thread_start) e->cores = 2; /* the simulator: the same number wherever a seed is replayed */
 }
 
-static main_env *env_of(rt_verb_call *c) {
+main_env *main_env_of(rt_verb_call *c) {
     union {
         const void *c;
         void *m;
@@ -40,7 +35,7 @@ static main_env *env_of(rt_verb_call *c) {
     return u.m;
 }
 
-static err ask_store(rt_verb_call *c, const char *name, rt_msg **m, usec limit, rt_msg **out) {
+err main_ask_store(rt_verb_call *c, const char *name, rt_msg **m, usec limit, rt_msg **out) {
     rt_pid to = rt_name_whereis(c->node, name);
     err e = rt_call(c->node, to, m, rt_verb_patience(c->node, to, limit), out);
     if (e != ERR_OK) (void)snprintf(c->why, sizeof c->why, "%s does not answer: %s", name, err_text(e));
@@ -56,7 +51,7 @@ static void set_path(rt_verb_call *c, val *map, const char *key, const char *pat
 }
 
 static void set_node(rt_verb_call *c, val *v) {
-    main_env *env = env_of(c);
+    main_env *env = main_env_of(c);
     arena *a = c->arena;
     sys *s = rt_node_sys(c->node);
     val_set(a, v, "name", val_str(a, slice_str(rt_node_config(c->node)->name)));
@@ -72,7 +67,7 @@ static void set_node(rt_verb_call *c, val *v) {
 static err node_show(rt_verb_call *c) {
     c->result = val_map(c->arena);
     set_node(c, c->result);
-    set_path(c, c->result, "data", compose_data(env_of(c)->compose));
+    set_path(c, c->result, "data", compose_data(main_env_of(c)->compose));
     set_path(c, c->result, "recorder", rt_node_config(c->node)->recorder_path);
     return ERR_OK;
 }
@@ -90,7 +85,7 @@ static err user_find(rt_verb_call *c) {
     rt_msg *m = rt_msg_new_ext(KEYED_LIST, sizeof(keyed_list)), *r = NULL;
     if (c->args[0].len) keyed_list_of(m)->after = rt_blob_new(c->args[0]);
     keyed_list_of(m)->max = FOUND_MAX;
-    err e = ask_store(c, STORE_KEYED_NAME, &m, CALL_USEC, &r);
+    err e = main_ask_store(c, STORE_KEYED_NAME, &m, CALL_USEC, &r);
     if (e != ERR_OK) return e;
     e = keyed_names_of(r)->status;
     c->result = val_list(c->arena);
@@ -103,7 +98,7 @@ static err user_find(rt_verb_call *c) {
 }
 
 static err status(rt_verb_call *c) {
-    main_env *env = env_of(c);
+    main_env *env = main_env_of(c);
     arena *a = c->arena;
     rt_msg *m = rt_msg_new_ext(STORE_STAT, sizeof(store_stat)), *r = NULL;
     val *v = c->result = val_map(a);
@@ -129,7 +124,7 @@ static err status(rt_verb_call *c) {
     val_set(a, memory, "limit", val_int(a, (int64_t)mem.limit));
     val_set(a, memory, "tight", val_bool(a, mem.tight));
     val_set(a, v, "memory", memory);
-    err e = ask_store(c, STORE_LOG_NAME, &m, CALL_USEC, &r);
+    err e = main_ask_store(c, STORE_LOG_NAME, &m, CALL_USEC, &r);
     if (e != ERR_OK) return e;
     const store_status *st = store_status_of(r);
     val *log = val_map(a);
@@ -150,124 +145,9 @@ static err status(rt_verb_call *c) {
 }
 
 static err drain(rt_verb_call *c) {
-    compose_drain(env_of(c)->compose, "the server is going down for a moment");
+    compose_drain(main_env_of(c)->compose, "the server is going down for a moment");
     c->result = val_int(c->arena, edge_session_count(c->node));
     return ERR_OK;
-}
-
-static err backup_one(rt_verb_call *c, const char *name, const char *dir) {
-    rt_msg *m = rt_msg_new_ext(STORE_BACKUP, sizeof(store_backup)), *r = NULL;
-    store_backup_of(m)->dir = rt_blob_new(slice_str(dir));
-    err e = ask_store(c, name, &m, BACKUP_USEC, &r);
-    if (e != ERR_OK) return e;
-    const store_backed_up *b = store_backed_up_of(r);
-    e = b->status;
-    if (e != ERR_OK)
-        (void)snprintf(c->why, sizeof c->why, "%s: " SLICE_FMT, name, SLICE_ARG(b->why ? rt_blob_slice(b->why) : slice_str(err_text(e))));
-    rt_msg_drop(c->node, &r);
-    return e;
-}
-
-static void count_entry(void *arg, const char *name) {
-    (void)name;
-    ++*(unsigned *)arg;
-}
-
-/* The small files of a data directory. What is not there is not needed. */
-static err copy_file(rt_verb_call *c, const char *from, const char *to) {
-    sys *s = rt_node_sys(c->node);
-    uint64_t size = 0;
-    usec mtime;
-    int in, out;
-    err e = s->file_stat(s, from, &size, &mtime);
-    if (e == ERR_NOT_FOUND) return ERR_OK;
-    if (e == ERR_OK && size > SMALL_FILE_MAX) e = ERR_LIMIT;
-    if (e == ERR_OK) e = s->file_open(s, from, SYS_OPEN_READ, &in);
-    if (e != ERR_OK) return e;
-    uint8_t *p = mem_alloc(SMALL_FILE_MAX);
-    size_t n = 0;
-    e = s->file_read(s, in, p, SMALL_FILE_MAX, 0, &n);
-    s->file_close(s, in);
-    if (e == ERR_OK) e = s->file_open(s, to, SYS_OPEN_WRITE | SYS_OPEN_CREATE | SYS_OPEN_EXCL, &out);
-    if (e == ERR_OK) {
-        e = s->file_write(s, out, slice_of(p, n), 0);
-        if (e == ERR_OK) e = s->file_sync(s, out);
-        s->file_close(s, out);
-    }
-    mem_wipe(p, SMALL_FILE_MAX); /* keys */
-    mem_free(p);
-    return e;
-}
-
-typedef struct copying {
-    rt_verb_call *call;
-    const char *from, *to;
-    err status;
-} copying;
-static void copy_entry(void *arg, const char *name) {
-    copying *y = arg;
-    char from[BACKUP_PATH], to[BACKUP_PATH];
-    if (y->status != ERR_OK) return;
-    (void)snprintf(from, sizeof from, "%s/%s", y->from, name);
-    (void)snprintf(to, sizeof to, "%s/%s", y->to, name);
-    y->status = copy_file(y->call, from, to);
-}
-
-/* The secret behind fake salts, and the certificates that clients have learnt to trust. */
-static err backup_small(rt_verb_call *c, const char *dir) {
-    sys *s = rt_node_sys(c->node);
-    static const char *const names[] = {"format", "secret"};
-    const char *data = compose_data(env_of(c)->compose);
-    char tls_from[BACKUP_PATH], tls_to[BACKUP_PATH];
-    copying small = {c, data, dir, ERR_OK}, keys = {c, tls_from, tls_to, ERR_OK};
-    for (size_t i = 0; i < ARRAY_LEN(names); i++) copy_entry(&small, names[i]);
-    (void)snprintf(tls_from, sizeof tls_from, "%s/tls", data);
-    (void)snprintf(tls_to, sizeof tls_to, "%s/tls", dir);
-    unsigned n = 0;
-    if (small.status != ERR_OK || s->dir_list(s, tls_from, count_entry, &n) != ERR_OK) return small.status; /* no certificates of ours */
-    err e = s->dir_make(s, tls_to);
-    if (e == ERR_OK) e = s->dir_list(s, tls_from, copy_entry, &keys);
-    if (e == ERR_OK) e = keys.status;
-    return e == ERR_OK ? s->dir_sync(s, tls_to) : e;
-}
-
-static err make_empty_dir(rt_verb_call *c, const char *dir, const char *log) {
-    sys *s = rt_node_sys(c->node);
-    unsigned entries = 0;
-    err e = s->dir_make(s, dir);
-    if (e == ERR_EXISTS) e = s->dir_list(s, dir, count_entry, &entries);
-    if (e == ERR_OK && entries) {
-        (void)snprintf(c->why, sizeof c->why, "%.200s is not empty", dir);
-        return ERR_EXISTS;
-    }
-    if (e == ERR_OK) e = s->dir_make(s, log);
-    if (e != ERR_OK) (void)snprintf(c->why, sizeof c->why, "%.200s cannot be made: %s", dir, err_text(e));
-    return e;
-}
-
-/* A data directory that murre can be started on. Accounts come before messages: a message to an account that is not in the copy is only
- * possible for one that was made since. */
-static err backup(rt_verb_call *c) {
-    sys *s = rt_node_sys(c->node);
-    char dir[BACKUP_DIR_MAX], log[BACKUP_PATH];
-    slice to = c->args[0];
-    if (to.len == 0 || to.len >= sizeof dir || slice_find(to, 0) != to.len) {
-        (void)snprintf(c->why, sizeof c->why, "a directory's path of 1 to %zu bytes is wanted", sizeof dir - 1);
-        return ERR_INVALID;
-    }
-    if (to.p[0] != '/') {
-        (void)snprintf(c->why, sizeof c->why, "an absolute path is wanted: the server does not work where you do");
-        return ERR_INVALID;
-    }
-    (void)snprintf(dir, sizeof dir, SLICE_FMT, SLICE_ARG(to));
-    (void)snprintf(log, sizeof log, "%s/log", dir);
-    err e = make_empty_dir(c, dir, log);
-    if (e == ERR_OK) e = backup_one(c, STORE_KEYED_NAME, dir);
-    if (e == ERR_OK) e = backup_one(c, STORE_LOG_NAME, log);
-    if (e == ERR_OK) e = backup_small(c, dir);
-    if (e == ERR_OK) e = s->dir_sync(s, dir);
-    if (e == ERR_OK) c->result = val_str(c->arena, slice_str(dir));
-    return e;
 }
 
 const rt_verb main_verbs[] = {
@@ -278,7 +158,7 @@ const rt_verb main_verbs[] = {
      "shows all counts since the start at one moment: threads, queues, pools, events; asks no shard"},
     {"user", "find", 1, 1, RT_READS, user_find, "user find PREFIX", "names the first hundred accounts that begin with PREFIX"},
     {"drain", "start", 0, 0, RT_MUTATES, drain, "drain", "refuses new sessions and sends the present ones away"},
-    {"backup", "write", 1, 1, RT_MUTATES, backup, "backup DIR",
+    {"backup", "write", 1, 1, RT_MUTATES, main_backup, "backup DIR",
      "writes a copy of the data directory, fit to be started on, to a new directory while running"},
 };
 const size_t main_verbs_count = ARRAY_LEN(main_verbs);

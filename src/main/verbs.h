@@ -10,7 +10,11 @@ typedef struct main_env { /* rt_node_env of a murre node */
     unsigned cores;
     usec started;
 } main_env;
+main_env *main_env_of(rt_verb_call *c);
 void main_env_init(main_env *e, struct compose *c, const svc_cfg *svc, sys *s);
+
+/* Asks an engine of the store, or whoever has that name; consumes *m. An error: c->why is set. OK: *out is the caller's. */
+NODISCARD err main_ask_store(rt_verb_call *c, const char *name, rt_msg **m, usec limit, rt_msg **out);
 
 extern const rt_verb main_verbs[];
 extern const size_t main_verbs_count;

@@ -100,6 +100,7 @@ struct sys {
     err (*file_rename)(sys *s, const char *from, const char *to);
     err (*file_unlink)(sys *s, const char *path);
     err (*dir_make)(sys *s, const char *path);                                                     /* 0700; EXISTS */
+    err (*dir_remove)(sys *s, const char *path);                                                   /* EXISTS: it is not empty */
     err (*dir_list)(sys *s, const char *path, void (*fn)(void *arg, const char *name), void *arg); /* sorted by name */
     err (*dir_sync)(sys *s, const char *path);
     err (*file_stat)(sys *s, const char *path, uint64_t *out_size, usec *out_mtime); /* mtime is wall time */

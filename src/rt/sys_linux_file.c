@@ -123,6 +123,11 @@ static err linux_dir_make(sys *s, const char *path) {
     return status(mkdir(path, 0700));
 }
 
+static err linux_dir_remove(sys *s, const char *path) {
+    (void)s;
+    return status(rmdir(path));
+}
+
 static int by_name(const void *a, const void *b) {
     const char *const *x = a, *const *y = b;
     return strcmp(*x, *y);
@@ -245,6 +250,7 @@ void sys_linux_file_fill(sys *s) {
     s->file_rename = linux_file_rename;
     s->file_unlink = linux_file_unlink;
     s->dir_make = linux_dir_make;
+    s->dir_remove = linux_dir_remove;
     s->dir_list = linux_dir_list;
     s->dir_sync = linux_dir_sync;
     s->file_stat = linux_file_stat;

@@ -249,7 +249,7 @@ err sim_disk_rename(sim_disk *d, const char *from, const char *to) {
 err sim_disk_unlink(sim_disk *d, const char *path) {
     sim_inode *f = sim_disk_names_find(&d->live, path);
     if (!f) return ERR_NOT_FOUND;
-    if (f->dir && sim_disk_names_has_children(&d->live, path)) return ERR_INVALID;
+    if (f->dir) return ERR_INVALID;
     sim_disk_names_change(d, SIM_UNLINK, path, NULL, f);
     return ERR_OK;
 }
@@ -261,6 +261,16 @@ err sim_disk_mkdir(sim_disk *d, const char *path) {
     sim_inode *f = sim_disk_inode_new(d, true);
     sim_disk_names_change(d, SIM_LINK, path, NULL, f);
     sim_disk_unref(d, f); /* the name holds it */
+    return ERR_OK;
+}
+
+err sim_disk_rmdir(sim_disk *d, const char *path) {
+    sim_inode *f = sim_disk_names_find(&d->live, path);
+    if (!f || !f->dir) return ERR_NOT_FOUND;
+    if (sim_disk_names_has_children(&d->live, path)) return ERR_EXISTS;
+    err e = sim_disk_names_sync(d, path); /* what went from it does not come back in another directory of that name */
+    if (e) return e;
+    sim_disk_names_change(d, SIM_UNLINK, path, NULL, f);
     return ERR_OK;
 }
 

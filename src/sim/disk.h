@@ -63,6 +63,7 @@ NODISCARD err sim_disk_lock(sim_inode *f); /* BUSY */
 NODISCARD err sim_disk_rename(sim_disk *d, const char *from, const char *to);
 NODISCARD err sim_disk_unlink(sim_disk *d, const char *path);
 NODISCARD err sim_disk_mkdir(sim_disk *d, const char *path);
+NODISCARD err sim_disk_rmdir(sim_disk *d, const char *path);
 NODISCARD err sim_disk_list(sim_disk *d, const char *path, void (*fn)(void *arg, const char *name), void *arg);
 NODISCARD err sim_disk_dir_sync(sim_disk *d, const char *path);
 NODISCARD err sim_disk_stat(sim_disk *d, const char *path, uint64_t *out_size, usec *out_mtime);

@@ -108,6 +108,7 @@ static err files_rename(sys *s, const char *from, const char *to) {
 }
 static err files_unlink(sys *s, const char *path) { return alive(host_of(s)) ? sim_disk_unlink(&host_of(s)->disk, path) : ERR_IO; }
 static err files_dir_make(sys *s, const char *path) { return alive(host_of(s)) ? sim_disk_mkdir(&host_of(s)->disk, path) : ERR_IO; }
+static err files_dir_remove(sys *s, const char *path) { return alive(host_of(s)) ? sim_disk_rmdir(&host_of(s)->disk, path) : ERR_IO; }
 static err files_dir_list(sys *s, const char *path, void (*fn)(void *arg, const char *name), void *arg) {
     return alive(host_of(s)) ? sim_disk_list(&host_of(s)->disk, path, fn, arg) : ERR_IO;
 }
@@ -186,6 +187,6 @@ void sim_host_files_init(sim_host *h) {
     s->file_open = files_open, s->file_read = files_read, s->file_write = files_write, s->file_sync = files_sync;
     s->file_size = files_size, s->file_truncate = files_truncate, s->file_allocate = files_allocate, s->file_lock = files_lock;
     s->file_close = files_close, s->file_rename = files_rename, s->file_unlink = files_unlink, s->file_stat = files_stat;
-    s->dir_make = files_dir_make, s->dir_list = files_dir_list, s->dir_sync = files_dir_sync;
+    s->dir_make = files_dir_make, s->dir_remove = files_dir_remove, s->dir_list = files_dir_list, s->dir_sync = files_dir_sync;
     s->file_map = files_map, s->file_unmap = files_unmap;
 }

@@ -1,6 +1,6 @@
 #ifndef STORE_DIR_H
 #define STORE_DIR_H
-/* dir: directories of a data directory, private to store. */
+/* dir: directories that keep what was made in them. */
 #include "rt/sys.h"
 
 /* Makes the directory entry of path durable: syncs the directory that holds it. */

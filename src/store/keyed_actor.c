@@ -6,22 +6,23 @@
  * so a load sees the writes before it. (3) When a transaction of many fails for the disk's reasons, each request is tried alone, so that
  * one damaged page or one too large write costs only those that touch it. (4) After a write or sync that failed for another reason than
  * space the node ends. (5) A database that cannot be opened is reported and tried again, unless it is damaged or too new; the actor answers
- * anyway. */
+ * anyway. (6) A backup is copied beside all this (keyed_backup.c): its target delays nobody. */
 #include "base/mem.h"
 #include "rt/trace.h"
-#include "store/again.h"
+#include "store/keyed_backup.h"
 #include "store/keyed_sql.h"
 
 #include <stdio.h>
 
-#define BATCH_MAX    1000u   /* requests of a job */
-#define QUEUE_MAX    200000u /* that wait; more are answered OVERLOAD */
-#define REOPEN_USEC  USEC_PER_SEC
-#define IDLE_USEC    USEC_PER_SEC /* after the last write: the WAL is emptied */
-#define NAMES_MAX    (16u << 20)
-#define DAMAGE_MAX   (1u << 20)
-#define KEY_DATABASE 1                       /* of its jobs: one connection */
-#define LONG_USEC    (5 * 60 * USEC_PER_SEC) /* opening looks through the database, a backup copies it */
+#define BATCH_MAX      1000u   /* requests of a job */
+#define QUEUE_MAX      200000u /* that wait; more are answered OVERLOAD */
+#define REOPEN_USEC    USEC_PER_SEC
+#define IDLE_USEC      USEC_PER_SEC /* after the last write: the WAL is emptied */
+#define NAMES_MAX      (16u << 20)
+#define BACKUP_WAL_MAX (UINT64_C(256) << 20)
+#define DAMAGE_MAX     (1u << 20)
+#define KEY_DATABASE   1                       /* of its jobs: one connection */
+#define LONG_USEC      (5 * 60 * USEC_PER_SEC) /* opening looks through the database */
 
 typedef struct sql_hold { /* keeps the database open while a job that came too late for its actor runs; counted on the shard only */
     store_sql *db;
@@ -37,13 +38,15 @@ typedef struct sql_job {
     rt_node *node;
     sql_hold *hold;
     const store_keyed_cfg *cfg;
-    bool open, checkpoint;
+    bool open, checkpoint, freeze, thaw;
     rt_msg *head, **tail;
     sql_result *result; /* one for each message */
     uint32_t n, n_writes;
     store_sql *opened;
     err status;  /* of open and checkpoint; of the worst request */
     bool failed; /* nothing can be written any more */
+    err froze;   /* of freeze */
+    bool lost;   /* the frozen file has changed */
     buf damage;  /* lines, each with its newline */
     char why[256];
     usec took;
@@ -59,6 +62,7 @@ typedef struct keyed_actor {
     bool tried;
     rt_timer timer;
     store_again again;
+    keyed_backup backup;
 } keyed_actor;
 
 /* --- the job, on a pool thread -------------------------------------------------------------------------------------------------------- */
@@ -79,12 +83,6 @@ static err do_one(sql_job *j, rt_msg *m, sql_result *r) {
     case KEYED_LIST:
         buf_reset(&r->names);
         return store_sql_list(q, rt_blob_slice(keyed_list_of(m)->after), keyed_list_of(m)->max, &r->names);
-    case STORE_BACKUP: {
-        char *dir = slice_dup_str(rt_blob_slice(store_backup_of(m)->dir));
-        err e = store_sql_backup(q, dir);
-        mem_free(dir);
-        return e;
-    }
     default: return ERR_BUG;
     }
 }
@@ -137,6 +135,22 @@ static void run_requests(sql_job *j) {
     }
 }
 
+/* After the requests: a backup has what was asked for before it. */
+static void run_upkeep(sql_job *j) {
+    store_sql *q = j->hold->db;
+    j->lost = store_sql_changed(q);
+    if (j->thaw) store_sql_thaw(q);
+    if (j->checkpoint && !store_sql_failed(q)) {
+        err e = store_sql_checkpoint(q);
+        if (e != ERR_OK) j->status = e;
+    }
+    if (!j->freeze) return;
+    j->froze = store_sql_failed(q) ? ERR_IO : store_sql_freeze(q, j->cfg->backup_wal_max ? j->cfg->backup_wal_max : BACKUP_WAL_MAX);
+    if (j->froze == ERR_OK) return;
+    slice why = slice_str(store_sql_why(q));
+    memcpy(j->why, why.p, why.len + 1);
+}
+
 static void run(rt_job *rj) {
     sql_job *j = container_of(rj, sql_job, job);
     sys *s = rt_node_sys(j->node);
@@ -145,10 +159,7 @@ static void run(rt_job *rj) {
         j->status = store_sql_open(s, j->cfg->path, note_damage, &j->damage, &j->opened, j->why);
     else {
         if (j->n > 0) run_requests(j);
-        if (j->checkpoint && !store_sql_failed(j->hold->db)) {
-            err e = store_sql_checkpoint(j->hold->db);
-            if (e != ERR_OK) j->status = e;
-        }
+        run_upkeep(j);
         j->failed = store_sql_failed(j->hold->db);
     }
     j->took = s->mono(s) - from;
@@ -199,7 +210,7 @@ static void submit(rt_ctx *cx, keyed_actor *a, sql_job *j) {
     rt_pool_submit(cx, RT_POOL_SQL, &rj);
 }
 
-static void answer(rt_ctx *cx, const rt_msg *q, uint64_t ref, err status, sql_result *r, const char *why) {
+static void answer(rt_ctx *cx, const rt_msg *q, uint64_t ref, err status, sql_result *r) {
     rt_msg *m = NULL;
     switch (RT_TAG(q)) {
     case KEYED_LOAD:
@@ -215,10 +226,7 @@ static void answer(rt_ctx *cx, const rt_msg *q, uint64_t ref, err status, sql_re
         m = rt_msg_new(cx, KEYED_NAMES, sizeof(keyed_names));
         *keyed_names_of(m) = (keyed_names){ref, status, r && status == ERR_OK ? rt_blob_new(buf_slice(&r->names)) : NULL};
         break;
-    case STORE_BACKUP:
-        m = rt_msg_new(cx, STORE_BACKED_UP, sizeof(store_backed_up));
-        *store_backed_up_of(m) = (store_backed_up){ref, status, status == ERR_OK ? NULL : rt_blob_new(slice_str(why))};
-        break;
+    case STORE_BACKUP: store_keyed_backup_answer(cx, q, status, err_text(status)); return;
     default: return;
     }
     m->trace = q->trace;
@@ -235,11 +243,30 @@ static void refuse_all(rt_ctx *cx, keyed_actor *a, err e) {
     while (a->head) {
         rt_msg *m = a->head;
         a->head = m->next;
-        answer(cx, m, ref_of(m), e, NULL, err_text(e));
+        answer(cx, m, ref_of(m), e, NULL);
         rt_msg_drop(a->node, &m);
     }
     a->tail = &a->head;
     a->queued = 0;
+}
+
+static void take_requests(keyed_actor *a, sql_job *j) {
+    while (a->head && j->n < BATCH_MAX) {
+        rt_msg *m = a->head;
+        a->head = m->next;
+        a->queued--;
+        if (RT_TAG(m) == STORE_BACKUP) {
+            store_keyed_backup_add(&a->backup, &m);
+            continue;
+        }
+        m->next = NULL;
+        *j->tail = m;
+        j->tail = &m->next;
+        j->n++;
+        if (!j->job.trace) j->job.trace = m->trace; /* the job is done for all; its steps are shown for the first of them */
+        if (RT_TAG(m) == KEYED_WRITE) j->n_writes++;
+    }
+    if (!a->head) a->tail = &a->head;
 }
 
 static void pump(rt_ctx *cx, keyed_actor *a) {
@@ -248,28 +275,16 @@ static void pump(rt_ctx *cx, keyed_actor *a) {
         refuse_all(cx, a, a->open_err);
         return;
     }
-    if (!a->head && !a->checkpoint_due) return;
     sql_job *j = job_new(a);
-    j->checkpoint = a->checkpoint_due;
+    take_requests(a, j);
+    j->checkpoint = a->checkpoint_due && !store_keyed_backup_holds(&a->backup);
+    j->thaw = store_keyed_backup_thaws(&a->backup);
+    j->freeze = store_keyed_backup_freezes(&a->backup);
     a->checkpoint_due = false;
-    /* a backup is alone in its job: it must not see a transaction that is not committed */
-    while (a->head && j->n < BATCH_MAX && (j->n == 0 || RT_TAG(a->head) != STORE_BACKUP)) {
-        rt_msg *m = a->head;
-        bool backup = RT_TAG(m) == STORE_BACKUP;
-        a->head = m->next;
-        m->next = NULL;
-        *j->tail = m;
-        j->tail = &m->next;
-        j->n++;
-        a->queued--;
-        if (!j->job.trace) j->job.trace = m->trace; /* the job is done for all; its steps are shown for the first of them */
-        if (RT_TAG(m) == KEYED_WRITE) j->n_writes++;
-        if (!backup) continue;
-        j->job.what = "accounts backup";
-        j->job.slow_after = LONG_USEC;
-        break;
+    if (j->n == 0 && !j->checkpoint && !j->thaw && !j->freeze) {
+        job_free(j);
+        return;
     }
-    if (!a->head) a->tail = &a->head;
     j->result = mem_zalloc((j->n + 1) * sizeof *j->result);
     for (uint32_t i = 0; i < j->n; i++) buf_init(&j->result[i].names, NAMES_MAX);
     submit(cx, a, j);
@@ -308,15 +323,21 @@ static void on_done(rt_ctx *cx, keyed_actor *a, sql_job *j) {
     }
     uint32_t i = 0;
     for (rt_msg *m = j->head; m; m = m->next, i++) {
-        if (RT_TAG(m) == STORE_BACKUP && j->result[i].status == ERR_OK)
-            rt_event_text(cx, EV_BACKUP, (uint64_t)j->took, 0, slice_str("accounts"));
-        answer(cx, m, ref_of(m), j->result[i].status, &j->result[i], j->why[0] ? j->why : err_text(j->result[i].status));
+        answer(cx, m, ref_of(m), j->result[i].status, &j->result[i]);
     }
+    if (j->lost) store_keyed_backup_lost(&a->backup);
+    if (j->thaw) store_keyed_backup_thawed(cx, &a->backup);
+    if (j->freeze) store_keyed_backup_frozen(cx, &a->backup, j->froze, j->why);
     if (j->n_writes > 0) a->dirty = true;
     if (a->dirty) rt_timer_set(cx, &a->timer, rt_now(cx) + IDLE_USEC);
 }
 
 static void on_job_done(rt_ctx *cx, keyed_actor *a, rt_job_done *d) {
+    if (store_keyed_backup_owns(rt_job_of(d))) {
+        store_keyed_backup_done(cx, &a->backup, d);
+        pump(cx, a);
+        return;
+    }
     sql_job *j = container_of(rt_job_of(d), sql_job, job);
     if (d->status != ERR_OK) { /* the pool's queue was full: the work is still to be done */
         store_again_park(cx, &a->again, RT_POOL_SQL, d);
@@ -334,7 +355,7 @@ static void on_job_done(rt_ctx *cx, keyed_actor *a, rt_job_done *d) {
 
 static void enqueue(rt_ctx *cx, keyed_actor *a, rt_msg **m) {
     if (a->queued >= QUEUE_MAX) {
-        answer(cx, *m, ref_of(*m), ERR_OVERLOAD, NULL, err_text(ERR_OVERLOAD));
+        answer(cx, *m, ref_of(*m), ERR_OVERLOAD, NULL);
         return;
     }
     (*m)->next = NULL;
@@ -377,10 +398,15 @@ static err on_timer(rt_ctx *cx, void *st, rt_timer *t) {
         store_again_submit(cx, &a->again, RT_POOL_SQL);
         return ERR_OK;
     }
+    if (t == &a->backup.again.timer) {
+        store_again_submit(cx, &a->backup.again, RT_POOL_DISK);
+        return ERR_OK;
+    }
     if (!a->hold->db && !a->busy) {
         open_db(cx, a);
         return ERR_OK;
     }
+    if (store_keyed_backup_holds(&a->backup)) return ERR_OK; /* the job that thaws it sets the timer again */
     a->checkpoint_due = a->dirty;
     a->dirty = false;
     pump(cx, a);
@@ -392,6 +418,7 @@ static err init(rt_ctx *cx, void *st, const void *arg) {
     a->cfg = arg;
     a->node = rt_ctx_node(cx);
     a->tail = &a->head;
+    store_keyed_backup_init(&a->backup, a->node, a->cfg->path);
     err e = rt_name_register(cx, STORE_KEYED_NAME);
     if (e != ERR_OK) return e;
     a->hold = mem_zalloc(sizeof *a->hold);
@@ -410,6 +437,7 @@ static void fini(rt_ctx *cx, void *st, err reason) {
         rt_msg_drop(a->node, &m);
     }
     store_again_fini(&a->again);
+    store_keyed_backup_fini(&a->backup);
     hold_unref(a->hold);
 }
 

@@ -12,10 +12,13 @@
 
 #include "base/mem.h"
 
+#include <limits.h>
 #include <stdio.h>
 
 #define SQL_FORMAT          2
 #define SQL_RESERVED        STORE_VFS_RESERVED
+#define SQL_PAGE            4096u                /* SQLite's own choice for a new database */
+#define SQL_WAL_PAGES       1000                 /* a commit that leaves more of them in the WAL moves them into the database */
 #define SQL_QUICK_CHECK_MAX (UINT64_C(32) << 20) /* a larger database is checked by page checksums only: about 1 GB/s, not 20 MB/s */
 
 typedef enum sql_id {
@@ -104,6 +107,8 @@ struct store_sql {
     store_vfs *vfs;
     sqlite3 *db;
     sqlite3_stmt *stmt[SQL_COUNT];
+    int frozen;   /* pages that the WAL may hold before the file is changed after all; 0: not frozen */
+    bool changed; /* that has happened */
     char why[256];
 };
 
@@ -420,7 +425,37 @@ err store_sql_list(store_sql *q, slice after, uint32_t max, buf *out) {
     return e == ERR_OK && !buf_ok(out) ? ERR_LIMIT : e;
 }
 
-err store_sql_checkpoint(store_sql *q) { return to_err(q, sqlite3_wal_checkpoint_v2(q->db, NULL, SQLITE_CHECKPOINT_TRUNCATE, NULL, NULL)); }
+/* --- from the WAL into the database --------------------------------------------------------------------------------------------------- */
+
+/* As PRAGMA wal_autocheckpoint does, but a frozen file is let alone until the WAL has become too long. */
+static int on_commit(void *arg, sqlite3 *db, const char *name, int pages) {
+    store_sql *q = arg;
+    if (pages < (q->frozen ? q->frozen : SQL_WAL_PAGES)) return SQLITE_OK;
+    if (q->frozen) q->changed = true;
+    q->frozen = 0;
+    (void)sqlite3_wal_checkpoint_v2(db, name, SQLITE_CHECKPOINT_PASSIVE, NULL, NULL); /* the next commit tries again */
+    return SQLITE_OK;
+}
+
+err store_sql_checkpoint(store_sql *q) {
+    if (!check(!q->frozen)) return ERR_BUG;
+    return to_err(q, sqlite3_wal_checkpoint_v2(q->db, NULL, SQLITE_CHECKPOINT_TRUNCATE, NULL, NULL));
+}
+
+err store_sql_freeze(store_sql *q, uint64_t wal_bytes_max) {
+    err e = store_sql_checkpoint(q);
+    if (e != ERR_OK) return e;
+    uint64_t pages = wal_bytes_max / SQL_PAGE;
+    q->frozen = pages < SQL_WAL_PAGES ? SQL_WAL_PAGES : pages > INT_MAX ? INT_MAX : (int)pages;
+    q->changed = false;
+    return ERR_OK;
+}
+
+bool store_sql_changed(const store_sql *q) { return q->changed; }
+void store_sql_thaw(store_sql *q) {
+    q->frozen = 0;
+    q->changed = false;
+}
 
 /* --- opening -------------------------------------------------------------------------------------------------------------------------- */
 
@@ -488,14 +523,11 @@ static err open_db(store_sql *q, const char *path) {
     if (e != ERR_OK) return e;
     (void)sqlite3_extended_result_codes(q->db, 1);                                    /* cannot fail on an open connection */
     (void)sqlite3_file_control(q->db, "main", SQLITE_FCNTL_RESERVE_BYTES, &reserved); /* takes effect when the database is new */
-    static const char *const settings[] = {"PRAGMA temp_store=MEMORY",
-                                           "PRAGMA locking_mode=EXCLUSIVE",
-                                           "PRAGMA journal_mode=WAL",
-                                           "PRAGMA synchronous=FULL",
-                                           "PRAGMA wal_autocheckpoint=1000" /* pages */,
-                                           "PRAGMA trusted_schema=OFF"};
+    static const char *const settings[] = {"PRAGMA temp_store=MEMORY", "PRAGMA locking_mode=EXCLUSIVE", "PRAGMA journal_mode=WAL",
+                                           "PRAGMA synchronous=FULL", "PRAGMA trusted_schema=OFF"};
     for (size_t i = 0; i < ARRAY_LEN(settings) && e == ERR_OK; i++) e = pragma(q, settings[i]);
     if (e != ERR_OK) return e;
+    (void)sqlite3_wal_hook(q->db, on_commit, q); /* returns the argument of the one before */
     e = check_format(q);
     if (e == ERR_NOT_FOUND) return pragma(q, sql_schema); /* new */
     return e == ERR_CORRUPT ? ERR_OK : e; /* a page is damaged; the scan has named it. What stays in an older format is tried next time */
@@ -528,29 +560,4 @@ void store_sql_close(store_sql *q) {
     if (q->db && sqlite3_close(q->db) != SQLITE_OK) panic("a statement of the account database is still open");
     store_vfs_free(q->vfs);
     mem_free(q);
-}
-
-err store_sql_backup(store_sql *q, const char *dir) {
-    char path[1024];
-    int n = snprintf(path, sizeof path, "%s/accounts.db", dir), reserved = SQL_RESERVED;
-    if (n <= 0 || n >= (int)sizeof path) return ERR_LIMIT;
-    sqlite3 *to = NULL;
-    int flags = SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX;
-    int rc = sqlite3_open_v2(path, &to, flags, store_vfs_name(q->vfs));
-    if (rc == SQLITE_OK) (void)sqlite3_file_control(to, "main", SQLITE_FCNTL_RESERVE_BYTES, &reserved); /* as above */
-    if (rc == SQLITE_OK) rc = sqlite3_exec(to, "PRAGMA temp_store=MEMORY; PRAGMA synchronous=FULL", NULL, NULL, NULL);
-    sqlite3_backup *b = rc == SQLITE_OK ? sqlite3_backup_init(to, "main", q->db, "main") : NULL;
-    if (b) {
-        rc = sqlite3_backup_step(b, -1);
-        int end = sqlite3_backup_finish(b);
-        if (rc == SQLITE_DONE) rc = end;
-    } else if (rc == SQLITE_OK) {
-        rc = sqlite3_errcode(to);
-    }
-    if (rc != SQLITE_OK)
-        (void)snprintf(q->why, sizeof q->why, "backup of the account database: %.150s", to ? sqlite3_errmsg(to) : sqlite3_errstr(rc));
-    int closed = sqlite3_close(to);
-    if (rc == SQLITE_OK) rc = closed;
-    if (rc == SQLITE_OK) return q->s->dir_sync(q->s, dir);
-    return (rc & 0xff) == SQLITE_FULL ? ERR_NOSPC : rc == SQLITE_IOERR_DATA || (rc & 0xff) == SQLITE_CORRUPT ? ERR_CORRUPT : ERR_IO;
 }

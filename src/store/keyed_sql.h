@@ -26,7 +26,12 @@ NODISCARD err store_sql_load(store_sql *q, slice user, store_user **out);
  * time that it takes. OK, and NOT_FOUND with a record without keys: *out is the caller's. Another error: *out is untouched. */
 NODISCARD err store_sql_load_keys(store_sql *q, slice user, store_user **out);
 NODISCARD err store_sql_list(store_sql *q, slice after, uint32_t max, buf *out);
-NODISCARD err store_sql_checkpoint(store_sql *q);              /* moves the WAL into the database and empties it */
-NODISCARD err store_sql_backup(store_sql *q, const char *dir); /* DIR/accounts.db, on stable storage */
+NODISCARD err store_sql_checkpoint(store_sql *q); /* moves the WAL into the database and empties it */
+/* Moves the WAL into the database, and then lets that file alone, so that somebody else may copy it: what is committed meanwhile stays in
+ * the WAL. When that would be more than wal_bytes_max (at least 4 MB), the file changes after all, and store_sql_changed is true until
+ * thaw: the copy is of no use then. Not while it is frozen. An error: it is not frozen. */
+NODISCARD err store_sql_freeze(store_sql *q, uint64_t wal_bytes_max);
+bool store_sql_changed(const store_sql *q);
+void store_sql_thaw(store_sql *q); /* the file may change again */
 #define STORE_SQL_LIST_MAX 10000u
 #endif

@@ -51,7 +51,7 @@ uint64_t store_log_reserve(const store_log_cfg *c); /* bytes of space that puts 
 NODISCARD err store_log_compact(store_log *l, void (*moved)(void *arg, slice user, uint64_t id, uint64_t loc), void *arg,
                                 uint64_t *out_segment);
 NODISCARD err store_log_drop(store_log *l, uint64_t segment);
-NODISCARD err store_log_backup(store_log *l, const char *dir);
+NODISCARD err store_log_backup(store_log *l, const char *dir); /* on stable storage; after an error nothing of it stays */
 void store_log_status(const store_log *l, store_status *out);
 
 #endif

@@ -194,6 +194,13 @@ static err copy_bytes(store_log *l, const copy_of *c, int fd) {
     return e;
 }
 
+/* Removes a segment that this backup made: half of one is of no use. */
+static void uncopy_segment(store_log *l, const copy_of *c, const char *dir) {
+    char path[LOG_PATH_MAX];
+    (void)snprintf(path, sizeof path, "%s/%012" PRIu64 ".seg", dir, c->then.number); /* it fitted when it was made */
+    (void)l->s->file_unlink(l->s, path);                                             /* the error that made it useless is what counts */
+}
+
 static err copy_segment(store_log *l, const copy_of *c, const char *dir) {
     char path[LOG_PATH_MAX];
     int fd, n = snprintf(path, sizeof path, "%s/%012" PRIu64 ".seg", dir, c->then.number);
@@ -207,6 +214,7 @@ static err copy_segment(store_log *l, const copy_of *c, const char *dir) {
     }
     if (e == ERR_OK) e = l->s->file_sync(l->s, fd);
     l->s->file_close(l->s, fd);
+    if (e != ERR_OK) uncopy_segment(l, c, dir);
     return e;
 }
 
@@ -223,10 +231,14 @@ err store_log_backup(store_log *l, const char *dir) {
     }
     lock_release(&l->mu);
     err e = ERR_OK;
+    size_t made = 0;
     for (size_t i = 0; i < n; i++) {
         if (e == ERR_OK) e = copy_segment(l, &c[i], dir);
+        if (e == ERR_OK) made++;
         store_log_unpin(l, c[i].g);
     }
+    if (e == ERR_OK) e = l->s->dir_sync(l->s, dir);
+    while (e != ERR_OK && made > 0) uncopy_segment(l, &c[--made], dir);
     mem_free(c);
-    return e == ERR_OK ? l->s->dir_sync(l->s, dir) : e;
+    return e;
 }

@@ -7,6 +7,7 @@
 
 #include "base/cursor.h"
 #include "base/mem.h"
+#include "store/copy.h"
 #include "store/log_read.h"
 
 #define DAMAGE_MAX (1u << 20)
@@ -15,7 +16,7 @@
 
 /* The file, or the engine, that a job works on: it holds at most one thread of the pool. The writer has one job at a time in any case; its
  * key keeps it behind the last job of an actor before it. */
-enum { KEY_WRITER = 1, KEY_BACKUP, KEY_SEGMENTS };
+enum { KEY_WRITER = 1, KEY_BACKUP = STORE_BACKUP_KEY, KEY_SEGMENTS };
 
 void store_log_hold_unref(log_hold *h) {
     if (--h->refs) return;

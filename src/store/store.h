@@ -116,7 +116,8 @@ typedef struct store_log_cfg {
 void store_log_cfg_default(store_log_cfg *c);
 extern const rt_class store_log_class; /* arg: const store_log_cfg *. Opens and recovers through the disk pool; serves when ready */
 typedef struct store_keyed_cfg {
-    const char *path; /* of the SQLite database; made if missing */
+    const char *path;        /* of the SQLite database; made if missing */
+    uint64_t backup_wal_max; /* bytes that its WAL may reach while a backup copies it; beyond, that backup fails, LIMIT. 0: 256 MiB */
 } store_keyed_cfg;
 extern const rt_class store_keyed_class; /* arg: const store_keyed_cfg * */
 

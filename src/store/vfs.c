@@ -26,7 +26,8 @@
 #define VFS_PATH_MAX   1024
 #define VFS_PAGE_MAX   65536
 #define VFS_SECTOR     512
-#define VFS_WAL_HEADER 32 /* sqlite.org/fileformat2.html 4.1 */
+#define VFS_WAL_HEADER 32                  /* sqlite.org/fileformat2.html 4.1 */
+#define VFS_LOCK_AT    (UINT64_C(1) << 30) /* sqlite.org/fileformat2.html 1.3.1: the lock-byte page */
 #define VFS_BLOCK      (UINT32_C(1) << 20)
 
 struct store_vfs {
@@ -64,7 +65,8 @@ static bool is_page(const vfs_file *f, int n, sqlite3_int64 at) {
     return f->database && n >= VFS_SECTOR && n <= VFS_PAGE_MAX && (n & (n - 1)) == 0 && at % n == 0;
 }
 
-static bool page_ok(const uint8_t *p, size_t len, uint64_t page) {
+bool store_vfs_page_ok(const uint8_t *p, size_t len, uint64_t page) {
+    if ((page - 1) * len == VFS_LOCK_AT) return true;
     uint8_t want[STORE_VFS_RESERVED];
     page_sum(p, len, page, want);
     return memcmp(want, p + len - STORE_VFS_RESERVED, STORE_VFS_RESERVED) == 0;
@@ -86,7 +88,7 @@ static int x_read(sqlite3_file *b, void *p, int n, sqlite3_int64 at) {
         memset((uint8_t *)p + got, 0, (size_t)n - got);
         return SQLITE_IOERR_SHORT_READ;
     }
-    if (!is_page(f, n, at) || page_ok(p, (size_t)n, (uint64_t)(at / n) + 1)) return SQLITE_OK;
+    if (!is_page(f, n, at) || store_vfs_page_ok(p, (size_t)n, (uint64_t)(at / n) + 1)) return SQLITE_OK;
     f->v->bad_page = (uint32_t)(at / n) + 1;
     return SQLITE_IOERR_DATA;
 }
@@ -320,24 +322,28 @@ void store_vfs_free(store_vfs *v) {
     mem_free(v);
 }
 
+size_t store_vfs_page_size(const uint8_t head[STORE_VFS_HEAD]) {
+    size_t page = (size_t)head[16] << 8 | head[17]; /* sqlite.org/fileformat2.html 1.3 */
+    if (page == 1) page = VFS_PAGE_MAX;
+    bool usable = memcmp(head, "SQLite format 3", 16) == 0 && page >= VFS_SECTOR && (page & (page - 1)) == 0;
+    return usable && head[20] == STORE_VFS_RESERVED ? page : 0;
+}
+
 err store_vfs_scan(sys *s, const char *path, void (*fn)(void *arg, uint32_t page), void *arg) {
     int fd;
     err e = s->file_open(s, path, SYS_OPEN_READ, &fd);
     if (e != ERR_OK) return e;
-    uint8_t head[100] = {0};
+    uint8_t head[STORE_VFS_HEAD] = {0};
     size_t n = 0;
     uint64_t size = 0;
     e = s->file_size(s, fd, &size);
     if (e == ERR_OK) e = s->file_read(s, fd, head, sizeof head, 0, &n);
-    size_t page = (size_t)head[16] << 8 | head[17]; /* sqlite.org/fileformat2.html 1.3 */
-    if (page == 1) page = VFS_PAGE_MAX;
-    bool usable =
-        memcmp(head, "SQLite format 3", 16) == 0 && page >= VFS_SECTOR && (page & (page - 1)) == 0 && head[20] == STORE_VFS_RESERVED;
-    if (e == ERR_OK && size > 0 && !usable) fn(arg, 1);
+    size_t page = store_vfs_page_size(head);
+    if (e == ERR_OK && size > 0 && page == 0) fn(arg, 1);
     uint8_t *p = mem_alloc(VFS_PAGE_MAX);
-    for (uint64_t at = 0; e == ERR_OK && usable && at < size; at += page) {
+    for (uint64_t at = 0; e == ERR_OK && page > 0 && at < size; at += page) {
         err r = s->file_read(s, fd, p, page, at, &n);
-        if (r != ERR_OK || n != page || !page_ok(p, page, at / page + 1)) fn(arg, (uint32_t)(at / page) + 1);
+        if (r != ERR_OK || n != page || !store_vfs_page_ok(p, page, at / page + 1)) fn(arg, (uint32_t)(at / page) + 1);
     }
     mem_free(p);
     s->file_close(s, fd);

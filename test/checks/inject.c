@@ -117,6 +117,7 @@ static size_t dirty_n;
     H(void *, mmap, (void *at, size_t n, int prot, int flags, int fd, off_t from), (at, n, prot, flags, fd, from), ANY_MMAP, MAP_FAILED)   \
     H(int, rename, (const char *from, const char *to), (from, to), ANY_RENAME, -1)                                                         \
     H(int, unlink, (const char *path), (path), ANY_UNLINK, -1)                                                                             \
+    H(int, rmdir, (const char *path), (path), ANY_UNLINK, -1)                                                                              \
     H(int, mkdir, (const char *path, mode_t mode), (path, mode), ANY_MKDIR, -1)                                                            \
     H(int, stat, (const char *restrict path, struct stat *restrict st), (path, st), ANY_STAT, -1)                                          \
     H(int, lstat, (const char *restrict path, struct stat *restrict st), (path, st), ANY_STAT, -1)                                         \

@@ -323,6 +323,12 @@ static void a_folder_is_listed_in_order_of_names(void **state) {
     assert_int_equal(s->dir_list(s, f->dir.path, note_name, all), ERR_OK);
     assert_string_equal(all, "c d x ");
     assert_int_equal(s->dir_list(s, tmpdir_at(&f->dir, "none"), note_name, all), ERR_NOT_FOUND);
+    assert_int_equal(s->dir_make(s, tmpdir_at(&f->dir, "d/e")), ERR_OK);
+    assert_int_equal(s->dir_remove(s, tmpdir_at(&f->dir, "d")), ERR_EXISTS);
+    assert_int_equal(s->dir_remove(s, tmpdir_at(&f->dir, "d/e")), ERR_OK);
+    assert_int_equal(s->dir_remove(s, tmpdir_at(&f->dir, "d")), ERR_OK);
+    assert_int_equal(s->dir_remove(s, tmpdir_at(&f->dir, "d")), ERR_NOT_FOUND);
+    assert_int_equal(s->dir_remove(s, tmpdir_at(&f->dir, "x")), ERR_NOT_FOUND); /* a file */
 }
 
 /* --- threads */

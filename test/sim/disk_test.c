@@ -237,6 +237,30 @@ static void directories_hold_sorted_names_and_go_with_their_children(void **stat
     assert_true(gone > 0 && gone < 50);
 }
 
+static void a_directory_goes_when_it_is_empty_and_its_files_do_not_come_back(void **state) {
+    (void)state;
+    prng r;
+    prng_init(&r, 3);
+    for (int i = 0; i < 50; i++) {
+        sim_disk d;
+        sim_disk_init(&d, &r);
+        assert_int_equal(sim_disk_rmdir(&d, "d"), ERR_NOT_FOUND);
+        assert_int_equal(sim_disk_mkdir(&d, "d"), ERR_OK);
+        put(&d, "d/a", "1", true, i % 2 == 0);
+        assert_int_equal(sim_disk_rmdir(&d, "d/a"), ERR_NOT_FOUND); /* a file */
+        assert_int_equal(sim_disk_unlink(&d, "d"), ERR_INVALID);
+        assert_int_equal(sim_disk_rmdir(&d, "d"), ERR_EXISTS);
+        assert_int_equal(sim_disk_unlink(&d, "d/a"), ERR_OK);
+        assert_int_equal(sim_disk_rmdir(&d, "d"), ERR_OK);
+        assert_int_equal(sim_disk_mkdir(&d, "d"), ERR_OK);
+        assert_int_equal(sim_disk_dir_sync(&d, ""), ERR_OK);
+        sim_disk_power_cut(&d);
+        char text[64];
+        assert_int_equal(get(&d, "d/a", text)[0], '-');
+        sim_disk_fini(&d);
+    }
+}
+
 static void one_lock_a_file_until_its_holder_closes(void **state) {
     (void)state;
     prng r;
@@ -262,6 +286,7 @@ int main(void) {
         cmocka_unit_test(a_truncated_file_shows_zeros_when_it_grows_again),
         cmocka_unit_test(a_full_disk_refuses_new_space_only),
         cmocka_unit_test(directories_hold_sorted_names_and_go_with_their_children),
+        cmocka_unit_test(a_directory_goes_when_it_is_empty_and_its_files_do_not_come_back),
         cmocka_unit_test(one_lock_a_file_until_its_holder_closes),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -2,6 +2,7 @@
 #include "base/cursor.h"
 #include "base/mem.h"
 #include "rt/event.h"
+#include "store/keyed_sql.h"
 #include "store/log_int.h"
 #include "support/memsys.h"
 
@@ -827,6 +828,94 @@ static void both_engines_back_up_while_running(void **state) {
     world_free(w);
 }
 
+static rt_msg *backup_msg(uint64_t ref) {
+    rt_msg *m = rt_msg_new_ext(STORE_BACKUP, sizeof(store_backup));
+    *store_backup_of(m) = (store_backup){ref, rt_blob_new(SLICE("b"))};
+    return m;
+}
+/* Runs the node and the connection's jobs, but not the disk pool, on which a backup's steps wait. */
+static void run_sql(world *w) {
+    for (unsigned idle = 0; idle < 3;) {
+        usec next = rt_node_step(w->n, 0, false);
+        idle = rt_pool_run_one(w->n, RT_POOL_SQL) || next <= w->m.mono ? 0 : idle + 1;
+    }
+}
+
+/* promises.md G2; and one backup at a time, each with what was asked for before it. */
+static void a_backup_whose_target_does_not_answer_delays_no_account(void **state) {
+    (void)state;
+    world *w = world_new(11);
+    attach_all(w);
+    peer *p = &w->peer[0];
+    assert_int_equal(keyed_written_of(ask(w, p, write_msg(1, add_ops(SLICE("before@x")))))->status, ERR_OK);
+    assert_int_equal(w->m.sys.dir_make(&w->m.sys, "b"), ERR_OK);
+    drop_got(w, p);
+    send_as(w, p, w->keyed_pid, write_msg(2, add_ops(SLICE("asked@x"))));
+    send_as(w, p, w->keyed_pid, backup_msg(3));
+    send_as(w, p, w->keyed_pid, backup_msg(4));
+    run_sql(w);
+    assert_int_equal(p->n, 1);
+    assert_int_equal(RT_TAG(last(p)), KEYED_WRITTEN);
+    send_as(w, p, w->keyed_pid, write_msg(5, add_ops(SLICE("after@x"))));
+    send_as(w, p, w->keyed_pid, load_msg(6, SLICE("after@x")));
+    run_sql(w);
+    w->m.mono += 5 * USEC_PER_SEC; /* the WAL is not emptied, either */
+    run_sql(w);
+    assert_int_equal(p->n, 3);
+    assert_int_equal(RT_TAG(last(p)), KEYED_USER);
+    assert_int_equal(keyed_user_of(last(p))->status, ERR_OK);
+    run(w, true); /* it answers */
+    assert_int_equal(p->n, 5);
+    assert_int_equal(store_backed_up_of(p->got[3])->ref, 3);
+    assert_int_equal(store_backed_up_of(p->got[3])->status, ERR_OK);
+    assert_int_equal(store_backed_up_of(p->got[4])->ref, 4);
+    assert_int_equal(store_backed_up_of(p->got[4])->status, ERR_EXISTS); /* the first one's copy is there */
+    store_sql *q;
+    store_user *u = NULL;
+    char why[256];
+    assert_int_equal(store_sql_open(&w->m.sys, "b/accounts.db", NULL, NULL, &q, why), ERR_OK);
+    assert_int_equal(store_sql_load(q, SLICE("asked@x"), &u), ERR_OK);
+    u->box.free(&u->box);
+    assert_int_equal(store_sql_load(q, SLICE("after@x"), &u), ERR_NOT_FOUND);
+    store_sql_close(q);
+    later(w, 2 * USEC_PER_SEC);
+    uint64_t size = 1;
+    usec mtime;
+    assert_int_equal(w->m.sys.file_stat(&w->m.sys, "accounts.db-wal", &size, &mtime), ERR_OK);
+    assert_int_equal(size, 0); /* the rest goes on as before */
+    world_free(w);
+}
+
+/* A node that ends in the middle of a backup leaves no half of one. */
+static void a_backup_goes_with_its_node(void **state) {
+    (void)state;
+    world *w = world_new(12);
+    attach_all(w);
+    peer *p = &w->peer[0];
+    uint64_t size;
+    usec mtime;
+    assert_int_equal(w->m.sys.dir_make(&w->m.sys, "b"), ERR_OK);
+    for (uint64_t i = 0; i < 30000; i += 1000) {
+        for (uint64_t k = i; k < i + 1000; k++) {
+            char name[32];
+            (void)snprintf(name, sizeof name, "user%u@x", (unsigned)k);
+            send_as(w, p, w->keyed_pid, write_msg(k, add_ops(slice_str(name))));
+        }
+        run(w, true);
+        drop_got(w, p);
+    }
+    send_as(w, p, w->keyed_pid, backup_msg(1));
+    run_sql(w);
+    assert_true(rt_pool_run_one(w->n, RT_POOL_DISK)); /* the first step */
+    run_sql(w);
+    assert_int_equal(p->n, 0);
+    assert_int_equal(w->m.sys.file_stat(&w->m.sys, "b/accounts.db", &size, &mtime), ERR_OK);
+    node_end(w);
+    assert_int_equal(w->m.sys.file_stat(&w->m.sys, "b/accounts.db", &size, &mtime), ERR_NOT_FOUND);
+    memsys_fini(&w->m);
+    mem_free(w);
+}
+
 static void a_data_directory_has_one_user_and_one_format(void **state) {
     (void)state;
     memsys m;
@@ -871,6 +960,8 @@ int main(void) {
         cmocka_unit_test(a_full_disk_is_said_to_who_writes_accounts),
         cmocka_unit_test(a_ruined_database_does_not_stop_the_log),
         cmocka_unit_test(both_engines_back_up_while_running),
+        cmocka_unit_test(a_backup_whose_target_does_not_answer_delays_no_account),
+        cmocka_unit_test(a_backup_goes_with_its_node),
         cmocka_unit_test(a_data_directory_has_one_user_and_one_format),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,6 +1,7 @@
 /* keyed_sql_test: accounts, rosters and blocklists through SQLite on the simulated disk: what was committed survives a power cut, a full
  * disk and a failed sync are said so, damage is found and costs no more than what lies on it. */
 #include "base/mem.h"
+#include "store/copy.h"
 #include "store/keyed_sql.h"
 #include "support/memsys.h"
 
@@ -550,23 +551,115 @@ static void a_flipped_bit_is_noticed_and_the_rest_is_served(void **state) {
     memsys_fini(&m);
 }
 
-static void a_backup_is_a_database_with_the_same_accounts(void **state) {
+/* Copies to b/; between the steps accounts are added from number *n on. */
+static err copy_while_adding(memsys *m, store_sql *q, unsigned *n, unsigned each, char why[256]) {
+    store_copy *c = store_copy_new(&m->sys, DB, "b");
+    bool more = true;
+    err e = ERR_OK;
+    while (e == ERR_OK && more) {
+        e = store_copy_step(c, &more);
+        for (unsigned i = 0; i < each; i++) assert_int_equal(add_user(q, (*n)++), ERR_OK);
+    }
+    if (e == ERR_OK && store_sql_changed(q)) e = ERR_LIMIT;
+    store_sql_thaw(q);
+    e = store_copy_finish(c, e);
+    slice s = slice_str(store_copy_why(c));
+    memcpy(why, s.p, s.len + 1);
+    store_copy_free(c);
+    return e;
+}
+
+static void a_backup_is_the_database_at_one_moment(void **state) {
     (void)state;
     memsys m;
     memsys_init(&m, 6);
     store_sql *q = open_sql(&m);
-    for (unsigned i = 0; i < 50; i++) assert_int_equal(add_user(q, i), ERR_OK);
-    assert_int_equal(m.sys.dir_make(&m.sys, "b"), ERR_OK);
-    assert_int_equal(store_sql_backup(q, "b"), ERR_OK);
-    assert_int_equal(add_user(q, 50), ERR_OK);
-    store_sql_close(q);
     char why[256];
+    unsigned n = 0;
+    while (n < 40000) assert_int_equal(add_user(q, n++), ERR_OK); /* more than one step */
+    assert_int_equal(m.sys.dir_make(&m.sys, "b"), ERR_OK);
+    assert_int_equal(m.sys.dir_sync(&m.sys, "."), ERR_OK);
+    assert_int_equal(store_sql_freeze(q, UINT64_C(64) << 20), ERR_OK);
+    assert_int_equal(copy_while_adding(&m, q, &n, 700, why), ERR_OK);
+    assert_true(n > 40700);
+    assert_int_equal(store_sql_checkpoint(q), ERR_OK);
+    store_sql_close(q);
+    memsys_power_cut(&m); /* it is on stable storage */
     damage d = {0};
     assert_int_equal(store_sql_open(&m.sys, "b/accounts.db", on_damage, &d, &q, why), ERR_OK);
     assert_int_equal(d.n, 0);
-    for (unsigned i = 0; i < 50; i++) expect_user(q, i);
+    for (unsigned i = 0; i < 40000; i += 7) expect_user(q, i);
+    store_user *u = NULL;
+    char name[32];
+    (void)snprintf(name, sizeof name, "u%u@x", 40000u);
+    assert_int_equal(store_sql_load(q, slice_str(name), &u), ERR_NOT_FOUND);
+    store_sql_close(q);
+    q = open_sql(&m);
+    for (unsigned i = 0; i < n; i += 7) expect_user(q, i);
     store_sql_close(q);
     memsys_fini(&m);
+}
+
+static void a_backup_beside_too_many_changes_fails_and_they_do_not(void **state) {
+    (void)state;
+    memsys m;
+    memsys_init(&m, 7);
+    store_sql *q = open_sql(&m);
+    char why[256];
+    unsigned n = 0;
+    uint64_t size = 0;
+    usec mtime;
+    while (n < 2000) assert_int_equal(add_user(q, n++), ERR_OK);
+    assert_int_equal(m.sys.dir_make(&m.sys, "b"), ERR_OK);
+    assert_int_equal(store_sql_freeze(q, 0), ERR_OK);
+    assert_int_equal(copy_while_adding(&m, q, &n, 2000, why), ERR_LIMIT);
+    assert_int_equal(m.sys.file_stat(&m.sys, "b/accounts.db", &size, &mtime), ERR_NOT_FOUND);
+    for (unsigned i = 0; i < n; i++) expect_user(q, i);
+    store_sql_close(q);
+    memsys_fini(&m);
+}
+
+static void a_backup_that_fails_takes_back_its_own_and_nothing_else(void **state) {
+    (void)state;
+    memsys m;
+    memsys_init(&m, 8);
+    store_sql *q = open_sql(&m);
+    char why[256];
+    unsigned n = 0;
+    uint64_t size = 0;
+    usec mtime;
+    while (n < 500) assert_int_equal(add_user(q, n++), ERR_OK);
+    assert_int_equal(m.sys.dir_make(&m.sys, "b"), ERR_OK);
+    assert_int_equal(store_sql_freeze(q, UINT64_C(64) << 20), ERR_OK);
+    m.disk.capacity = m.disk.used + SIM_PAGE;
+    assert_int_equal(copy_while_adding(&m, q, &n, 0, why), ERR_NOSPC);
+    assert_true(strstr(why, "b/accounts.db") != NULL);
+    assert_false(store_sql_failed(q)); /* the target's trouble is not the database's */
+    m.disk.capacity = 0;
+    assert_int_equal(m.sys.file_stat(&m.sys, "b/accounts.db", &size, &mtime), ERR_NOT_FOUND);
+    int fd;
+    assert_int_equal(m.sys.file_open(&m.sys, "b/accounts.db", SYS_OPEN_WRITE | SYS_OPEN_CREATE, &fd), ERR_OK);
+    assert_int_equal(m.sys.file_write(&m.sys, fd, SLICE("mine"), 0), ERR_OK);
+    m.sys.file_close(&m.sys, fd);
+    assert_int_equal(store_sql_freeze(q, UINT64_C(64) << 20), ERR_OK);
+    assert_int_equal(copy_while_adding(&m, q, &n, 0, why), ERR_EXISTS);
+    assert_int_equal(m.sys.file_stat(&m.sys, "b/accounts.db", &size, &mtime), ERR_OK);
+    assert_int_equal(size, 4);
+    assert_int_equal(m.sys.file_unlink(&m.sys, "b/accounts.db"), ERR_OK);
+    assert_int_equal(store_sql_freeze(q, UINT64_C(64) << 20), ERR_OK);
+    assert_int_equal(sim_disk_flip(&m.disk, DB, 8 * 4096 * 3 + 5), ERR_OK);
+    assert_int_equal(copy_while_adding(&m, q, &n, 0, why), ERR_CORRUPT);
+    assert_true(strstr(why, "page 4 ") != NULL);
+    assert_int_equal(m.sys.file_stat(&m.sys, "b/accounts.db", &size, &mtime), ERR_NOT_FOUND);
+    store_sql_close(q);
+    memsys_fini(&m);
+}
+
+static void the_page_of_sqlites_lock_has_no_checksum(void **state) {
+    (void)state;
+    static const uint8_t none[4096];
+    assert_false(store_vfs_page_ok(none, sizeof none, (1u << 30) / sizeof none));
+    assert_true(store_vfs_page_ok(none, sizeof none, (1u << 30) / sizeof none + 1));
 }
 
 int main(void) {
@@ -585,7 +678,10 @@ int main(void) {
         cmocka_unit_test(no_space_is_an_error_and_nothing_is_lost),
         cmocka_unit_test(after_a_failed_sync_nothing_is_written),
         cmocka_unit_test(a_flipped_bit_is_noticed_and_the_rest_is_served),
-        cmocka_unit_test(a_backup_is_a_database_with_the_same_accounts),
+        cmocka_unit_test(a_backup_is_the_database_at_one_moment),
+        cmocka_unit_test(a_backup_beside_too_many_changes_fails_and_they_do_not),
+        cmocka_unit_test(a_backup_that_fails_takes_back_its_own_and_nothing_else),
+        cmocka_unit_test(the_page_of_sqlites_lock_has_no_checksum),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -361,6 +361,45 @@ static void a_header_has_two_copies(void **state) {
     memsys_fini(&m);
 }
 
+static void count_name(void *arg, const char *name) {
+    (void)name;
+    ++*(unsigned *)arg;
+}
+
+static void a_backup_that_finds_no_space_takes_itself_back(void **state) {
+    (void)state;
+    memsys m;
+    memsys_init(&m, 9);
+    store_log *l = open_log(&m, NULL, NULL);
+    char text[200];
+    for (unsigned i = 0; i < 500; i++) {
+        (void)snprintf(text, sizeof text, "message %u %0100u", i, i);
+        (void)put(l, &m, i, "a@x", text);
+        if (i % 20 == 19) assert_int_equal(store_log_commit(l), ERR_OK);
+    }
+    assert_int_equal(m.sys.dir_make(&m.sys, "b"), ERR_OK);
+    unsigned entries = 0, failed = 0;
+    for (uint64_t pages = 1;; pages++) { /* at the first segment, in the middle of one, at the last */
+        m.disk.capacity = m.disk.used + pages * SIM_PAGE;
+        err e = store_log_backup(l, "b");
+        m.disk.capacity = 0;
+        assert_int_equal(m.sys.dir_list(&m.sys, "b", count_name, &entries), ERR_OK);
+        if (e == ERR_OK) break;
+        assert_int_equal(e, ERR_NOSPC);
+        assert_int_equal(entries, 0);
+        assert_int_equal(m.sys.dir_sync(&m.sys, "b"), ERR_OK); /* gives the space back */
+        failed++;
+    }
+    assert_true(failed > 2 && entries > 1);
+    unsigned before = entries;
+    entries = 0;
+    assert_int_equal(store_log_backup(l, "b"), ERR_EXISTS); /* what another one made stays */
+    assert_int_equal(m.sys.dir_list(&m.sys, "b", count_name, &entries), ERR_OK);
+    assert_int_equal(entries, before);
+    store_log_close(l);
+    memsys_fini(&m);
+}
+
 static void a_backup_opens_and_holds_the_same(void **state) {
     (void)state;
     memsys m;
@@ -439,6 +478,7 @@ int main(void) {
         cmocka_unit_test(a_zeroed_sector_before_the_last_batch_costs_only_what_lies_on_it),
         cmocka_unit_test(a_header_has_two_copies),
         cmocka_unit_test(a_backup_opens_and_holds_the_same),
+        cmocka_unit_test(a_backup_that_finds_no_space_takes_itself_back),
         cmocka_unit_test(a_sealed_segment_that_is_cut_short_is_noticed),
         cmocka_unit_test(a_restart_loop_leaves_no_segments_behind),
     };

@@ -126,6 +126,10 @@ static err dir_make(sys *s, const char *path) {
     err e = gate(of(s), false);
     return e == ERR_OK ? sim_disk_mkdir(&of(s)->disk, path) : visible(e);
 }
+static err dir_remove(sys *s, const char *path) {
+    err e = gate(of(s), false);
+    return e == ERR_OK ? sim_disk_rmdir(&of(s)->disk, path) : visible(e);
+}
 static err dir_list(sys *s, const char *path, void (*fn)(void *arg, const char *name), void *arg) {
     err e = gate(of(s), false);
     return e == ERR_OK ? sim_disk_list(&of(s)->disk, path, fn, arg) : visible(e);
@@ -167,6 +171,7 @@ void memsys_init(memsys *m, uint64_t seed) {
                    .file_rename = file_rename,
                    .file_unlink = file_unlink,
                    .dir_make = dir_make,
+                   .dir_remove = dir_remove,
                    .dir_list = dir_list,
                    .dir_sync = dir_sync,
                    .file_stat = file_stat};

@@ -394,6 +394,45 @@ def test_backup_while_messages_flow_is_a_data_directory():
             shutil.rmtree(copy)
 
 
+def tree(path):
+    return sorted(os.path.relpath(os.path.join(d, f), path) for d, dirs, files in os.walk(path) for f in dirs + files)
+
+
+def test_backup_that_fails_removes_what_it_made():
+    "backup DIR on a full disk, at each of its parts, and on a target in use: the reason, and nothing of it stays; what was there does."
+    d = mounted("64m")
+    assert d, "this test needs to mount a tmpfs"
+    try:
+        with Server({"log.segment_bytes": "1M"}) as s:
+            s.user("alice@localhost", "pa")
+            whole, parts = d + "/whole", []
+            s.ctl("backup", whole)
+            sizes = [os.path.getsize(os.path.join(whole, f)) for f in tree(whole) if os.path.isfile(os.path.join(whole, f))]
+            need = sum(-(-n // 4096) * 4096 for n in sizes)
+            shutil.rmtree(whole)
+            os.mkdir(d + "/empty")  # not made by the backup
+            for room in range(0, need, max(4096, need // 12 // 4096 * 4096)):
+                fill(d + "/filler")
+                os.truncate(d + "/filler", os.path.getsize(d + "/filler") - room)
+                for name in ("new", "empty"):
+                    st, out, err = ctl(s, "backup", f"{d}/{name}")
+                    assert st != OK and re.search("space|full", err), (st, err)
+                    assert tree(d) == ["empty", "filler"], (err, tree(d))
+                parts.append(err.split(":")[1])
+                os.unlink(d + "/filler")
+            assert len(set(parts)) > 1, parts  # it failed at more than one part
+            os.makedirs(d + "/used/log")
+            open(d + "/used/log/mine", "w").close()
+            st, out, err = ctl(s, "backup", d + "/used")
+            assert st == DATAERR and "not empty" in err and tree(d + "/used") == ["log", "log/mine"], (st, err, tree(d))
+            s.ctl("backup", d + "/empty")
+            assert "accounts.db" in tree(d + "/empty") and "log/000000000001.seg" in tree(d + "/empty")
+            assert s.stop() == 0
+    finally:
+        subprocess.run(["umount", d], check=True)
+        os.rmdir(d)
+
+
 def test_second_server_on_the_same_data_directory_is_refused():
     "A data directory in use: one line, EX_TEMPFAIL; the first server goes on."
     s = server()
