@@ -250,13 +250,13 @@ static void refuse_all(rt_ctx *cx, keyed_actor *a, err e) {
     a->queued = 0;
 }
 
-static void take_requests(keyed_actor *a, sql_job *j) {
+static void take_requests(rt_ctx *cx, keyed_actor *a, sql_job *j) {
     while (a->head && j->n < BATCH_MAX) {
         rt_msg *m = a->head;
         a->head = m->next;
         a->queued--;
         if (RT_TAG(m) == STORE_BACKUP) {
-            store_keyed_backup_add(&a->backup, &m);
+            store_keyed_backup_add(cx, &a->backup, &m);
             continue;
         }
         m->next = NULL;
@@ -276,7 +276,7 @@ static void pump(rt_ctx *cx, keyed_actor *a) {
         return;
     }
     sql_job *j = job_new(a);
-    take_requests(a, j);
+    take_requests(cx, a, j);
     j->checkpoint = a->checkpoint_due && !store_keyed_backup_holds(&a->backup);
     j->thaw = store_keyed_backup_thaws(&a->backup);
     j->freeze = store_keyed_backup_freezes(&a->backup);

@@ -53,7 +53,13 @@ void store_keyed_backup_fini(keyed_backup *b) {
     store_again_fini(&b->again);
 }
 
-void store_keyed_backup_add(keyed_backup *b, rt_msg **m) {
+void store_keyed_backup_add(rt_ctx *cx, keyed_backup *b, rt_msg **m) {
+    if (b->n == STORE_BACKUPS_MAX) {
+        store_keyed_backup_answer(cx, *m, ERR_OVERLOAD, err_text(ERR_OVERLOAD));
+        rt_msg_drop(b->node, m);
+        return;
+    }
+    b->n++;
     (*m)->next = NULL;
     *b->tail = *m;
     b->tail = &(*m)->next;
@@ -72,6 +78,7 @@ void store_keyed_backup_answer(rt_ctx *cx, const rt_msg *q, err status, const ch
 static void end(rt_ctx *cx, keyed_backup *b, err e, const char *why) {
     rt_msg *m = b->head;
     b->head = m->next;
+    b->n--;
     if (!b->head) b->tail = &b->head;
     b->state = b->head ? BACKUP_WAITS : BACKUP_IDLE;
     b->lost = false;

@@ -5,6 +5,8 @@
 #include "store/again.h"
 #include "store/copy.h"
 
+#define STORE_BACKUPS_MAX 16u /* asked for at once; more are answered OVERLOAD */
+
 typedef enum keyed_backup_state {
     BACKUP_IDLE,    /* nothing is asked for */
     BACKUP_WAITS,   /* the first of the list is; the database is to be frozen */
@@ -21,14 +23,15 @@ typedef struct keyed_backup {
     keyed_backup_state state;
     rt_msg *head, **tail;  /* STORE_BACKUP, owned; the first is the one at work */
     keyed_backup_job *job; /* between two of its steps; NULL while the pool has it */
+    uint32_t n;            /* in the list */
     bool lost;             /* the database has changed meanwhile */
     usec since;
     store_again again;
 } keyed_backup;
 
 void store_keyed_backup_init(keyed_backup *b, rt_node *n, const char *path);
-void store_keyed_backup_fini(keyed_backup *b);            /* nobody is answered: their calls end with the actor */
-void store_keyed_backup_add(keyed_backup *b, rt_msg **m); /* a STORE_BACKUP */
+void store_keyed_backup_fini(keyed_backup *b);                        /* nobody is answered: their calls end with the actor */
+void store_keyed_backup_add(rt_ctx *cx, keyed_backup *b, rt_msg **m); /* a STORE_BACKUP */
 /* For the actor's next job: is it to freeze, to thaw? Then it must, and say so by the next two. */
 bool store_keyed_backup_freezes(keyed_backup *b);
 bool store_keyed_backup_thaws(keyed_backup *b);

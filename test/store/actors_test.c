@@ -2,6 +2,7 @@
 #include "base/cursor.h"
 #include "base/mem.h"
 #include "rt/event.h"
+#include "store/keyed_backup.h"
 #include "store/keyed_sql.h"
 #include "store/log_int.h"
 #include "support/memsys.h"
@@ -886,6 +887,25 @@ static void a_backup_whose_target_does_not_answer_delays_no_account(void **state
     world_free(w);
 }
 
+static void backups_beyond_the_limit_are_refused(void **state) {
+    (void)state;
+    world *w = world_new(13);
+    attach_all(w);
+    peer *p = &w->peer[0];
+    unsigned refused = 0;
+    drop_got(w, p);
+    for (uint64_t i = 0; i < STORE_BACKUPS_MAX + 3; i++) send_as(w, p, w->keyed_pid, backup_msg(i));
+    run(w, true);
+    assert_int_equal(p->n, STORE_BACKUPS_MAX + 3); /* each has its answer: b is not there */
+    for (size_t i = 0; i < p->n; i++) {
+        err e = store_backed_up_of(p->got[i])->status;
+        assert_true(e == ERR_OVERLOAD || e == ERR_NOT_FOUND);
+        refused += e == ERR_OVERLOAD;
+    }
+    assert_int_equal(refused, 3);
+    world_free(w);
+}
+
 /* A node that ends in the middle of a backup leaves no half of one. */
 static void a_backup_goes_with_its_node(void **state) {
     (void)state;
@@ -961,6 +981,7 @@ int main(void) {
         cmocka_unit_test(a_ruined_database_does_not_stop_the_log),
         cmocka_unit_test(both_engines_back_up_while_running),
         cmocka_unit_test(a_backup_whose_target_does_not_answer_delays_no_account),
+        cmocka_unit_test(backups_beyond_the_limit_are_refused),
         cmocka_unit_test(a_backup_goes_with_its_node),
         cmocka_unit_test(a_data_directory_has_one_user_and_one_format),
     };
