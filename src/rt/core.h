@@ -133,7 +133,7 @@ void rt_tables_owner_end(rt_shard *sh, rt_pid pid, bool inherit, err reason);   
 
 /* name.c */
 void rt_name_remove(rt_shard *sh, rt_pid pid);                    /* all that it has */
-bool rt_name_of(rt_reader *r, rt_pid pid, char *out, size_t max); /* one of them */
+bool rt_name_of(rt_reader *r, rt_pid pid, char *out, size_t max); /* of several the first in byte order */
 
 /* pool.c, call.c: any thread */
 void rt_pool_init(rt_node *n);

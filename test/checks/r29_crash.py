@@ -64,7 +64,7 @@ class House:
         return self.s.ctl("actors", "100000")
 
     def count(self):
-        """How many of each class, and which names. A partition that is not ready yet has another name."""
+        """How many of each class, and which names."""
         return collections.Counter((r["class"], r["name"]) for r in self.rows() if r["class"] != "c2s")
 
     def pick(self, rng):

@@ -28,7 +28,13 @@ typedef struct fixture {
 static err echo_handle(rt_ctx *cx, void *st, rt_msg **m) { return (void)cx, (void)st, (void)m, ERR_OK; }
 static err echo_init(rt_ctx *cx, void *st, const void *arg) { return (void)st, (void)arg, rt_name_register(cx, "echo"); }
 static const rt_class echo_class = {.name = "echo", .state_size = 16, .init = echo_init, .handle = echo_handle};
-static err precious_init(rt_ctx *cx, void *st, const void *arg) { return (void)st, (void)arg, rt_name_register(cx, "precious"); }
+static err precious_init(rt_ctx *cx, void *st, const void *arg) {
+    static const char *const names[] = {"precious", "precious.3", "precious.9", "precious.5", "precious.1", "Precious", "preciou"};
+    (void)st, (void)arg;
+    for (size_t i = 0; i < ARRAY_LEN(names); i++)
+        if (rt_name_register(cx, names[i])) return ERR_BUG;
+    return ERR_OK;
+}
 static const rt_class precious_class = {
     .name = "precious", .state_size = 16, .init = precious_init, .handle = echo_handle, .unflushable = true};
 static void boot(rt_ctx *cx, void *arg) {
@@ -304,6 +310,11 @@ static void help_lists_every_verb_with_its_usage(void **state) {
     }
     assert_has(r, "\"module\":\"test\",\"function\":\"fail\",\"arity_min\":0,\"arity_max\":2");
 }
+static void of_several_names_the_first_in_byte_order_is_shown(void **state) {
+    fixture *f = *state;
+    assert_has(ask(f, "actors", "list"), "\"class\":\"precious\",\"name\":\"Precious\"");
+    assert_has(ask(f, "actor", "info", "precious.9"), "\"name\":\"Precious\"");
+}
 static void actors_are_found_by_pid_and_by_name(void **state) {
     fixture *f = *state;
     char pid[RT_PID_TEXT], want[128];
@@ -427,6 +438,7 @@ int main(void) {
         T(what_changes_something_is_audited_without_its_input),
         T(help_lists_every_verb_with_its_usage),
         T(actors_are_found_by_pid_and_by_name),
+        T(of_several_names_the_first_in_byte_order_is_shown),
         T(unknown_actors_and_bad_pids_are_told_apart),
         T(an_actor_is_killed_by_pid_and_class),
         T(who_cannot_be_killed_is_left_alone_with_a_reason),

@@ -179,7 +179,7 @@ class Actors(Look):
         if cls is not None and not any(name == cls for name, _ in classes.values()):
             raise Trouble(f"no actor has the class {cls}; there are: {', '.join(sorted(n for n, _ in classes.values()))}")
         found.sort(key=lambda f: f[:2])
-        names = {(slot, gen): n for n, slot, gen in node.names()}
+        names = {(slot, gen): n for n, slot, gen in sorted(node.names(), reverse=True)}  # of several the first in byte order
         rows = [(node.pid(a["slot"], a["gen"]), classes[class_of(a["cls"])[1]][0], a["queued"], a["longest"], a["dequeued"] - a["dropped"],
                  a["cost"] // cycles_per_usec(node), names.get((a["slot"], a["gen"]), ""), flags_of(node, a)) for _, _, a in found[:ACTORS_SHOWN]]
         table(("pid", "class", "queued", "longest", "handled", "usec", "name", "flags"), rows, left=(0, 1, 6, 7))
@@ -197,7 +197,7 @@ class Actor(Look):
         a = node.actor(text)
         cls = class_of(a["cls"])[0]
         shard = node.shards[a["slot"] >> node.pid_bits]
-        names = [n for n, slot, gen in node.names() if (slot, gen) == (a["slot"], a["gen"])]
+        names = [n for n, slot, gen in sorted(node.names()) if (slot, gen) == (a["slot"], a["gen"])]
         say(f"{node.pid(a['slot'], a['gen'])} {cstring(cls['name'])}" + "".join(f" '{n}'" for n in names) + f" at 0x{a.addr:x}")
         say(f"  flags     {flags_of(node, a) or 'none'}" + (f", reason {name_of(struct_enum('err'), a['reason'])}" if a["reason"] else ""))
         say(f"  parent    {node.pid(a['parent_slot'], a['parent_gen'])}")
