@@ -279,7 +279,7 @@ static err open_file(sys *s, const char *path, int *out_fd, rt_recorder_place *o
 err rt_recorder_open(sys *s, const char *path, rt_recorder_reader **out) {
     rt_recorder_info info;
     rt_recorder_place place;
-    int fd;
+    int fd = -1;
     err e = open_file(s, path, &fd, &place, &info);
     if (e) return e;
     uint64_t full = PAGE + (uint64_t)info.rings * info.per_ring * sizeof(rt_record);

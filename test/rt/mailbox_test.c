@@ -205,9 +205,9 @@ static void what_is_sent_later_stays_behind_what_waits_for_a_full_ring(void **st
     (void)world_run(w);
     assert_int_equal(to->n, RING_AND_SOME + MORE);
     for (uint64_t i = 0; i < to->n; i++) assert_int_equal(to->log[i].n, i);
+    world_free(w);
     mem_free(from);
     mem_free(to);
-    world_free(w);
 }
 
 int main(void) {
