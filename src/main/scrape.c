@@ -7,9 +7,12 @@
  *
  * Invariants: (1) everything here belongs to the one thread; no shard is asked by this file. (2) Sockets never block, and every state has a
  * deadline that the client cannot move: who sends or reads slowly is closed. (3) At most MAIN_SCRAPE_CLIENTS_MAX clients; a new one takes
- * the place of the one that has been idle for longest, or waits in the kernel's queue. (4) A request costs at most REQUEST_MAX bytes of
- * reading, and one request of a client is answered a round, however many it sends at once. (5) After a request that could not be
- * understood, or has a body, nothing more of that connection is read as a request: where the next one starts is not known.
+ * the place of the one that has been idle for longest, or has been ended and lingers, or has kept a request unfinished for longest; while
+ * all take their answers it waits in the kernel's queue. So clients that never finish a request keep nobody waiting, however many they are.
+ * (4) A request costs at most REQUEST_MAX bytes of reading, and one request of a client is answered a round, however many it sends at
+ * once. (5) After a request that could not be understood, or has a body, nothing more of that connection is read as a request: where the
+ * next one starts is not known. (6) A round accepts at most ACCEPTS_MAX clients, fewer than there are places: who was accepted last round
+ * is read before its place can be taken.
  *
  * CLOSING reads and drops what still comes: closing a socket with unread bytes would reset it and take the answer away from the client
  * (RFC 9112 section 9.6). */
@@ -24,6 +27,7 @@
 #include <time.h>
 
 #define ACCEPT_PAUSE (100 * USEC_PER_MSEC) /* when no descriptor is free */
+#define ACCEPTS_MAX  (MAIN_SCRAPE_CLIENTS_MAX / 2)
 #define BACKLOG      64
 #define CHUNK        4096u
 #define LINGER_BYTES (256u << 10) /* dropped while CLOSING; past it the connection is reset */
@@ -41,9 +45,8 @@ typedef struct client {
     unsigned answered; /* requests */
     http_parser parser;
     /* The request under way. */
-    size_t bytes;           /* of it, so far */
-    char path[sizeof PATH]; /* its beginning; what is longer is not ours */
-    size_t path_len;        /* all of it */
+    size_t bytes; /* of it, so far */
+    buf target;   /* the request target (RFC 9112 section 3.2) */
     char field[HOST_NAME + 1];
     size_t field_len;
     bool in_value, whole, has_body;
@@ -92,8 +95,7 @@ unsigned main_scrape_code(main_scrape_status s) { return answers[s].code; }
 /* --- parsing --------------------------------------------------------------------------------------------------------------------- */
 static int on_url(http_parser *p, const char *at, size_t len) {
     client *x = p->data;
-    for (size_t i = 0; i < len; i++, x->path_len++)
-        if (x->path_len < sizeof x->path) x->path[x->path_len] = at[i];
+    buf_add(&x->target, slice_of(at, len));
     return 0;
 }
 
@@ -131,7 +133,8 @@ static int on_whole(http_parser *p) {
 }
 
 static void next_request(main_scrape *c, client *x) {
-    x->bytes = x->path_len = x->field_len = 0;
+    x->bytes = x->field_len = 0;
+    buf_reset(&x->target);
     x->in_value = x->whole = x->has_body = x->bad = false;
     x->hosts = 0;
     x->state = CLIENT_READING;
@@ -143,11 +146,25 @@ static void next_request(main_scrape *c, client *x) {
 static void drop(main_scrape *c, client *x) {
     c->s->close(c->s, x->fd);
     buf_fini(&x->out);
+    buf_fini(&x->target);
     x->state = CLIENT_FREE;
     c->stat.clients--;
 }
 
-static bool is_path(const client *x) { return x->path_len == sizeof PATH - 1 && memcmp(x->path, PATH, sizeof PATH - 1) == 0; }
+static slice url_part(const client *x, const struct http_parser_url *u, enum http_parser_url_fields f) {
+    return u->field_set & 1u << f ? slice_of(x->target.p + u->field_data[f].off, u->field_data[f].len) : SLICE_NULL;
+}
+
+/* The target may be a path or, as a proxy is asked, a whole address, whose host does not matter here (RFC 9112 section 3.2.2). A query
+ * selects nothing: Prometheus adds the parameters of its configuration. */
+static bool is_path(const client *x) {
+    struct http_parser_url u;
+    http_parser_url_init(&u);
+    if (!buf_ok(&x->target) || http_parser_parse_url((const char *)x->target.p, x->target.len, 0, &u) != 0) return false;
+    slice scheme = url_part(x, &u, UF_SCHEMA);
+    bool http = scheme.len == 0 || (scheme.len == 4 && strncasecmp((const char *)scheme.p, "http", 4) == 0);
+    return http && !(u.field_set & 1u << UF_FRAGMENT) && slice_is(url_part(x, &u, UF_PATH), PATH);
+}
 
 /* RFC 9110 section 5.6.7. */
 static void add_date(main_scrape *c, buf *out) {
@@ -292,22 +309,36 @@ static void advance(main_scrape *c, client *x) {
     if (c->s->poll_set(c->s, c->poll, x->fd, want, (uint64_t)(x - c->at)) != ERR_OK) drop(c, x);
 }
 
-static bool is_idle(const client *x) { return x->state == CLIENT_READING && x->bytes == 0 && x->from == x->to && x->answered > 0; }
+/* Whose place is taken first. */
+typedef enum claim { CLAIM_FREE, CLAIM_IDLE, CLAIM_LINGERS, CLAIM_UNFINISHED, CLAIM_KEEPS } claim;
 
-/* A free place, if need be that of the client that has been idle for longest; NULL: all are busy. */
+static claim claim_of(const client *x) {
+    switch (x->state) {
+    case CLIENT_FREE: return CLAIM_FREE;
+    case CLIENT_READING: return x->from < x->to ? CLAIM_KEEPS : x->bytes == 0 && x->answered > 0 ? CLAIM_IDLE : CLAIM_UNFINISHED;
+    case CLIENT_WRITING: return CLAIM_KEEPS;
+    case CLIENT_CLOSING: return CLAIM_LINGERS;
+    }
+    return CLAIM_KEEPS;
+}
+
+/* The place of the least claim; of several such that of the longest, which is the one whose deadline comes first. NULL: all keep theirs. */
 static client *find_place(main_scrape *c) {
-    client *idle = NULL;
+    client *best = NULL;
+    claim least = CLAIM_KEEPS;
     for (unsigned i = 0; i < MAIN_SCRAPE_CLIENTS_MAX; i++) {
         client *x = &c->at[i];
-        if (x->state == CLIENT_FREE) return x;
-        if (is_idle(x) && (!idle || x->deadline < idle->deadline)) idle = x;
+        claim k = claim_of(x);
+        if (k > least || k == CLAIM_KEEPS || (best && k == least && x->deadline >= best->deadline)) continue;
+        best = x;
+        least = k;
     }
-    return idle;
+    return best;
 }
 
 static void on_accept(main_scrape *c) {
     client *x;
-    while ((x = find_place(c))) {
+    for (unsigned n = 0; n < ACCEPTS_MAX && (x = find_place(c)); n++) {
         int fd;
         err e = c->s->accept(c->s, c->fd, &fd, NULL);
         if (e == ERR_AGAIN) return;
@@ -321,6 +352,7 @@ static void on_accept(main_scrape *c) {
         http_parser_init(&x->parser, HTTP_REQUEST);
         x->parser.data = x;
         buf_init(&x->out, MAIN_SCRAPE_TEXT_MAX + CHUNK);
+        buf_init(&x->target, MAIN_SCRAPE_REQUEST_MAX);
         c->stat.clients++;
         next_request(c, x);
         advance(c, x);

@@ -28,13 +28,14 @@ typedef struct main_scrape_stat {
  * text that does not fit into out is answered with 500. */
 typedef void main_scrape_text(void *arg, const main_scrape_stat *st, buf *out);
 
-#define MAIN_SCRAPE_TEXT_MAX    (4u << 20)           /* bytes of an answer's text */
-#define MAIN_SCRAPE_REQUEST_MAX 8192u                /* bytes of a request: 431 past this */
-#define MAIN_SCRAPE_CLIENTS_MAX 32u                  /* connections at a time; an idle one makes room for a new one, others wait */
-#define MAIN_SCRAPE_REQUEST     (5 * USEC_PER_SEC)   /* from the connection, or a request's first byte, to its end: 408, or closed */
-#define MAIN_SCRAPE_WRITE       (10 * USEC_PER_SEC)  /* for a client to take an answer: closed */
-#define MAIN_SCRAPE_IDLE        (120 * USEC_PER_SEC) /* between two requests: closed */
-#define MAIN_SCRAPE_LINGER      USEC_PER_SEC         /* after the last answer: for a client to see it before it sees the end */
+#define MAIN_SCRAPE_TEXT_MAX    (4u << 20) /* bytes of an answer's text */
+#define MAIN_SCRAPE_REQUEST_MAX 8192u      /* bytes of a request: 431 past this */
+#define MAIN_SCRAPE_CLIENTS_MAX 32u /* connections at a time; one that is idle, or whose request is unfinished, makes room for a new one   \
+                                     */
+#define MAIN_SCRAPE_REQUEST (5 * USEC_PER_SEC)   /* from the connection, or a request's first byte, to its end: 408, or closed */
+#define MAIN_SCRAPE_WRITE   (10 * USEC_PER_SEC)  /* for a client to take an answer: closed */
+#define MAIN_SCRAPE_IDLE    (120 * USEC_PER_SEC) /* between two requests: closed */
+#define MAIN_SCRAPE_LINGER  USEC_PER_SEC         /* after the last answer: for a client to see it before it sees the end */
 
 typedef struct main_scrape main_scrape;
 /* Listens; a may have port 0: main_scrape_addr says which it is. ERR_ADDR_IN_USE, ERR_PERM, ERR_INVALID (not an address of this host),

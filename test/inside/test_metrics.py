@@ -495,12 +495,25 @@ def test_other_methods_are_answered_with_405_and_what_is_allowed():
 
 
 def test_unknown_paths_are_404_and_the_connection_goes_on():
-    """Only /metrics, to the letter."""
+    """Only the path /metrics, to the letter; of a whole address only one of http."""
     c = Http(server().metrics)
-    for path in ("/", "/metric", "/metricsx", "/metrics/", "/metrics?x=1", "/%6detrics", "/" + "m" * 4000, "http://x/metrics"):
+    for path in ("/", "/metric", "/metricsx", "/metrics/", "/%6detrics", "/" + "m" * 4000, "/x?/metrics", "/metrics#x", "http://x", "http://x/",
+                 "http://x/metrics/", "ftp://x/metrics"):
         status, fields, body = c.get(path)
         assert (status, body, fields["connection"]) == (404, b"there is only /metrics\n", "keep-alive"), (path, status, body)
     assert c.get()[0] == 200
+
+
+def test_the_target_may_be_a_whole_address_and_have_a_query():
+    """RFC 9112 section 3.2.2: a server must accept the absolute form. A query selects nothing; byte by byte it is the same."""
+    c = Http(server().metrics)
+    for target in ("http://x/metrics", "HTTP://127.0.0.1:9090/metrics", "http://[::1]:9090/metrics?a=b", "/metrics?x=1", "/metrics?", "/metrics?" + "q" * 4000):
+        for method in ("GET", "HEAD"):
+            status, fields, _ = c.get(target, method)
+            assert (status, fields["content-type"], fields["connection"]) == (200, TYPE, "keep-alive"), (target, status)
+    for b in b"GET http://x/metrics?x=1 HTTP/1.1\r\nHost: x\r\n\r\n":
+        c.send(bytes([b]))
+    assert c.answer()[0] == 200
 
 
 def test_what_is_not_http_is_answered_with_400():
@@ -605,7 +618,7 @@ def test_slow_clients_are_closed_at_their_deadline_and_delay_nobody():
 
 
 def test_many_connections_are_bounded():
-    """32 at a time: one that has been idle makes room at once, those that never ask hold their place for their deadline only."""
+    """32 at a time: one that has been idle makes room at once, and then the one that has kept its request unfinished for longest."""
     s = server()
     idle = [Http(s.metrics) for _ in range(32)]
     for c in idle:
@@ -620,6 +633,19 @@ def test_many_connections_are_bounded():
     assert value(f, "murre_scrape_clients") <= 32
     for c in crowd:
         c.close()
+    old = Http(s.metrics)
+    old.send(b"GET /met")
+    halves = [Http(s.metrics) for _ in range(300)]
+    for c in halves:
+        c.send(b"GET /metr")
+    assert old.ended() == b"" and halves[0].ended() == b"", "pushed out without an answer: their deadline has not come"
+    f = scrape(s)
+    assert value(f, "murre_scrape_clients") <= 32
+    assert idle[31].ended() == b"", "an idle one goes before one that is at work"
+    halves[299].send(b"ics HTTP/1.1\r\nHost: x\r\n\r\n")
+    assert halves[299].answer()[0] == 200, "the newest ones keep their place"
+    for c in halves:
+        c.sock.close()
 
 
 def test_stopping_does_not_wait_for_scrapers():
