@@ -94,7 +94,7 @@ typedef enum history_chat_violation {
 
 typedef struct history_chat_breach {
     history_chat_violation what;
-    size_t record;  /* index at which it was found; n at the end of the history */
+    size_t record;  /* index at which it was found; of a message that is lost or unanswered that of its first sending */
     char text[256]; /* "name: who and what" */
 } history_chat_breach;
 

@@ -32,6 +32,7 @@ typedef struct message {
     uint32_t account;
     uint64_t body, from, stanza_id;
     usec first_sent, last_sent;
+    size_t sent_at;      /* record of the first sending */
     size_t refused_at;   /* record of the newest refusal */
     size_t last_receipt; /* 1 + index of the newest RECV record; 0: none. The chain goes on in receipt.prev */
 } message;
@@ -137,7 +138,8 @@ static bool on_send(judge *k, const history_chat_record *r) {
                    .body = r->body,
                    .from = r->from,
                    .first_sent = r->at,
-                   .last_sent = r->at};
+                   .last_sent = r->at,
+                   .sent_at = k->at};
     k->v->sent++;
     return true;
 }
@@ -295,8 +297,8 @@ static void at_end_one(judge *k, uint32_t sender, uint32_t seq, const message *m
         k->at = m->refused_at;
         (void)wrong(k, HISTORY_REFUSED_SENT, "%s of %s was answered with an error and arrived", called(k, sender, seq).text,
                     who(k, sender));
-        k->at = k->h->n;
     }
+    k->at = m->sent_at;
     if (k->c->drained && m->acked && !m->refused && !arrived)
         (void)wrong(k, HISTORY_LOST, "%s of %s was acked and never arrived", called(k, sender, seq).text, who(k, sender));
     if (k->c->answered && !m->once && !m->acked && !m->refused)
@@ -304,8 +306,8 @@ static void at_end_one(judge *k, uint32_t sender, uint32_t seq, const message *m
 }
 
 static void at_end(judge *k) {
-    k->at = k->h->n;
     for (uint32_t c = 0; c < k->h->n_clients; c++) {
+        k->at = k->h->n - 1; /* there is a client, so there is a record of it */
         end_connection(k, c);
         for (uint32_t seq = 1; seq <= k->clients[c].count; seq++) {
             const message *m = find(k, c, seq);

@@ -1,10 +1,11 @@
 /* murre-history: judges the history of a chat service; docs/history.md is the format.
  *
- * usage: murre-history check [--calm] [--refusals] [--undrained] [--unanswered] [--window N] [--dedup SECONDS] [--max N] FILE      FILE
- * "-": standard input
+ * usage: murre-history check [--calm] [--refusals] [--undrained] [--unanswered] [--window N] [--dedup SECONDS] [--max N] [--idle] FILE
+ * FILE "-": standard input
  *
  * Prints a line for each breach and one with figures. Exit status 0: the contract was kept; 1: it was not; 2: nothing could be judged, with
- * the reason on standard error. */
+ * the reason on standard error. A history in which no message is named says nothing about the contract: whoever forgot to write, or wrote
+ * to another file, must not be told that it was kept. */
 #include "base/codec.h"
 #include "history/text.h"
 
@@ -19,6 +20,7 @@ typedef struct options {
     history_chat_cfg cfg;
     const char *file;
     uint64_t max; /* breaches printed; 0: all */
+    bool idle;    /* nobody was to send or receive anything */
 } options;
 
 typedef struct printer {
@@ -44,6 +46,8 @@ static bool parse(int argc, char **argv, options *o) {
             o->cfg.drained = false;
         else if (slice_is(a, "--unanswered"))
             o->cfg.answered = false;
+        else if (slice_is(a, "--idle"))
+            o->idle = true;
         else if (slice_is(a, "--window") && number(value, UINT32_MAX, &n))
             o->cfg.window = (uint32_t)n, i++;
         else if (slice_is(a, "--dedup") && number(value, UINT32_MAX, &n))
@@ -65,6 +69,15 @@ static void on_breach(void *arg, const history_chat_breach *b) {
     printf("%s (line %zu)\n", b->text, b->record + 1);
 }
 
+/* Does any record speak of a message? */
+static bool has_messages(const history_chat *h) {
+    for (size_t i = 0; i < h->n; i++) {
+        history_chat_kind k = h->r[i].kind;
+        if (k != HISTORY_SESSION && k != HISTORY_RESUMED && k != HISTORY_FAULT) return true;
+    }
+    return false;
+}
+
 static bool judge(const options *o, const history_chat *h) {
     history_chat_verdict v;
     printer p = {.left = o->max ? o->max : UINT64_MAX};
@@ -84,7 +97,7 @@ int main(int argc, char **argv) {
     options o;
     if (!parse(argc, argv, &o)) {
         (void)fprintf(stderr, "usage: murre-history check [--calm] [--refusals] [--undrained] [--unanswered] [--window N] [--dedup "
-                              "SECONDS] [--max N] FILE\n");
+                              "SECONDS] [--max N] [--idle] FILE\n");
         return 2;
     }
     bool from_stdin = slice_is(slice_str(o.file), "-");
@@ -95,8 +108,14 @@ int main(int argc, char **argv) {
     }
     history_text *t = history_text_new();
     int status = 2;
+    const char *name = from_stdin ? "standard input" : o.file;
     if (history_text_read(t, f))
-        (void)fprintf(stderr, "murre-history: %s: %s\n", from_stdin ? "standard input" : o.file, history_text_why(t));
+        (void)fprintf(stderr, "murre-history: %s: %s\n", name, history_text_why(t));
+    else if (!o.idle && !has_messages(history_text_chat(t)))
+        (void)fprintf(stderr,
+                      "murre-history: %s: nobody sent or received anything in its %zu lines, so nothing was judged; if that is right, say "
+                      "--idle\n",
+                      name, history_text_chat(t)->n);
     else
         status = judge(&o, history_text_chat(t)) ? 0 : 1;
     history_text_free(t);

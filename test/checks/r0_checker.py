@@ -96,6 +96,12 @@ def check_planted_breaches_are_found():
     late = clean()[:-2] + [recv(5), send(4), answer(4), recv(4)]
     assert [f.split(":")[0] for f in judge(lines(late))[0]] == ["reordered"] and not judge(lines(late), "--refusals")[0]
     assert not judge(lines(clean() + [send(6)]), "--unanswered")[0]
+    assert judge(lines([send(6)]))[0] == [f"unanswered: o6 of {A} was neither acked nor refused (line 1)"], "the line is that of the sending"
+    again_sent = [on(), send(6), send(6), dict(e="fault"), on()]
+    assert [f.split("(")[1] for f in judge(lines(again_sent))[0]] == ["line 2)"], "of the first"
+    assert [f.split("(")[1] for f in judge(lines(again_sent + [answer(6)]))[0]] == ["line 2)"], "of a lost one too"
+    found, _ = judge(lines(PLANTED["window"](clean())), "--window", "2")
+    assert f"(line {len(PLANTED['window'](clean()))})" in found[0], found
     print(f"      {len(PLANTED)} breaches named, {len(ALLOWED)} clean histories passed")
 
 
@@ -118,6 +124,17 @@ def check_what_is_no_history_is_refused():
     with open("/dev/full", "w") as full:
         r = subprocess.run([common.BUILD + "/murre-history", "check", "-"], input=text, stdout=full, stderr=subprocess.PIPE, text=True)
     assert r.returncode == 2 and "standard output" in r.stderr, r
+
+
+def check_a_history_without_messages_proves_nothing():
+    "Nothing was written, or only connections and faults: exit status 2 with the reason, unless --idle says that it is right so."
+    for h in ([], [on()], [on(), dict(e="fault"), on(True)]):
+        text = "".join(line + "\n" for line in lines(h))
+        r = subprocess.run([common.BUILD + "/murre-history", "check", "-"], input=text, capture_output=True, text=True)
+        why = f"murre-history: standard input: nobody sent or received anything in its {len(h)} lines, so nothing was judged; if that is right, say --idle\n"
+        assert (r.returncode, r.stderr, r.stdout) == (2, why, ""), (h, r)
+        assert judge(lines(h), "--idle")[1]["sent"] == 0
+    assert judge(lines([answer(1)]))[0] == judge(lines([answer(1)]), "--idle")[0] != [], "an answer to nothing is a breach, and judged"
 
 
 if __name__ == "__main__":

@@ -892,7 +892,7 @@ def test_manual_and_completion_of_the_server_and_the_simulator():
     assert set(complete(BUILD + "/murre-sim --scenario ")) >= {"chat", "log", "actors"}
     usage, manual = subprocess.run([BUILD + "/murre-history", "--help"], capture_output=True, text=True).stderr, page(ROOT + "/man/murre-history.1")
     options = set(re.findall(r"--[a-z-]+", usage))
-    assert len(options) == 7 and options == set(complete(BUILD + "/murre-history check --")) == set(re.findall(r"^     (--[a-z-]+)", manual, re.M)), options
+    assert len(options) == 8 and options == set(complete(BUILD + "/murre-history check --")) == set(re.findall(r"^     (--[a-z-]+)", manual, re.M)), options
     assert complete(BUILD + "/murre-history ") == ["check"]
 
 
