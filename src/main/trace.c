@@ -181,18 +181,24 @@ static void forget(request *r) {
     r->n = r->cap = r->more = 0;
 }
 
+static const char *plural(size_t n) { return n == 1 ? "" : "s"; }
+
+/* A send and the turn that it led to are two steps to the server and one line here; the head counts what is shown. */
 static void show(tracer *t, request *r) {
+    size_t steps = r->more;
     if (r->n > 0) qsort(r->steps, r->n, sizeof *r->steps, by_time);
     if (!r->shown && r->n > 0) r->begun = r->steps[0].usec;
     for (size_t i = 0; i < r->n; i++) place(r, i);
+    for (size_t i = 0; i < r->n; i++) steps += !r->steps[i].child;
     const json_t *first = r->n ? r->steps[0].frame : NULL;
-    (void)printf("request %lld%s, %zu steps, %lld us, %s\n%9s  %-8s  %-24s %s\n", (long long)r->number, r->shown ? " goes on" : "",
-                 r->n + r->more, (long long)(r->n ? r->steps[r->n - 1].usec - r->begun : 0), main_ask_text(first, "time"), "us", "where",
+    (void)printf("request %lld%s, %zu step%s, %lld us, %s\n%9s  %-8s  %-24s %s\n", (long long)r->number, r->shown ? " goes on" : "", steps,
+                 plural(steps), (long long)(r->n ? r->steps[r->n - 1].usec - r->begun : 0), main_ask_text(first, "time"), "us", "where",
                  "actor", "step");
     for (size_t i = 0; i < r->n; i++)
         if (!r->steps[i].child) print_step(r, &r->steps[i]);
     if (r->more) (void)printf("%9s  and %zu more\n", "", r->more);
-    if (t->lost) (void)printf("(%" PRIu64 " steps of these requests were lost: they came faster than they could be sent)\n", t->lost);
+    if (t->lost)
+        (void)printf("(%" PRIu64 " step%s of these requests lost: they came faster than they could be sent)\n", t->lost, plural(t->lost));
     t->lost = 0;
     (void)putchar('\n');
     (void)fflush(stdout);
@@ -299,6 +305,9 @@ static void greet(const json_t *result) {
     if (!*jid)
         (void)fprintf(stderr, "murrectl: watches actor %s %s; Ctrl-C ends it\n", main_ask_text(result, "class"),
                       main_ask_text(result, "pid"));
+    else if (json_is_false(json_object_get(result, "ours")))
+        (void)fprintf(stderr,
+                      "murrectl: %s is of no domain of this server: only what is sent to it from here will be seen; Ctrl-C ends it\n", jid);
     else if (json_is_false(json_object_get(result, "known")))
         (void)fprintf(stderr, "murrectl: there is no account of %s: waits for what comes to or from it; Ctrl-C ends it\n", jid);
     else

@@ -204,7 +204,8 @@ static val *known(rt_verb_call *c, slice user) {
     return e == ERR_OK || e == ERR_NOT_FOUND ? val_bool(c->arena, e == ERR_OK) : val_null(c->arena);
 }
 
-/* A JID has an @; everything else is an actor's. One that is not known is waited for: it may come. */
+/* A JID has an @; everything else is an actor's. One that is not known is waited for: it may come. Of a domain that
+ * is not ours nobody logs in here, and what our users send to it is watched all the same: why it does not arrive is what is asked then. */
 static err follow_trace(rt_verb_call *c) {
     xmpp_jid j;
     slice whole;
@@ -219,6 +220,7 @@ static err follow_trace(rt_verb_call *c) {
     val_set(c->arena, c->result, "watches", val_str(c->arena, j.resource.p ? SLICE("session") : SLICE("account")));
     val_set(c->arena, c->result, "jid", val_str(c->arena, whole));
     val_set(c->arena, c->result, "known", is_known);
+    val_set(c->arena, c->result, "ours", val_bool(c->arena, svc_cfg_domain(cfg_of(c), j.domain) != NULL));
     return ERR_OK;
 }
 

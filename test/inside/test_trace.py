@@ -133,7 +133,7 @@ def test_a_message_is_followed_from_sender_to_acked():
     s = server()
     r, j = pair(s)
     n, steps, answer = follow_one(s, j.bare, r, j, "hush1")
-    assert answer == {"watches": "account", "jid": j.bare, "known": True}, answer
+    assert answer == {"watches": "account", "jid": j.bare, "known": True, "ours": True}, answer
     ordered = sorted(steps, key=lambda v: v["at_usec"])
     assert in_order(ordered, *PATH), names(ordered)
     assert in_order(ordered, "trace_durable", "trace_handle:svc_done"), names(ordered)
@@ -296,7 +296,9 @@ def test_the_tree():
     out = out.decode()
     assert w.proc.returncode == OK and not err, (w.proc.returncode, err)
     lines = out.splitlines()
-    assert re.fullmatch(r"request \d+, \d+ steps, \d+ us, \d{4}-\S+Z", lines[0]) and lines[1].split() == ["us", "where", "actor", "step"], out
+    count = re.fullmatch(r"request \d+, (\d+) steps?, \d+ us, \d{4}-\S+Z", lines[0])
+    assert count and int(count[1]) == sum(bool(re.match(r" *\d+  ", l)) for l in lines), ("the head counts the lines below it", out)
+    assert lines[1].split() == ["us", "where", "actor", "step"], out
     column = lambda pattern: next((m.start(1) for l in lines for m in [re.match(r" *\d+  .*? (" + pattern + ")", l)] if m), None)
     assert column("in: message, \\d+ bytes") < column("svc_stanza, waited \\d+ us") < column("svc_route, waited") < column("store_put, waited"), out
     assert column("store_put, waited") < column("disk pool: job, waited") < column("done in \\d+ us"), out
@@ -350,7 +352,13 @@ def test_wrong_use_is_answered():
     assert "there is no account of nobody@localhost: waits" in w.greeting, w.greeting
     w.end()
     with Watcher(s, "trace", "friend@elsewhere.example") as w:
-        assert w.answer["result"]["known"] is None, w.answer
+        assert w.answer["result"]["known"] is None and w.answer["result"]["ours"] is False, w.answer
+        r, _ = pair(s)
+        r.send("<message to='friend@elsewhere.example' type='chat' id='away'><body>x</body></message>")
+        w.until("what is sent there is seen", lambda v: v["event"] == "trace_in" and v["text"] == "message")
+    w = Watcher(s, "trace", "u0@nowhere", text=True)
+    assert "u0@nowhere is of no domain of this server: only what is sent to it from here will be seen" in w.greeting, w.greeting
+    w.end()
     for words, status, text in (
         (["trace"], USAGE, "usage: trace"), (["trace", "a@b", "c@d"], USAGE, "usage: trace"), (["trace", "--count"], USAGE, "usage: trace"),
         (["trace", "--count", "0", "a@b"], USAGE, "'0' is not a number from 1"), (["trace", "--seconds", "x", "a@b"], USAGE, "'x' is not a number"),
