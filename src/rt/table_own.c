@@ -210,7 +210,8 @@ static bool end_one(rt_shard *sh, rt_pid pid, bool inherit, err reason, unsigned
     if (t && !passes) unpublish(&sh->reader, t);
     lock_release(&all->l);
     if (!t) return false;
-    rt_event_text(&sh->cx, passes ? EV_TABLE_HEIR : EV_TABLE_LOST, id, passes ? heir.slot : pid.slot, slice_str(name));
+    if (!sh->freeing) /* a table that ends with the node is not lost to anybody */
+        rt_event_text(&sh->cx, passes ? EV_TABLE_HEIR : EV_TABLE_LOST, id, passes ? heir.slot : pid.slot, slice_str(name));
     if (passes)
         rt_signal_send(sh, pid, heir, RT_SIG_TABLE, id, reason);
     else

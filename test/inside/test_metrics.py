@@ -751,6 +751,7 @@ def test_json_lines_are_objects_with_the_fields_of_their_event():
             for k in args:
                 assert isinstance(o[k], str if k.endswith("slot") or k == "err" else int), line
         assert {"node_start", "listen", "spawn", "accept", "auth_ok", "bind", "session_end", "node_stop"} <= seen, seen
+        assert "table_lost" not in seen, "tables that end with the node are lost to nobody"
 
 
 def test_hostile_text_stays_one_valid_line():
