@@ -3,7 +3,7 @@ a core alike, change nothing and call nothing in it. Every list is bounded, and 
 
 Threads of a live process stand still while gdb holds them: attach, look, detach; past watch.stuck_limit nothing happens to the node, because the
 watchdog stands still too."""
-import datetime, os, sys
+import collections, datetime, os, sys
 import gdb
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
@@ -409,11 +409,17 @@ class Locks(Look):
             at = l["next"]
         if only is not None and not rows:
             raise Trouble(f"no lock has the name {only}; there are: {', '.join(sorted(names))}")
-        rows.sort(key=lambda r: (not r[3] and not r[4], -r[6], -r[5]))  # held ones, then the worst: of tables' stripes there are many
-        shown = rows[:LOCKS_SHOWN]
-        table(("lock", "id", "rank", "held by", "waited for by", "tries", "collisions", "wait usec"), shown, left=(0, 2, 3, 4))
-        if len(rows) > len(shown):
-            say(f"... and {len(rows) - len(shown)} more")
+        rows.sort(key=lambda r: (not r[3] and not r[4], -r[5], -r[7], r[0], r[1]))  # held ones, then the most used
+        used = rows if only is not None else [r for r in rows if r[3] or r[4] or r[5]]
+        shown = used[:LOCKS_SHOWN]
+        if shown:
+            table(("lock", "id", "rank", "held by", "waited for by", "tries", "collisions", "wait usec"), shown, left=(0, 2, 3, 4))
+        if len(used) > len(shown):
+            say(f"... and {len(used) - len(shown)} more")
+        if len(rows) > len(used):  # of tables' stripes there are many
+            unused = collections.Counter(r[0] for r in rows if r not in used)
+            say(f"{len(rows) - len(used)} not shown, which nobody holds and of which no take was counted: "
+                + ", ".join(f"{name} {n}" for name, n in sorted(unused.items())))
         if only is not None and places:
             found = sorted(places.items(), key=lambda p: (-p[1][2], -p[1][0], p[0]))
             table(("place", "tries", "collisions", "wait usec"), [(place, c[0], c[1], c[2] // per_usec) for place, c in found[:SHOWN]], left=(0,))

@@ -153,10 +153,14 @@ class Node:
         """From the frames: there is no global. $murre_node, if it is set, comes first; then the selected thread; then the others."""
         wanted = gdb.convenience_variable("murre_node")
         if wanted is not None:
-            node = gdb.Value(int(wanted)).cast(struct("rt_node").pointer())
+            try:
+                wanted = int(wanted)
+            except gdb.error:  # text, a struct
+                raise Trouble("$murre_node is not an address; `set $murre_node = (void)0` lets the node be found") from None
+            node = gdb.Value(wanted).cast(struct("rt_node").pointer())
             if self._sound(node):
                 return node.dereference()
-            raise Trouble(f"$murre_node is 0x{int(wanted):x}, where no node is; `set $murre_node = (void)0` lets it be found")
+            raise Trouble(f"$murre_node is 0x{wanted:x}, where no node is; `set $murre_node = (void)0` lets it be found")
         selected = gdb.selected_thread()
         first = sorted(self.threads, key=lambda t: 0 if selected and t.num == selected.num else 1)
         tried = set()
