@@ -214,7 +214,16 @@ def test_wrong_arguments():
 
     says("usage: trace NAME .*: fsync-latency large-reads lock-wait message-latency run-queue-delay slow-handlers ")
     says("there is no script puffin, but these: fsync-latency ", "puffin", 1)
-    says("that is no pid, or more than one murre runs here: x1", "large-reads", "x1")
+    says("PID: x1 is not a number", "large-reads", "x1")
+    says("PID: 1 2 is not a number", "large-reads", "1 2")
+    ended = subprocess.Popen(["true"])
+    os.waitid(os.P_PID, ended.pid, os.WEXITED | os.WNOWAIT)  # a process that has a number still, and no program
+    says(f"process {ended.pid} is no murre, or has ended: its program cannot be read", "large-reads", ended.pid)
+    ended.wait()
+    with tempfile.TemporaryDirectory() as d:
+        open(d + "/pgrep", "w").write("#!/bin/sh\necho 11; echo 12\n")
+        os.chmod(d + "/pgrep", 0o755)
+        says("more than one murre runs here; say which: 11 12", "large-reads", env={"PATH": d + ":" + os.environ["PATH"]})
     says("there is no process 4194304", "large-reads", 4194304)
     says("SECONDS: 0 is not a number from 1", "large-reads", os.getpid(), 0)
     says(f"process {os.getpid()} is no murre", "large-reads", os.getpid())
