@@ -45,7 +45,7 @@ static void duration_text(double usec, char out[MAIN_NUMBER_MAX]) {
 }
 
 void main_render_number(const char *name, double value, char out[MAIN_NUMBER_MAX]) {
-    if (ends_with(name, "bytes"))
+    if (ends_with(name, "bytes") || ends_with(name, "bytes_max"))
         bytes_text(value, out);
     else if (ends_with(name, "usec"))
         duration_text(value, out);
@@ -80,7 +80,9 @@ size_t main_render_columns(const char *s) {
 }
 
 static bool has_unit(const char *name) {
-    return ends_with(name, "bytes") || ends_with(name, "usec") || ends_with(name, "_sec") || ends_with(name, "_percent");
+    if (strcmp(name, "mono_usec") == 0) return false; /* a clock's reading: only differences of it mean anything, to the last digit */
+    return ends_with(name, "bytes") || ends_with(name, "bytes_max") || ends_with(name, "usec") || ends_with(name, "_sec") ||
+           ends_with(name, "_percent");
 }
 
 /* What a cell or a line shows; mem_free it. A count is shown to its last digit, other numbers without a unit with two after the point. */

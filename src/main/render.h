@@ -1,7 +1,8 @@
 #ifndef MAIN_RENDER_H
 #define MAIN_RENDER_H
 /* render: answers for people. A list of maps is a table (the union of the maps' members, in order; numbers to the right), a map is a line a
- * member, a list a line an item. The unit is in a member's name (CONVENTIONS.md rule 6), so it is from there: bytes, usec, sec, percent. */
+ * member, a list a line an item. The unit is in a member's name (CONVENTIONS.md rule 6), so it is from there: bytes, usec, sec, percent.
+ * (mono_usec is no length of time but a clock's reading, and stays a number.) */
 #include <jansson.h>
 #include <stddef.h>
 #include <stdio.h>

@@ -30,8 +30,9 @@ typedef void main_scrape_text(void *arg, const main_scrape_stat *st, buf *out);
 
 #define MAIN_SCRAPE_TEXT_MAX    (4u << 20) /* bytes of an answer's text */
 #define MAIN_SCRAPE_REQUEST_MAX 8192u      /* bytes of a request: 431 past this */
-#define MAIN_SCRAPE_CLIENTS_MAX 32u /* connections at a time; one that is idle, or whose request is unfinished, makes room for a new one   \
-                                     */
+#define MAIN_SCRAPE_CLIENTS_MAX                                                                                                            \
+    32u /* connections at a time; one that is idle, or whose request is unfinished, makes room for a new one                               \
+         */
 #define MAIN_SCRAPE_REQUEST (5 * USEC_PER_SEC)   /* from the connection, or a request's first byte, to its end: 408, or closed */
 #define MAIN_SCRAPE_WRITE   (10 * USEC_PER_SEC)  /* for a client to take an answer: closed */
 #define MAIN_SCRAPE_IDLE    (120 * USEC_PER_SEC) /* between two requests: closed */

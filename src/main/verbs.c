@@ -120,8 +120,8 @@ static err status(rt_verb_call *c) {
     rt_memory mem;
     rt_memory_read(c->node, &mem);
     val *memory = val_map(a);
-    val_set(a, memory, "used", val_int(a, (int64_t)mem.used));
-    val_set(a, memory, "limit", val_int(a, (int64_t)mem.limit));
+    val_set(a, memory, "used_bytes", val_int(a, (int64_t)mem.used));
+    val_set(a, memory, "limit_bytes", val_int(a, (int64_t)mem.limit));
     val_set(a, memory, "tight", val_bool(a, mem.tight));
     val_set(a, v, "memory", memory);
     err e = main_ask_store(c, STORE_LOG_NAME, &m, CALL_USEC, &r);

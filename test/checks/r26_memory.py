@@ -201,7 +201,7 @@ def one_shedding(budget, n):
                 shed.append(ask(alice, len(shed) + 1))
             return len(shed) == 4 or happened(s, "memory_tight") >= 4
         sent = a.go(enough)
-        alive, peak = s.proc.poll() is None, memory(s)["used"] if s.proc.poll() is None else 0
+        alive, peak = s.proc.poll() is None, memory(s)["used_bytes"] if s.proc.poll() is None else 0
         if not alive:
             a.close()
             return False, sent, shed, "ended: " + s.stderr()[-300:]

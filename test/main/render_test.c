@@ -44,6 +44,8 @@ static void nothing_moves_the_cursor(void **state) {
 }
 static void the_unit_is_in_the_name(void **state) {
     (void)state;
+    shows("[{\"bytes\":14131,\"bytes_max\":67108864}]", "   bytes  bytes_max\n13.8 KiB   64.0 MiB\n");
+    shows("{\"mono_usec\":29000000000,\"up_usec\":29000000000}", "mono_usec           29000000000\nup_usec             8 h 03 min\n");
     static const struct {
         const char *name;
         double value;
