@@ -331,21 +331,25 @@ static void add_pool_times(main_metrics *m, buf *out) {
 
 typedef struct worker_row {
     const char *name, *type, *help;
-    size_t offset; /* in rt_workers_stat */
-    bool wide;     /* of a uint64_t; else of a uint32_t */
+    size_t offset;  /* in rt_workers_stat */
+    bool wide;      /* of a uint64_t; else of a uint32_t */
+    bool idle_only; /* nobody counts it in a pool by key */
 } worker_row;
 static const worker_row worker_rows[] = {
-    {"murre_workers", "gauge", "workers of the pool", offsetof(rt_workers_stat, workers), false},
-    {"murre_workers_busy", "gauge", "workers that have work", offsetof(rt_workers_stat, busy), false},
-    {"murre_workers_stuck", "gauge", "workers that take too long for one piece of work", offsetof(rt_workers_stat, stuck), false},
-    {"murre_workers_down", "gauge", "workers that are being restarted, or were given up", offsetof(rt_workers_stat, down), false},
-    {"murre_workers_queued", "gauge", "messages that wait with a dispatcher for an idle worker", offsetof(rt_workers_stat, queued), true},
-    {"murre_workers_sent", "counter", "messages for the pool", offsetof(rt_workers_stat, sent), true},
-    {"murre_workers_begun", "counter", "messages that a worker has begun", offsetof(rt_workers_stat, begun), true},
-    {"murre_workers_expired", "counter", "messages past their deadline before they were begun", offsetof(rt_workers_stat, expired), true},
+    {"murre_workers", "gauge", "workers of the pool", offsetof(rt_workers_stat, workers), false, false},
+    {"murre_workers_busy", "gauge", "workers that have work", offsetof(rt_workers_stat, busy), false, false},
+    {"murre_workers_stuck", "gauge", "workers that take too long for one piece of work", offsetof(rt_workers_stat, stuck), false, false},
+    {"murre_workers_down", "gauge", "workers that are being restarted, or were given up", offsetof(rt_workers_stat, down), false, false},
+    {"murre_workers_queued", "gauge", "messages that wait with a dispatcher for an idle worker", offsetof(rt_workers_stat, queued), true,
+     false},
+    {"murre_workers_sent", "counter", "messages that came to dispatchers", offsetof(rt_workers_stat, sent), true, true},
+    {"murre_workers_begun", "counter", "messages that a worker has begun", offsetof(rt_workers_stat, begun), true, false},
+    {"murre_workers_expired", "counter", "messages past their deadline before they were begun", offsetof(rt_workers_stat, expired), true,
+     false},
     {"murre_workers_refused", "counter", "messages that came back because there was no room or no worker",
-     offsetof(rt_workers_stat, refused), true},
-    {"murre_workers_lost", "counter", "messages lost with a worker that ended in their midst", offsetof(rt_workers_stat, lost), true},
+     offsetof(rt_workers_stat, refused), true, false},
+    {"murre_workers_lost", "counter", "messages lost with a worker that ended in their midst", offsetof(rt_workers_stat, lost), true,
+     false},
 };
 
 static uint64_t worker_sum(const rt_workers *p, const worker_row *r) {
@@ -366,7 +370,8 @@ static void add_workers(main_metrics *m, buf *out) {
         main_om_family(out, r->name, r->type, "", r->help);
         (void)snprintf(name, sizeof name, "%s%s", r->name, r->type[0] == 'c' ? "_total" : "");
         for (const rt_workers *p = NULL; (p = rt_workers_next(m->node, p)) != NULL;)
-            main_om_sample(out, name, (main_om_label){"workers", rt_workers_name(p)}, MAIN_OM_NO_LABEL, worker_sum(p, r));
+            if (!r->idle_only || rt_workers_mode_of(p) == RT_WORKERS_IDLE)
+                main_om_sample(out, name, (main_om_label){"workers", rt_workers_name(p)}, MAIN_OM_NO_LABEL, worker_sum(p, r));
     }
 }
 

@@ -6,9 +6,10 @@ static void push_row(rt_verb_call *c, const rt_workers *p, unsigned row) {
     rt_workers_stat s;
     rt_workers_look(p, row, &s);
     uint32_t away = s.busy + s.down; /* moments apart */
+    bool idle = rt_workers_mode_of(p) == RT_WORKERS_IDLE;
     val *m = val_map(c->arena);
     rt_verb_text(c, m, "pool", rt_workers_name(p));
-    rt_verb_text(c, m, "mode", rt_workers_mode_of(p) == RT_WORKERS_IDLE ? "idle" : "by key");
+    rt_verb_text(c, m, "mode", idle ? "idle" : "by key");
     rt_verb_uint(c, m, "shard", s.shard);
     rt_verb_uint(c, m, "workers", s.workers);
     rt_verb_uint(c, m, "idle", s.workers > away ? s.workers - away : 0);
@@ -17,7 +18,10 @@ static void push_row(rt_verb_call *c, const rt_workers *p, unsigned row) {
     rt_verb_uint(c, m, "down", s.down);
     rt_verb_uint(c, m, "queued", s.queued);
     rt_verb_uint(c, m, "bytes", s.queued_bytes);
-    rt_verb_uint(c, m, "sent", s.sent);
+    if (idle)
+        rt_verb_uint(c, m, "sent", s.sent);
+    else
+        val_set(c->arena, m, "sent", val_null(c->arena)); /* nobody counts it */
     rt_verb_uint(c, m, "begun", s.begun);
     rt_verb_uint(c, m, "handed", s.handed);
     rt_verb_uint(c, m, "expired", s.expired);

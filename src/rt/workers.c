@@ -135,7 +135,6 @@ static rt_pid next_of(const rt_workers *p, unsigned shard, uint64_t key) {
 void rt_workers_send(rt_ctx *cx, rt_workers *p, uint64_t key, rt_msg **mp) {
     rt_workers_shard *s = &p->shards[cx->sh->id];
     rt_pid to = next_of(p, cx->sh->id, key);
-    if (p->cfg.mode == RT_WORKERS_BY_KEY) rt_count(&s->sent, 1); /* else the desk counts it */
     if (LIKELY(rt_pid_ok(to) && (p->cfg.mode == RT_WORKERS_BY_KEY || rt_pid_shard(to) != cx->sh->id))) {
         rt_send_work(cx, to, mp);
         return;
@@ -189,7 +188,6 @@ void rt_workers_look(const rt_workers *p, unsigned row, rt_workers_stat *out) {
     look_at_places(p, row, out);
     for (unsigned i = row; i < p->n->n_shards; i += rt_workers_rows(p)) {
         rt_workers_shard *s = &p->shards[i];
-        out->sent += rt_counted(&s->sent);
         out->begun += rt_counted(&s->begun);
         out->lost += rt_counted(&s->lost);
         out->expired += rt_counted(&s->count.expired);

@@ -30,10 +30,10 @@ typedef struct rt_workers_cfg {
     unsigned dispatchers;     /* idle: 1 to the number of shards; 0: one a shard. Senders of shard s use dispatcher s % dispatchers */
     uint32_t queue_max;       /* idle: messages that may wait with a dispatcher, */
     uint64_t queue_bytes_max; /* and bytes, payload and blobs; 0: unlimited by bytes */
-    usec stuck;               /* a worker that takes longer for one piece of work is reported, and counted as stuck; 0: never */
-    uint32_t intensity;       /* restarts of the workers of one shard allowed ... */
-    usec period;              /* ... within this; then they are gone (and the node, if vital) */
-    bool vital;               /* rt_sup_spec.vital */
+    usec stuck;         /* a worker that takes longer for one piece of work is counted as stuck, and in an idle pool reported; 0: never */
+    uint32_t intensity; /* restarts of the workers of one shard allowed ... */
+    usec period;        /* ... within this; then they are gone (and the node, if vital) */
+    bool vital;         /* rt_sup_spec.vital */
 } rt_workers_cfg;
 /* Starts a pool; at boot. It belongs to the node. INVALID: a number of c is out of range; EXISTS: its name is taken; other errors are of
  * the first worker whose init failed. */
@@ -61,7 +61,7 @@ typedef struct rt_workers_stat {
     unsigned shard;
     uint32_t workers, busy, stuck, down; /* down: being restarted, or given up; the others are idle */
     uint64_t queued, queued_bytes;       /* idle: wait with the dispatcher; by key they are in the workers' mailboxes */
-    uint64_t sent;  /* by key: by senders of this shard through the pool; idle: all that came to this dispatcher, also from others */
+    uint64_t sent;  /* idle: all that came to this dispatcher, also from others; by key 0: senders go past the pool, and nobody counts */
     uint64_t begun; /* by these workers */
     uint64_t expired, refused; /* before they were begun */
     uint64_t lost;             /* with a worker that ended in the midst of it */

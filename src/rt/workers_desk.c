@@ -12,9 +12,10 @@
  * Work is handed over only to a desk that has just asked: one whose shard is stuck gets none.
  *
  * Invariants: (1) a place is in the list of idle ones exactly when it is IDLE; (2) while work waits no worker of this desk is IDLE; (3) an
- * end of the desk's actor gives all that waits back to its senders; (4) the timer runs while a worker is busy or work waits: a worker that
- * takes longer than `stuck` is reported once a piece of work, with the answer to a probe, sent to the front of its mailbox after half of
- * that time: is the actor stuck, or is it what it waits for? What blocks a whole shard, and its desk, is the watchdog's to report. */
+ * end of the desk's actor gives all that waits back to its senders; (4) the timer runs while a worker is busy or work waits. It hints at
+ * work that still waits. And a worker that takes longer than `stuck` is reported once a piece of work, with the answer to a probe, sent to
+ * the front of its mailbox after half of that time: is the actor stuck, or is it what it waits for? What blocks a whole shard, and its
+ * desk, is the watchdog's to report. */
 #include "rt/watchdog.h"
 #include "rt/workers_int.h"
 
@@ -134,8 +135,8 @@ static bool over(const rt_desk *d, uint64_t more) {
 
 /* --- the others --------------------------------------------------------------------------------------------------------------------------
  */
-static void send_to(rt_ctx *cx, const rt_desk *from, rt_desk *to, uint16_t tag) {
-    uint64_t pid = atomic_load_explicit(&to->pid, memory_order_relaxed); /* of one that has ended the message is lost, as it would be */
+/* pid: of a desk, packed; of one that has ended the message is lost, as it would be. */
+static void send_to(rt_ctx *cx, const rt_desk *from, uint64_t pid, uint16_t tag) {
     if (!pid) return;
     rt_msg *m = rt_msg_new(cx, tag, sizeof(rt_workers_ask));
     rt_workers_ask_of(m)->dispatcher = from->number; /* HINT begins with the same field */
@@ -143,15 +144,18 @@ static void send_to(rt_ctx *cx, const rt_desk *from, rt_desk *to, uint16_t tag) 
     rt_send(cx, rt_place_unpack(pid), &m);
 }
 
-/* Work waits here: who has idle workers is to ask for it. */
+static uint64_t pid_of(const rt_desk *d) { return atomic_load_explicit(&d->pid, memory_order_relaxed); } /* old: it is gone */
+
+/* Work waits here: the next one that has idle workers is to ask for it. A desk that was hinted and has not asked yet has that before it;
+ * its successor has not. One whose shard is stuck does not ask: the timer hints at another one. */
 static void hint(rt_ctx *cx, rt_desk *d) {
     const rt_workers *p = d->pool;
     for (unsigned i = 1; i < p->n_desks; i++) {
-        rt_desk *o = &p->desks[(d->number + i) % p->n_desks];
-        uint64_t bit = UINT64_C(1) << o->number;
-        if (d->hinted & bit || !atomic_load_explicit(&o->idles, memory_order_seq_cst)) continue; /* see rt_desk */
-        d->hinted |= bit;
-        send_to(cx, d, o, RT_WORKERS_HINT);
+        const rt_desk *o = &p->desks[(d->number + i) % p->n_desks];
+        uint64_t pid = pid_of(o);
+        if (!pid || d->hinted[o->number] == pid || !atomic_load_explicit(&o->idles, memory_order_seq_cst)) continue; /* see rt_desk */
+        d->hinted[o->number] = pid;
+        send_to(cx, d, pid, RT_WORKERS_HINT);
         return;
     }
 }
@@ -161,7 +165,7 @@ static void ask(rt_ctx *cx, rt_desk *d) {
     const rt_workers *p = d->pool;
     for (unsigned i = 1; i < p->n_desks; i++) {
         rt_desk *o = &p->desks[(d->number + i) % p->n_desks];
-        if (atomic_load_explicit(&o->waits, memory_order_seq_cst)) send_to(cx, d, o, RT_WORKERS_ASK); /* see rt_desk */
+        if (atomic_load_explicit(&o->waits, memory_order_seq_cst)) send_to(cx, d, pid_of(o), RT_WORKERS_ASK); /* see rt_desk */
     }
 }
 
@@ -230,12 +234,12 @@ void rt_desk_gone(rt_ctx *cx, rt_desk *d, rt_place *p, rt_pid worker) {
 static void hand_over(rt_ctx *cx, rt_desk *d, const rt_workers_ask *q) {
     if (!check(q->dispatcher < d->pool->n_desks)) return;
     rt_desk *to = &d->pool->desks[q->dispatcher];
-    d->hinted &= ~(UINT64_C(1) << to->number);
+    d->hinted[to->number] = 0;
     for (uint32_t i = 0; i < q->idle; i++) {
         rt_msg *m = pop(cx, d);
         if (!m) return;
         rt_count(&d->handed, 1);
-        rt_pass_work(cx, rt_place_unpack(atomic_load_explicit(&to->pid, memory_order_relaxed)), &m); /* gone: it is refused */
+        rt_pass_work(cx, rt_place_unpack(pid_of(to)), &m); /* gone: it is refused */
     }
     if (d->head) hint(cx, d);
 }
@@ -294,6 +298,7 @@ static err desk_timer(rt_ctx *cx, void *st, rt_timer *t) {
     if (!check(t == &a->timer)) return ERR_BUG;
     search_expired(cx, d);
     if (d->n_busy > 0) each_place(cx, d, look_at_one);
+    if (d->n_queued > 0) hint(cx, d);
     d->ticking = d->n_busy > 0 || d->n_queued > 0;
     if (d->ticking) rt_timer_set(cx, t, rt_now(cx) + tick_of(d));
     return ERR_OK;
@@ -341,7 +346,7 @@ static err desk_handle(rt_ctx *cx, void *st, rt_msg **m) {
         return ERR_OK;
     case RT_WORKERS_HINT:
         if (check(rt_workers_hint_of(*m)->dispatcher < d->pool->n_desks)) /* also when none is idle any more: it may hint again then */
-            send_to(cx, d, &d->pool->desks[rt_workers_hint_of(*m)->dispatcher], RT_WORKERS_ASK);
+            send_to(cx, d, pid_of(&d->pool->desks[rt_workers_hint_of(*m)->dispatcher]), RT_WORKERS_ASK);
         return ERR_OK;
     case RT_WORKERS_ASK: hand_over(cx, d, rt_workers_ask_of(*m)); return ERR_OK;
     case RT_PROBE:
@@ -371,7 +376,7 @@ static void desk_fini(rt_ctx *cx, void *st, err reason) {
     }
     d->first_idle = d->last_idle = NULL;
     d->n_idle = d->n_busy = 0;
-    d->hinted = 0;
+    memset(d->hinted, 0, sizeof d->hinted);
     say(d, &d->idles, false);
     atomic_store_explicit(&d->pid, 0, memory_order_seq_cst); /* see rt_desk */
 }

@@ -53,8 +53,8 @@ struct rt_desk {
     uint64_t bytes;
     uint32_t scan_msec; /* the last search of a full queue for expired work was at scan_msec - 1 */
     rt_place *first_idle, *last_idle;
-    bool ticking;    /* its actor's timer runs */
-    uint64_t hinted; /* bit i: desk i was hinted at work here, and has not asked yet */
+    bool ticking;                   /* its actor's timer runs */
+    uint64_t hinted[RT_SHARDS_MAX]; /* i: the pid of desk i, packed, that was hinted at work here and has not asked since; 0: none */
     uint8_t pad_before[128];
     _Atomic bool waits, idles;
     uint8_t pad_after[128];
@@ -67,8 +67,8 @@ typedef struct rt_workers_shard { /* what a pool has on a shard */
     rt_class_count count; /* of cls */
     rt_sup_spec spec;
     rt_child *children;
-    err status;                                  /* of the boot */
-    _Atomic uint64_t sent, begun, refused, lost; /* relaxed, written by this shard alone */
+    err status;                            /* of the boot */
+    _Atomic uint64_t begun, refused, lost; /* relaxed, written by this shard alone */
 } rt_workers_shard;
 
 struct rt_workers {

@@ -1,6 +1,7 @@
 #include "sim/pools.h"
 
 #include "base/mem.h"
+#include "rt/stat.h"
 #include "sim/actors_msgs.h"
 
 #define WORK_MAX    200000u
@@ -30,6 +31,7 @@ struct sim_pools {
     model_work *work;
     size_t n, cap;
     uint64_t begun[2], lost[2];
+    bool ends_desks; /* dispatchers are ended too: a successor may give a worker work before it knows that it is busy (workers.c) */
 };
 
 static uint32_t below(sim_pools *p, uint32_t n) { return (uint32_t)sim_world_below(p->w, n); }
@@ -59,7 +61,8 @@ static err hand_handle(rt_ctx *cx, void *st, rt_msg **m) {
     model_work *x = &p->work[w->number];
     unsigned pool = h->arg->pool;
     if (x->begun || x->refused) sim_world_fail(p->w, "work %u was %s before it was begun", w->number, x->begun ? "begun" : "refused");
-    if (pool == RT_WORKERS_IDLE && h->holds) sim_world_fail(p->w, "work %u was given to a worker that was busy", w->number);
+    if (pool == RT_WORKERS_IDLE && h->holds && !p->ends_desks)
+        sim_world_fail(p->w, "work %u was given to a worker that was busy", w->number);
     x->begun = true;
     p->begun[pool]++;
     if (x->by_key) check_order(p, w->number);
@@ -69,7 +72,7 @@ static err hand_handle(rt_ctx *cx, void *st, rt_msg **m) {
         rt_timer_set(cx, &h->timer, rt_now(cx) + (usec)below(p, HOLD_MAX) * USEC_PER_MSEC);
     }
     if (w->how == STOP) rt_stop(cx, ERR_SHUTDOWN);
-    if (w->how == CRASH) p->lost[pool]++;
+    if (w->how == CRASH && !h->holds) p->lost[pool]++; /* else it is counted at its end, as one */
     return w->how == CRASH ? ERR_IO : ERR_OK;
 }
 
@@ -112,7 +115,22 @@ static void send_one(rt_ctx *cx, sim_pools *p, uint32_t sender) {
     rt_workers_send(cx, p->pool[x->by_key ? RT_WORKERS_BY_KEY : RT_WORKERS_IDLE], x->key, &m);
 }
 
+/* Ends a dispatcher of the caller's shard. */
+static void end_desk(rt_ctx *cx, sim_pools *p) {
+    rt_actor_info found[64];
+    rt_pid victim = RT_PID_NONE;
+    uint32_t from = 0;
+    for (size_t n; (n = rt_stat_actors(cx, &from, found, ARRAY_LEN(found))) > 0;)
+        for (size_t i = 0; i < n; i++)
+            if (strcmp(found[i].cls, "desk") == 0 && (!rt_pid_ok(victim) || below(p, 2) == 0)) victim = found[i].pid;
+    if (rt_pid_ok(victim)) rt_exit(cx, victim, ERR_KILLED);
+}
+
 void sim_pools_act(rt_ctx *cx, sim_pools *p, uint32_t sender) {
+    if (p->ends_desks && below(p, 12) == 0) {
+        end_desk(cx, p);
+        return;
+    }
     if (below(p, 12) == 0) {
         const rt_workers *pool = p->pool[below(p, 2)];
         rt_pid victim = rt_workers_at(pool, below(p, rt_workers_count(pool)));
@@ -135,6 +153,7 @@ void sim_pools_refused(sim_pools *p, const rt_msg *m, uint32_t by) {
 err sim_pools_boot(sim_pools *p, rt_node *n) {
     static const char *const names[] = {"sim.key", "sim.idle"};
     unsigned shards = rt_node_shards(n);
+    p->ends_desks = below(p, 2) == 0;
     for (unsigned i = 0; i < 2; i++) {
         p->arg[i] = (hand_arg){p, i};
         rt_workers_cfg c = {.name = names[i],

@@ -244,7 +244,8 @@ def test_agrees_with_murrectl():
         def ask():
             sums = {}
             for r in n.ctl("workers"):
-                for f in ("workers", "begun", "sent", "handed", "expired", "refused", "lost"):
+                assert r["sent"] is None, r  # by key
+                for f in ("workers", "begun", "handed", "expired", "refused", "lost"):
                     sums[r["pool"], f] = sums.get((r["pool"], f), 0) + r[f]
             for t in n.ctl("tables", "list"):
                 sums["shared " + t["table"]] = t["entries"]

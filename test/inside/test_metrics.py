@@ -281,7 +281,7 @@ def test_alert_rules_and_questions_name_metrics_that_exist():
         f = scrape(s)
     finally:
         s.ctl("locks", "off")
-    known = set(f) | {k[0] for x in f.values() for k in x["samples"]}
+    known = set(f) | {k[0] for x in f.values() for k in x["samples"]} | {n + "_total" for n, x in f.items() if x["TYPE"] == "counter"}
     rules = open(ROOT + "/dist/murre.rules.yml").read()
     exprs = re.findall(r"^        expr: (.*)$", rules, re.M)
     assert len(exprs) == rules.count("- alert:") > 10
@@ -379,6 +379,8 @@ def test_gauges_of_shards_threads_pools_log_partitions_and_process():
         assert len(f["murre_thread_seconds"]["samples"]) == len(threads) * len(states)
         assert labels("murre_pool_threads", "pool") == pools and value(f, "murre_pool_threads", pool="crypto") == 5
         assert {k: value(f, "murre_workers" + k, workers="svc.part") for k in ("", "_stuck", "_down")} == {"": 7, "_stuck": 0, "_down": 0}
+        assert labels("murre_workers_begun", "workers") == {"svc.part"}
+        assert f["murre_workers_sent"]["samples"] == {}, "the partitions take work by key: nobody counts what is sent"
         assert value(f, "murre_shards") == 3 and value(f, "murre_log_segments") >= 1 and value(f, "murre_log_full") == 0
         assert {value(f, "murre_scrape_incomplete", part=p) for p in ("log", "partitions", "tables", "process")} == {0}
         fds = len(os.listdir(f"/proc/{s.proc.pid}/fd"))

@@ -57,7 +57,7 @@ static void hand_fini(rt_ctx *cx, void *st, err reason) {
 static const rt_class hand_class = {
     .name = "hand", .state_size = sizeof(hand_arg *), .init = hand_init, .handle = hand_handle, .fini = hand_fini, .mailbox_max = 100};
 
-static hall *hall_new(unsigned shards, rt_workers_mode mode, unsigned workers, unsigned desks, uint32_t queue_max) {
+static hall *hall_with(unsigned shards, rt_workers_mode mode, unsigned workers, unsigned desks, uint32_t queue_max, usec stuck) {
     hall *h = mem_zalloc(sizeof *h);
     h->w = world_new(shards, 1);
     rt_node_add_msgs(h->w->n, work_msgs, 1);
@@ -71,11 +71,14 @@ static hall *hall_new(unsigned shards, rt_workers_mode mode, unsigned workers, u
                         .dispatchers = desks,
                         .queue_max = queue_max,
                         .queue_bytes_max = 10000,
-                        .stuck = STUCK,
+                        .stuck = stuck,
                         .intensity = 1000,
                         .period = USEC_PER_SEC};
     assert_int_equal(rt_workers_boot(h->w->n, &c, &h->pool), ERR_OK);
     return h;
+}
+static hall *hall_new(unsigned shards, rt_workers_mode mode, unsigned workers, unsigned desks, uint32_t queue_max) {
+    return hall_with(shards, mode, workers, desks, queue_max, STUCK);
 }
 static void hall_free(hall *h) {
     world_free(h->w);
@@ -155,7 +158,7 @@ static void all_work_of_a_key_goes_to_one_worker_in_the_order_sent(void **state)
         assert_int_equal(rt_pid_shard(rt_workers_at(h->pool, i)), i % 3);
     }
     rt_workers_stat s = total(h);
-    assert_int_equal(s.sent, 64 * 3);
+    assert_int_equal(s.sent, 0); /* nobody counts it */
     assert_int_equal(s.begun, 64 * 3);
     assert_int_equal(s.workers, 8);
     hall_free(h);
@@ -366,6 +369,64 @@ static void a_desk_that_ends_gives_its_work_back_and_its_successor_knows_the_wor
     mem_free(p);
 }
 
+/* Steps one shard: the others do nothing meanwhile. */
+static void step(const hall *h, unsigned shard) {
+    for (unsigned i = 0; i < 20; i++) (void)rt_node_step(h->w->n, shard, false);
+}
+
+static void do_kill_desk_and_send_work(rt_ctx *cx, puppet *p, uint64_t arg) {
+    rt_exit(cx, desk_pid, ERR_KILLED);
+    do_send_work(cx, p, arg);
+}
+static void a_hint_that_was_lost_with_its_desk_is_not_the_last_one(void **state) {
+    (void)state;
+    hall *h = hall_new(2, RT_WORKERS_IDLE, 2, 0, 100);
+    puppet *p[] = {puppet_new(h->w, 0, &puppet_class), puppet_new(h->w, 1, &puppet_class)};
+    tell(h->w, p[1], find_desk, 0);
+    send_work(h, p[0], (order_of_work){.from = 1, .count = 1, .how = HOLD});
+    assert_int_equal(rt_pid_shard(desk_pid), 1);
+    order_of_work o = {.h = h, .from = 2, .count = 1};
+    tell(h->w, p[0], do_kill_desk_and_send_work, ARG(&o)); /* the hint comes behind the kill */
+    step(h, 0);
+    assert_int_equal(total(h).queued, 1);
+    rt_msg *m = rt_msg_new_ext(T_NOTE, sizeof(t_note));
+    rt_post(h->w->n, h->pid[0], &m);
+    step(h, 0);
+    assert_int_equal(total(h).queued, 0); /* before the successor could see that work waited */
+    (void)settle(h);
+    send_work(h, p[0], (order_of_work){.from = 3, .count = 1, .how = HOLD});
+    send_work(h, p[0], (order_of_work){.from = 4, .count = 1});
+    assert_int_equal(h->n, 4);
+    assert_int_equal(h->done[3], 4);
+    assert_int_equal(h->by[3], 1);
+    hall_free(h);
+    for (unsigned i = 0; i < 2; i++) mem_free(p[i]);
+}
+
+static void work_does_not_wait_for_a_hinted_desk_whose_shard_is_stuck(void **state) {
+    (void)state;
+    const usec stuck[] = {STUCK, 0};
+    for (unsigned k = 0; k < ARRAY_LEN(stuck); k++) {
+        hall *h = hall_with(3, RT_WORKERS_IDLE, 3, 0, 100, stuck[k]);
+        puppet *p = puppet_new(h->w, 0, &puppet_class);
+        send_work(h, p, (order_of_work){.from = 1, .count = 1, .how = HOLD});
+        order_of_work o = {.h = h, .from = 2, .count = 1};
+        tell(h->w, p, do_send_work, ARG(&o));
+        for (unsigned i = 0; h->n < 2; i++) { /* desk 1 is the first to be hinted; its shard does nothing */
+            assert_true(i < 30);
+            h->w->now += 10 * USEC_PER_MSEC;
+            step(h, 0);
+            step(h, 2);
+        }
+        assert_int_equal(h->by[1], 2);
+        (void)settle(h);
+        assert_int_equal(h->n, 2);
+        assert_int_equal(total(h).queued, 0);
+        hall_free(h);
+        mem_free(p);
+    }
+}
+
 static void one_who_takes_too_long_is_reported_once_and_again_when_it_is_done(void **state) {
     (void)state;
     hall *h = hall_new(1, RT_WORKERS_IDLE, 2, 0, 100);
@@ -432,6 +493,8 @@ int main(void) {
         cmocka_unit_test(a_desk_hands_over_what_waits_to_one_with_idle_workers),
         cmocka_unit_test(one_desk_may_serve_workers_and_senders_of_other_shards),
         cmocka_unit_test(a_desk_that_ends_gives_its_work_back_and_its_successor_knows_the_workers),
+        cmocka_unit_test(a_hint_that_was_lost_with_its_desk_is_not_the_last_one),
+        cmocka_unit_test(work_does_not_wait_for_a_hinted_desk_whose_shard_is_stuck),
         cmocka_unit_test(one_who_takes_too_long_is_reported_once_and_again_when_it_is_done),
         cmocka_unit_test(an_impossible_pool_is_refused),
     };

@@ -313,11 +313,13 @@ class Workers:
         busy, down = sum(p["since"] != 0 for p in places), sum(p["pid"] == 0 for p in places)
         self.of.update(workers=len(places), idle=max(0, len(places) - busy - down), busy=busy, down=down)
         for s in self._array("rt_workers_shard", r["shards"], shards):
-            self._add(s, "sent", "begun", "refused", "lost")
+            self._add(s, "begun", "refused", "lost")
             self._add(s, "expired", "refused", prefix="count.")
         for d in self._array("rt_desk", r["desks"], r["n_desks"]):
             self._add(d, "queued", "sent", "expired", "refused", "handed")
             self._add(d, "expired", "refused", prefix="count.")
+        if not r["n_desks"]:
+            self.of["sent"] = "-"  # by key: nobody counts it
 
     @staticmethod
     def _array(kind, addr, count):
