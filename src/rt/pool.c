@@ -44,7 +44,9 @@ struct pool_thread {
     _Atomic uint64_t key;
     _Atomic usec slow_after;
     _Atomic uint32_t owner_slot, owner_gen;
-    _Atomic bool stuck; /* reported: set by the watchdog, taken back by the thread; relaxed: each only says so */
+    /* The serial of the job that runs and was not reported as stuck; 0: there is none. The end of the job and the watchdog's report both
+     * take it to 0, relaxed, as it stands for nothing else: who finds it there is first. */
+    _Atomic uint64_t silent;
 };
 struct pool_queue {
     rt_node *n;
@@ -159,7 +161,9 @@ static void over(pool_queue *q, rt_job *j) {
 static void show(pool_thread *t, const rt_job *j, usec now) {
     if (!t) return;
     /* relaxed: see pool_thread */
-    atomic_store_explicit(&t->serial, atomic_load_explicit(&t->serial, memory_order_relaxed) + 1, memory_order_relaxed);
+    uint64_t serial = atomic_load_explicit(&t->serial, memory_order_relaxed) + 1;
+    atomic_store_explicit(&t->serial, serial, memory_order_relaxed);
+    atomic_store_explicit(&t->silent, serial, memory_order_relaxed);
     atomic_store_explicit(&t->what, j->what ? j->what : "job", memory_order_relaxed);
     atomic_store_explicit(&t->key, j->key, memory_order_relaxed);
     atomic_store_explicit(&t->slow_after, j->slow_after, memory_order_relaxed);
@@ -171,7 +175,7 @@ static void show(pool_thread *t, const rt_job *j, usec now) {
 static void show_over(pool_queue *q, pool_thread *t, const rt_job *j, usec from) {
     if (!t) return;
     atomic_store_explicit(&t->since, 0, memory_order_relaxed); /* see pool_thread */
-    if (LIKELY(!atomic_exchange_explicit(&t->stuck, false, memory_order_relaxed))) return;
+    if (LIKELY(atomic_exchange_explicit(&t->silent, 0, memory_order_relaxed))) return;
     rt_event_ext(q->n, EV_JOB_UNSTUCK, (uint64_t)q->kind, (uint64_t)(q->n->s->mono(q->n->s) - from), slice_str(j->what ? j->what : "job"));
 }
 
@@ -345,7 +349,7 @@ static void oldest_running(const pool_queue *q, usec now, rt_pool_stat *out) {
         pool_thread *t = &q->threads[i];
         usec since = atomic_load_explicit(&t->since, memory_order_relaxed); /* all: see pool_thread */
         if (since == 0) continue;
-        out->stuck += atomic_load_explicit(&t->stuck, memory_order_relaxed);
+        out->stuck += atomic_load_explicit(&t->silent, memory_order_relaxed) == 0;
         if (out->run.what && out->run.age >= now - since) continue;
         out->run = (struct rt_pool_oldest){atomic_load_explicit(&t->what, memory_order_relaxed),
                                            atomic_load_explicit(&t->key, memory_order_relaxed), usec_max(now - since, 0)};
@@ -398,13 +402,13 @@ bool rt_pool_doing_of(const rt_node *n, unsigned i, rt_pool_doing *out) {
     return true;
 }
 
-void rt_pool_stuck(rt_node *n, unsigned i) {
+bool rt_pool_stuck(rt_node *n, unsigned i, uint64_t serial) {
     pool_thread *t = thread_at(n, i);
-    if (!t) return;
-    atomic_store_explicit(&t->stuck, true, memory_order_relaxed); /* see pool_thread */
-    lock_take(&t->q->l);
+    if (!t || !atomic_compare_exchange_strong_explicit(&t->silent, &serial, 0, memory_order_relaxed, memory_order_relaxed)) return false;
+    lock_take(&t->q->l); /* relaxed: see pool_thread */
     t->q->stat.n_stuck++;
     lock_release(&t->q->l);
+    return true;
 }
 
 /* --- the simulator ------------------------------------------------------------------------------------------------------------------ */

@@ -15,6 +15,8 @@ typedef struct rt_pool_doing { /* a moment old, and it may mix two jobs: act on 
 } rt_pool_doing;
 unsigned rt_pool_threads(const rt_node *n);                                   /* of all kinds */
 bool rt_pool_doing_of(const rt_node *n, unsigned thread, rt_pool_doing *out); /* false: it runs no job */
-void rt_pool_stuck(rt_node *n, unsigned thread); /* its job was reported: counted, and shown until it is over */
+/* The job of that serial is reported as stuck: counted, shown until it is over, and then told (job_unstuck). False: it is over already, or
+ * was reported before; nothing is done. */
+NODISCARD bool rt_pool_stuck(rt_node *n, unsigned thread, uint64_t serial);
 
 #endif

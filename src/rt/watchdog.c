@@ -153,8 +153,7 @@ static void look_at_job(rt_watchdog *w, unsigned i, usec passed) {
     x->stuck += passed;
     if (x->reported || x->stuck < (d.slow_after ? d.slow_after : w->node->cfg.job_stuck)) return;
     x->reported = true;
-    rt_pool_stuck(w->node, i);
-    report_job(w, i, &d);
+    if (rt_pool_stuck(w->node, i, d.serial)) report_job(w, i, &d);
 }
 
 static usec nap_of(const rt_node_cfg *c) {

@@ -1,5 +1,6 @@
-/* Jobs with keys: one at a time of each, in order, taking turns; a blocked one holds one thread. */
+/* Jobs with keys: one at a time of each, in order, taking turns; a blocked one holds one thread; whose end a report as stuck belongs to. */
 #include "rt/node.h"
+#include "rt/pool_watch.h"
 #include "rt_world.h"
 
 #include <stdatomic.h>
@@ -182,11 +183,105 @@ static void a_blocked_file_holds_one_thread_and_delays_no_other_file(void **stat
     sys_linux_free(s);
 }
 
+/* --- live: reports of stuck jobs ---------------------------------------------------------------------------------------------------- */
+typedef struct turns { /* jobs one after the other, each until the test lets it end */
+    lock l;
+    lock_cond changed;
+    unsigned began, may_end, late; /* guarded by l; late: gave up */
+} turns;
+typedef struct turn {
+    rt_job j;
+    turns *of;
+} turn;
+static void turn_free(rt_box *b) { mem_free(container_of(container_of(b, rt_job, box), turn, j)); }
+static void turn_run(rt_job *j) {
+    turns *t = container_of(j, turn, j)->of;
+    lock_take(&t->l);
+    unsigned n = ++t->began;
+    lock_broadcast(&t->changed);
+    while (t->may_end < n)
+        if (!lock_wait(&t->changed, &t->l, PATIENCE)) t->may_end = n, t->late++;
+    lock_release(&t->l);
+}
+static err turns_init(rt_ctx *cx, void *st, const void *arg) {
+    (void)st;
+    for (unsigned i = 0; i < 3; i++) {
+        turn *x = mem_zalloc(sizeof *x);
+        x->j = (rt_job){.box.free = turn_free, .run = turn_run, .deadline = USEC_NEVER, .slow_after = 3600 * USEC_PER_SEC};
+        x->of = *(turns *const *)arg;
+        rt_job *j = &x->j;
+        rt_pool_submit(cx, RT_POOL_DISK, &j);
+    }
+    return ERR_OK;
+}
+static const rt_class turns_class = {.name = "turns", .init = turns_init};
+static void turns_boot(rt_ctx *cx, void *arg) {
+    rt_pid pid;
+    assert_int_equal(rt_spawn(cx, &turns_class, &arg, 0, &pid, NULL), ERR_OK);
+}
+/* Lets all before job n end, and waits until that one runs: its serial. */
+static uint64_t serial_of(rt_node *n, turns *t, unsigned job) {
+    rt_pool_doing d = {.serial = 0};
+    lock_take(&t->l);
+    t->may_end = job - 1;
+    lock_broadcast(&t->changed);
+    bool waits = true;
+    while (waits && t->began < job) waits = lock_wait(&t->changed, &t->l, PATIENCE);
+    assert_int_equal(t->began, job);
+    lock_release(&t->l);
+    assert_true(rt_pool_doing_of(n, 0, &d));
+    return d.serial;
+}
+
+static void a_report_as_stuck_that_comes_late_is_not_the_next_jobs(void **state) {
+    (void)state;
+    sys *s;
+    rt_node *n;
+    rt_node_cfg cfg;
+    rt_pool_stat st;
+    turns t = {.began = 0};
+    assert_int_equal(sys_linux_new(&s), ERR_OK);
+    rt_node_cfg_default(&cfg);
+    cfg.pool_threads[RT_POOL_DISK] = 1;
+    assert_int_equal(rt_node_new(&cfg, s, NULL, &n), ERR_OK);
+    lock_init(&t.l, rt_node_locks(n), "turns", 0, LOCK_RANK_TEST);
+    lock_cond_init(&t.changed);
+    rt_node_boot(n, 0, turns_boot, &t);
+    assert_int_equal(rt_node_start(n), ERR_OK);
+    uint64_t first = serial_of(n, &t, 1), second = serial_of(n, &t, 2);
+    assert_int_not_equal(first, second);
+    assert_false(rt_pool_stuck(n, 0, first)); /* it has ended */
+    rt_pool_stats(n, RT_POOL_DISK, &st);
+    assert_int_equal(st.stuck + st.n_stuck, 0);
+    uint64_t third = serial_of(n, &t, 3);
+    assert_int_equal(rt_event_count(n, EV_JOB_UNSTUCK), 0);
+    assert_true(rt_pool_stuck(n, 0, third));
+    assert_false(rt_pool_stuck(n, 0, third)); /* once */
+    rt_pool_stats(n, RT_POOL_DISK, &st);
+    assert_int_equal(st.stuck, 1);
+    assert_int_equal(st.n_stuck, 1);
+    lock_take(&t.l);
+    t.may_end = 3;
+    lock_broadcast(&t.changed);
+    lock_release(&t.l);
+    do rt_pool_stats(n, RT_POOL_DISK, &st);
+    while (st.done < 3); /* counted after its end was told */
+    assert_int_equal(rt_event_count(n, EV_JOB_UNSTUCK), 1);
+    assert_int_equal(st.stuck, 0);
+    rt_node_stop(n);
+    assert_int_equal(t.late, 0);
+    lock_cond_fini(&t.changed);
+    lock_fini(&t.l);
+    rt_node_free(n);
+    sys_linux_free(s);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(jobs_of_one_key_keep_their_order_and_keys_take_turns),
         cmocka_unit_test(jobs_that_wait_for_their_key_are_freed_with_the_node),
         cmocka_unit_test(a_blocked_file_holds_one_thread_and_delays_no_other_file),
+        cmocka_unit_test(a_report_as_stuck_that_comes_late_is_not_the_next_jobs),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
