@@ -9,6 +9,7 @@
 #include <inttypes.h>
 #include <signal.h>
 #include <stdlib.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -179,6 +180,12 @@ static int in_directory(profile *p) {
     const char *dir = p->dir ? p->dir : mkdtemp(own);
     if (!dir || strlen(dir) > PATH_BYTES - 32) {
         (void)fprintf(stderr, "murre-bench: no directory: %s\n", dir ? "its path is too long" : strerror(errno));
+        return EXIT_FAILURE;
+    }
+    struct stat st;
+    int bad = stat(dir, &st) != 0 ? errno : S_ISDIR(st.st_mode) ? 0 : ENOTDIR;
+    if (bad) {
+        (void)fprintf(stderr, "murre-bench: no directory: %s: %s\n", dir, strerror(bad));
         return EXIT_FAILURE;
     }
     (void)snprintf(ctl, sizeof ctl, "%s/ctl.sock", dir);

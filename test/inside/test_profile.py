@@ -99,7 +99,8 @@ def test_wrong_use_of_profile_is_answered():
     assert "--shards wants a number from 1 to 64" in refused("healthy", "--shards", "0")
     assert "--how of stuck is loop|lock|call, not 'sleep'" in refused("stuck", "--how", "sleep")
     assert "healthy has no --how" in refused("healthy", "--how", "x")
-    assert "no node" in refused("starved", "--dir", "/nonexistent")
+    assert "no directory: /nonexistent: No such file or directory" in refused("starved", "--dir", "/nonexistent")
+    assert f"no directory: {BENCH}: Not a directory" in refused("starved", "--dir", BENCH)
     assert "the path is too long" in refused("starved", "--dir", "/tmp/" + "x" * 600).replace("its path", "the path")
 
 
