@@ -110,7 +110,7 @@ static err connections(rt_verb_call *c) {
 }
 
 const rt_verb edge_verbs[] = {
-    {"connections", "list", 0, 1, RT_READS, connections, "connections [N]",
+    {"connections", "list", 0, 1, RT_WAITS, connections, "connections [N]",
      "lists the connections with the most output that their clients have not taken or not acked"},
 };
 const size_t edge_verbs_count = ARRAY_LEN(edge_verbs);

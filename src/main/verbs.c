@@ -151,7 +151,7 @@ static err drain(rt_verb_call *c) {
 }
 
 const rt_verb main_verbs[] = {
-    {"status", "show", 0, 0, RT_READS, status, "status", "shows the node: listeners, sessions, message log"},
+    {"status", "show", 0, 0, RT_WAITS, status, "status", "shows the node: listeners, sessions, message log"},
     {"node", "show", 0, 0, RT_READS, node_show, "node",
      "shows the process, its data directory and its age; asks no shard, so that it always answers"},
     {"load", "read", 0, 0, RT_READS, load_read, "load",

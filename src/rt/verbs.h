@@ -31,7 +31,8 @@ typedef struct rt_verb_call {
 } rt_verb_call;
 
 /* What a verb does to whoever else asks. RT_READS: quickly done, on the ctl thread. RT_MUTATES: audited, by an event with the caller's uid;
- * one after the other. RT_WAITS: reads, and takes as long as its caller says; beside the others (rt/ctl.h). */
+ * one after the other. RT_WAITS: reads, and takes as long as its caller says, or
+ * as an actor that it asks; beside the others (rt/ctl.h). */
 typedef enum rt_verb_how { RT_READS, RT_MUTATES, RT_WAITS } rt_verb_how;
 typedef struct rt_verb {
     const char *module;   /* "actors", "user" */

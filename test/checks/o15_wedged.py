@@ -18,7 +18,7 @@ NOT_RECORDED = ("send", "enqueue", "handle")  # the most frequent
 AS_EVER = {"queues show", "msacc read", "msacc print", "locks table", "locks instances", "locks locations", "log level", "events counters", "recorder show",
            "pool show", "help verbs", "node show", "load read"}
 NAMES_SHARDS = {"actors list", "actors by", "queues longest", "tables chains"}
-ARGUMENTS = {"actors by": "cost", "actor info": "store.log", "roster show": "a@localhost", "offline show": "a@localhost", "user find": "a"}
+ARGUMENTS = {"queues actor": "store.log", "probe actor": "store.log", "actors by": "cost", "actor info": "store.log", "roster show": "a@localhost", "offline show": "a@localhost", "user find": "a"}
 
 
 def until(what, f, pause=0.0):
@@ -64,12 +64,15 @@ def metrics(s):
         return r.read().decode()
 
 
+STREAMS = {"events follow", "follow trace"}  # their answers end when the asker does
+
+
 def ask_all(s):
     """Every verb that only reads: its answer as JSON text."""
     answers = {}
     for v in s.ctl("help"):
         name = v["module"] + " " + v["function"]
-        if v["mutates"]:
+        if v["mutates"] or name in STREAMS:
             continue
         r = murrectl(s, "--json", *name.split(), *([ARGUMENTS[name]] if v["arity_min"] else []))
         answers[name] = r.stdout
