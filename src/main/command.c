@@ -131,8 +131,15 @@ static int print_answer(const main_ask *o, const json_t *answer) {
     return main_complain(o, MAIN_REFUSED, "%s", *why ? why : main_ask_text(answer, "error"));
 }
 
+static bool only_one(const json_t *verbs, const char *module) {
+    size_t i, n = 0;
+    const json_t *v;
+    json_array_foreach(verbs, i, v) n += strcmp(main_ask_text(v, "module"), module) == 0;
+    return n == 1;
+}
+
 static int no_verb(const main_ask *o, const json_t *verbs, const json_t *near, char *const *words, int n) {
-    if (near && (n < 2 || strcmp(main_ask_text(near, "function"), words[1]) == 0))
+    if (near && (n < 2 || strcmp(main_ask_text(near, "function"), words[1]) == 0 || only_one(verbs, words[0])))
         return main_complain(o, MAIN_BAD_USAGE, "wrong number of arguments; usage: %s", main_ask_text(near, "usage"));
     int status = near ? main_complain(o, MAIN_BAD_USAGE, "%s takes other arguments than these:", words[0])
                       : main_complain(o, MAIN_BAD_USAGE, "unknown command: %s; these are known:", words[0]);
