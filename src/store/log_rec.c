@@ -107,9 +107,10 @@ void store_log_scan_fini(log_scan *c) {
     c->win = NULL;
 }
 
-/* A page that cannot be read is given up only after some tries: what is called damaged once is not served until the next start. */
+/* A page that cannot be read is given up only after many tries: what is called damaged once is not served until the next start, and not
+ * copied when its segment is compacted. */
 static bool fill_page(log_scan *c, uint8_t *to, uint64_t off, size_t want) {
-    enum { TRIES = 4 };
+    enum { TRIES = 16 };
     for (int i = 0; i < TRIES; i++) {
         size_t got = 0;
         if (c->s->file_read(c->s, c->fd, to, want, off, &got) != ERR_OK) continue;
