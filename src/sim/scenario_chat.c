@@ -214,7 +214,7 @@ static void drain(sim_world *w, void *arg, uint64_t tag) {
 
 static void judge(chat *c, history_chat_verdict *v) {
     /* A full disk gives up segments in which nothing lives, with the origin-ids that a restart would find there (docs/promises.md, 4). */
-    bool full = c->filled || c->node.host.fault.error == ERR_NOSPC, forgets = c->jumps || (c->tortured && full);
+    bool full = c->filled || c->node.host.fault.error == ERR_NOSPC, forgets = c->jumps || full;
     history_chat_cfg k = {.drained = true,
                           .answered = true,
                           .faults = !c->calm,
