@@ -327,7 +327,8 @@ def test_heal_releases_what_was_delayed():
             c.sendall(b"and what follows")
             assert read(s, 16) == b"and what follows"
         w.do("set c2s delay 1h")
-        d, t = w.connect(), None
+        d = w.connect()
+        w.until(lambda x: x["accepted"] == 2)  # its opening is held, too
         w.do("heal")
         t = up.accept()
         for x in (c, d):
