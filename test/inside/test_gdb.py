@@ -22,7 +22,7 @@ def all_looks(g):
     field(text, r"^node murre at 0x\w+: up \d+ \w+, 2 shards$")
     field(text, r"^ +0 +\d+ .*\n +1 +\d+ ")
     field(text, r"^disk +4 +0 +0 +\d+ ")
-    field(text, r"^svc\.part +by key +64 +6[34] +[01] +0 +0 +\d+ +[1-9]\d* +0 +0 +0 +0$")
+    field(text, r"^svc\.part +by key +64 +6[34] +[01] +0 +0 +- +[1-9]\d* +0 +0 +0 +0$")
     text = g("murre actors")
     field(text, r"^\d+ actors: 64 part, .*\b2 c2s\b")
     assert text.count("\n") < 60, "the list is bounded"
