@@ -314,6 +314,7 @@ class Recipient:
         if h is None:
             self.smid, self.h = None, 0
             self.smid = await s.bind("r", self.sm)
+        if not h:  # a new session, or one of which the server had nothing: its presence was lost on the way, and is ours to say again (XEP-0198, 5)
             s.send("<presence/>")
 
     def took(self, el):
