@@ -11,6 +11,8 @@ SM, C, SID, BIND, SASL = "urn:xmpp:sm:3", "{jabber:client}", "urn:xmpp:sid:0", "
 TLS = ssl.create_default_context()
 TLS.check_hostname, TLS.verify_mode = False, ssl.CERT_NONE
 WINDOW = 30  # messages that a sender has unacked
+PATIENCE = 10  # seconds that a client waits for a server's first byte. A connection that comes at the very moment at which a listener ends
+# (netwarp's refuse, a server's end) can be left over in the kernel, established at both ends and nobody's: its client hears nothing for ever.
 
 
 class Gone(Exception):
@@ -62,7 +64,7 @@ class Stream:
     salted = {}  # (user, salt, iterations) -> key; the work of a login is in it
 
     def __init__(self):
-        self.ready = collections.deque()
+        self.ready, self.heard = collections.deque(), False
 
     async def open(self, world, tls=False, rcvbuf=0):
         await world.up.wait()
@@ -112,9 +114,12 @@ class Stream:
     async def next(self):
         while not self.ready:
             try:
-                data = await self.r.read(65536)
+                data = await asyncio.wait_for(self.r.read(65536), None if self.heard else PATIENCE)
+            except asyncio.TimeoutError:
+                raise Gone("silent from the start")
             except (OSError, ssl.SSLError):
                 data = b""
+            self.heard = True
             if not data:
                 raise Gone("end of stream")
             self.feed(data)
