@@ -4,6 +4,7 @@
 
 #include "base/buf.h"
 #include "base/mem.h"
+#include "base/utf8.h"
 #include "rt/ctl.h"
 
 #include <errno.h>
@@ -17,6 +18,15 @@
 
 #define STATUS_INTERRUPTED 130
 
+main_word main_ask_word(const char *typed) {
+    main_word w;
+    char more[MAIN_WORD_MAX + 1 + 4 * 4]; /* room for one more character, however it is shown */
+    size_t n = utf8_escape(slice_str(typed), w.text, MAIN_WORD_MAX + 1);
+    bool cut = utf8_escape(slice_str(typed), more, sizeof more) > n;
+    (void)snprintf(w.text + n, sizeof w.text - n, "%s", cut ? "..." : "");
+    return w;
+}
+
 int main_complain(const main_ask *o, main_trouble t, const char *fmt, ...) {
     static const struct {
         const char *name;
@@ -28,11 +38,12 @@ int main_complain(const main_ask *o, main_trouble t, const char *fmt, ...) {
                  [MAIN_BAD_DATA] = {"data", EX_DATAERR},
                  [MAIN_CUT_SHORT] = {"io", EX_IOERR},
                  [MAIN_INTERRUPTED] = {"interrupted", STATUS_INTERRUPTED}};
-    char text[MAIN_WHY_MAX];
+    char told[MAIN_WHY_MAX], text[MAIN_WHY_MAX];
     va_list ap;
     va_start(ap, fmt);
-    (void)vsnprintf(text, sizeof text, fmt, ap);
+    (void)vsnprintf(told, sizeof told, fmt, ap);
     va_end(ap);
+    (void)utf8_escape(slice_str(told), text, sizeof text); /* a path, an argument, what a server said: anything may be in it */
     if (o->why) {
         memcpy(o->why, text, sizeof text);
         return kinds[t].status;
@@ -40,7 +51,7 @@ int main_complain(const main_ask *o, main_trouble t, const char *fmt, ...) {
     (void)fprintf(stderr, "murrectl: %s\n", text);
     if (o->json && kinds[t].name) {
         json_t *v = json_pack("{s:b,s:s,s:s}", "ok", 0, "error", kinds[t].name, "why", text);
-        if (v) (void)json_dumpf(v, stdout, JSON_COMPACT); /* NULL: text is not UTF-8; it stands on standard error */
+        (void)json_dumpf(v, stdout, JSON_COMPACT);
         json_decref(v);
         (void)putchar('\n');
     }

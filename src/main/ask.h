@@ -26,7 +26,15 @@ typedef enum main_trouble {
     MAIN_INTERRUPTED, /* 130, as a shell reports SIGINT */
 } main_trouble;
 
-/* Tells what went wrong, in one sentence. Returns the exit status of its kind, never 0. */
+/* A word that the user typed, for a sentence that repeats it: a long one is cut, and ends in "...". */
+#define MAIN_WORD_MAX 80
+typedef struct main_word {
+    char text[MAIN_WORD_MAX + sizeof "..."];
+} main_word;
+main_word main_ask_word(const char *typed);
+/* Tells what went wrong, in one sentence; what could move a terminal's cursor is shown as \xNN. Returns the exit status of its kind, never
+ * 0.
+ */
 int main_complain(const main_ask *o, main_trouble t, const char *fmt, ...) PRINTF_LIKE(3, 4);
 
 /* Sends [module, function, input, argument...] and returns the answer (json_decref it), or NULL after complaining, with the exit status in

@@ -141,8 +141,8 @@ static bool only_one(const json_t *verbs, const char *module) {
 static int no_verb(const main_ask *o, const json_t *verbs, const json_t *near, char *const *words, int n) {
     if (near && (n < 2 || strcmp(main_ask_text(near, "function"), words[1]) == 0 || only_one(verbs, words[0])))
         return main_complain(o, MAIN_BAD_USAGE, "wrong number of arguments; usage: %s", main_ask_text(near, "usage"));
-    int status = near ? main_complain(o, MAIN_BAD_USAGE, "%s takes other arguments than these:", words[0])
-                      : main_complain(o, MAIN_BAD_USAGE, "unknown command: %s; these are known:", words[0]);
+    int status = near ? main_complain(o, MAIN_BAD_USAGE, "%s takes other arguments than these:", main_ask_word(words[0]).text)
+                      : main_complain(o, MAIN_BAD_USAGE, "unknown command: %s; these are known:", main_ask_word(words[0]).text);
     if (list_verbs(verbs, words[0], stderr) == 0) (void)list_verbs(verbs, NULL, stderr);
     return status;
 }
@@ -186,7 +186,7 @@ static int help(const main_ask *o, char **words, int n) {
         (void)json_dumpf(verbs, stdout, JSON_COMPACT);
         (void)puts("}");
     } else if (list_verbs(verbs, n > 1 ? words[1] : NULL, stdout) == 0) {
-        status = main_complain(o, MAIN_BAD_USAGE, "unknown command: %s; help without it lists all", words[1]);
+        status = main_complain(o, MAIN_BAD_USAGE, "unknown command: %s; help without it lists all", main_ask_word(words[1]).text);
     }
     json_decref(verbs);
     return status;

@@ -4,6 +4,7 @@
  * as in sysexits(3). */
 #include "base/codec.h"
 #include "base/mem.h"
+#include "base/utf8.h"
 #include "main/compose.h"
 #include "main/notify.h"
 #include "rt/event.h"
@@ -46,7 +47,9 @@ static int usage(FILE *to) {
 }
 
 static int complain(int status, const char *why) {
-    (void)fprintf(stderr, "murre: %s\n", why);
+    char shown[4 * CONFIG_WHY_MAX]; /* an argument or a path may hold what would move the cursor */
+    (void)utf8_escape(slice_str(why), shown, sizeof shown);
+    (void)fprintf(stderr, "murre: %s\n", shown);
     return status;
 }
 

@@ -112,14 +112,15 @@ static int parse_options(const main_ask *o, char **words, int n, filter *f) {
         bool value = i + 1 < n;
         if (strcmp(words[i], "--last") == 0 && value) {
             if (dec_parse_u64(slice_str(words[++i]), LAST_MAX, &f->last) != ERR_OK || f->last == 0)
-                return main_complain(o, MAIN_BAD_USAGE, "'%s' is not a number from 1 to %u", words[i], LAST_MAX);
+                return main_complain(o, MAIN_BAD_USAGE, "'%s' is not a number from 1 to %u", main_ask_word(words[i]).text, LAST_MAX);
         } else if (strcmp(words[i], "--event") == 0 && value) {
             f->event = words[++i];
         } else if (strcmp(words[i], "--actor") == 0 && value) {
             actor = words[++i];
         } else if (strcmp(words[i], "--trace") == 0 && value) {
             if (dec_parse_u64(slice_str(words[++i]), RT_TRACE_NUMBER, &f->trace) != ERR_OK || f->trace == 0)
-                return main_complain(o, MAIN_BAD_USAGE, "'%s' is not the number of a request, 1 to %u", words[i], RT_TRACE_NUMBER);
+                return main_complain(o, MAIN_BAD_USAGE, "'%s' is not the number of a request, 1 to %u", main_ask_word(words[i]).text,
+                                     RT_TRACE_NUMBER);
         } else if (strcmp(words[i], "--since") == 0 && value) {
             f->since = words[++i];
         } else if (strncmp(words[i], "--", 2) == 0 || f->path) {
@@ -129,7 +130,8 @@ static int parse_options(const main_ask *o, char **words, int n, filter *f) {
         }
     }
     if (actor && !parse_actor(actor, &f->slot))
-        return main_complain(o, MAIN_BAD_USAGE, "'%s' is neither a pid of the form <0.1.2.3> nor the number of a slot", actor);
+        return main_complain(o, MAIN_BAD_USAGE, "'%s' is neither a pid of the form <0.1.2.3> nor the number of a slot",
+                             main_ask_word(actor).text);
     return EX_OK;
 }
 
@@ -139,10 +141,10 @@ static int settle_filter(const main_ask *o, const rt_recorder_info *info, filter
         return main_complain(o, MAIN_BAD_USAGE,
                              info->same_events ? "there is no event '%s'; murrectl events all lists them"
                                                : "'%s' is not the number of an event; this file's events have no names",
-                             f->event);
+                             main_ask_word(f->event).text);
     if (f->since && !parse_since(f->since, info->newest_usec, &f->since_usec))
         return main_complain(o, MAIN_BAD_USAGE, "'%s' is neither a time like 2026-11-23T14:00:00Z nor one like 30s, 5m, 2h or 1d",
-                             f->since);
+                             main_ask_word(f->since).text);
     return EX_OK;
 }
 

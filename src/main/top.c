@@ -313,7 +313,7 @@ int main_top(const main_ask *o, char **words, int n) {
         else if (strcmp(words[i], "--interval") != 0 || i + 1 == n)
             return main_complain(o, MAIN_BAD_USAGE, "usage: top [--once] [--interval SEC]");
         else if (!parse_interval(words[++i], &t.view.interval))
-            return main_complain(o, MAIN_BAD_USAGE, "'%s' is not an interval of 0.1 to 60 seconds", words[i]);
+            return main_complain(o, MAIN_BAD_USAGE, "'%s' is not an interval of 0.1 to 60 seconds", main_ask_word(words[i]).text);
     }
     t.ask.why = t.why;
     t.ask.timeout_msec = ANSWER_MSEC;

@@ -290,7 +290,7 @@ static int parse(tracer *t, char **words, int n) {
         uint64_t max = count ? COUNT_MAX : SECONDS_MAX, *to = count ? &t->count : &t->seconds;
         if ((count || seconds) && i + 1 < n) {
             if (dec_parse_u64(slice_str(words[++i]), max, to) != ERR_OK || *to == 0)
-                return main_complain(t->ask, MAIN_BAD_USAGE, "'%s' is not a number from 1 to %" PRIu64, words[i], max);
+                return main_complain(t->ask, MAIN_BAD_USAGE, "'%s' is not a number from 1 to %" PRIu64, main_ask_word(words[i]).text, max);
         } else if (strncmp(words[i], "--", 2) == 0 || t->what) {
             return main_complain(t->ask, MAIN_BAD_USAGE, USAGE);
         } else {

@@ -163,6 +163,23 @@ def test_shell_answers_a_wrong_line_as_the_command_line_does():
                 assert one[0] == st and one[2] == err, (line, one, err)
 
 
+def test_what_was_typed_is_repeated_cut_and_without_control_bytes():
+    "A sentence that repeats a word shows what could move the cursor as \\xNN, what is no UTF-8 too, and no more than 80 bytes of it; also as JSON."
+    s = server()
+    ours = (["W"], ["help", "W"], ["record", "--event", "W"], ["record", "--since", "W"], ["record", "--actor", "W"], ["record", "--last", "W"],
+            ["record", "--trace", "W"], ["top", "--interval", "W"], ["trace", "--count", "W", "alice@localhost"])
+    for words in ours + (["log", "level", "W"], ["actor", "W"], ["events", "follow", "W"], ["workers", "W"]):
+        for typed, shown in (("\x1b[31mred\udcff\u202e", r"\x1b[31mred\xff\xe2\x80\xae"), ("\u00e9" * 5000, "\u00e9" * 40 + "..." if words in ours else "\u00e9" * 40)):
+            st, out, err = ctl(s, *[typed if w == "W" else w for w in words])
+            first = err.splitlines()[0]
+            assert st in (USAGE, DATAERR) and not out and shown in first and first.count("\u00e9") < 100, (words, st, first)
+            assert not re.search(r"[\x00-\x1f\x7f\u202e\udcff]", first), (words, first)
+    st, out, err = ctl(s, "record", "/no\x1b[31m/such")
+    assert st == NOINPUT and r"/no\x1b[31m/such: " in err, (st, err)
+    out = ctl(s, "--json", "\x1b\udcff")[1]
+    assert json.loads(out)["why"].startswith(r"unknown command: \x1b\xff; these"), out
+
+
 def test_shell_takes_a_password_from_the_next_line():
     "In a script the password is the next line, not the rest of the script; an end of input instead of it is told."
     s = server()

@@ -506,6 +506,7 @@ def test_wrong_settings_and_command_lines():
     Start(args=["run", "-c", "DIR/none"]).says(NOINPUT, "/none: No such file")
     Start(args=["run", "-c", "DIR"]).says(NOINPUT, "directory")
     Start(args=["run", "--frob"]).says(USAGE, "--frob")
+    Start(args=["run", "--\x1b[31m"]).says(USAGE, re.escape(r"unknown argument '--\x1b[31m'"))
     Start(args=["run", "-c"]).says(USAGE, "-c wants a value")
     Start(args=["check", "--set", "x=1"]).says(CONFIG)
     assert Start(args=["check", "--set", "shards=2"]).status == OK
