@@ -187,7 +187,7 @@ static void print_value(const json_t *v, int indent, FILE *to) {
     } else if (json_is_object(v)) {
         json_object_foreach((json_t *)(uintptr_t)v, name, item) {
             bool nested = json_is_object(item) || is_table(item);
-            (void)fprintf(to, "%*s%-*s%s", indent, "", NAME_WIDTH, name, nested ? "\n" : "");
+            (void)fprintf(to, "%*s%-*s%s", indent, "", nested ? 0 : NAME_WIDTH - 1, name, nested ? "\n" : " ");
             if (nested)
                 print_value(item, indent + 2, to);
             else

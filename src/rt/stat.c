@@ -7,20 +7,15 @@
 
 #include "rt/core.h"
 
-static void count_rels(const rt_actor *a, rt_actor_info *out, rt_pid *links, size_t max, size_t *n_links) {
-    uint32_t seen = 0;
-    for (const rt_rel *r = a->rels; r && seen < RT_STAT_RELATIONS; r = r->next, seen++) {
-        switch ((rt_rel_kind)r->kind) {
-        case RT_REL_LINK:
-            out->links++;
-            if (*n_links < max) links[(*n_links)++] = r->other;
-            break;
-        case RT_REL_MONITORS: out->monitors++; break;
-        case RT_REL_WATCHED: out->monitored_by++; break;
-        case RT_REL_MUTES:
-        case RT_REL_MUTED: break;
-        }
-    }
+static size_t copy_rels(const rt_actor *a, rt_stat_relation *out, size_t max) {
+    static const rt_stat_kind kinds[] = {[RT_REL_LINK] = RT_STAT_LINK,
+                                         [RT_REL_MONITORS] = RT_STAT_MONITORS,
+                                         [RT_REL_WATCHED] = RT_STAT_MONITORED_BY,
+                                         [RT_REL_MUTES] = RT_STAT_MUTES,
+                                         [RT_REL_MUTED] = RT_STAT_MUTED_BY};
+    size_t n = 0;
+    for (const rt_rel *r = a->rels; r && n < max; r = r->next) out[n++] = (rt_stat_relation){r->other, kinds[r->kind]};
+    return n;
 }
 
 static void fill(rt_shard *sh, rt_actor *a, rt_actor_info *out) {
@@ -52,13 +47,11 @@ size_t rt_stat_actors(rt_ctx *cx, uint32_t *from, rt_actor_info *out, size_t max
     return n;
 }
 
-bool rt_stat_actor(rt_ctx *cx, rt_pid pid, rt_actor_info *out, rt_pid *links, size_t max_links, size_t *out_links) {
+bool rt_stat_actor(rt_ctx *cx, rt_pid pid, rt_actor_info *out, rt_stat_relation *relations, size_t max, size_t *out_n) {
     rt_actor *a = rt_actor_find(cx->sh, pid);
-    size_t n = 0;
     if (!a) return false;
     fill(cx->sh, a, out);
-    count_rels(a, out, links, max_links, &n);
-    if (out_links) *out_links = n;
+    if (max) *out_n = copy_rels(a, relations, max);
     return true;
 }
 

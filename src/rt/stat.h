@@ -16,17 +16,28 @@ typedef struct rt_actor_info {
     const char *cls;
     char name[48]; /* registered name, or "" */
     rt_queue_stat messages;
-    uint64_t signals;                       /* received since start */
-    uint64_t handled;                       /* messages handled */
-    uint64_t reductions_usec;               /* time spent in its callbacks, sampled 1 in 64 and scaled */
-    uint32_t relations;                     /* links, monitors of both ends, mutes */
-    uint32_t links, monitors, monitored_by; /* rt_stat_actor only: what they are, of the newest RT_STAT_RELATIONS */
+    uint64_t signals;         /* received since start */
+    uint64_t handled;         /* messages handled */
+    uint64_t reductions_usec; /* time spent in its callbacks, sampled 1 in 64 and scaled */
+    uint32_t relations;       /* links, monitors of both ends, mutes */
     uint32_t ports, timers;
     uint64_t state_bytes;
     bool trapping, muted, running;
     rt_pid parent; /* who spawned it */
 } rt_actor_info;
-#define RT_STAT_RELATIONS 16384u /* looked at one by one: some 100 us */
+typedef enum rt_stat_kind {
+    RT_STAT_LINK,
+    RT_STAT_MONITORS,
+    RT_STAT_MONITORED_BY,
+    RT_STAT_MUTES,
+    RT_STAT_MUTED_BY,
+    RT_STAT_KINDS
+} rt_stat_kind;
+typedef struct rt_stat_relation {
+    rt_pid other;
+    rt_stat_kind kind;
+} rt_stat_relation;
+#define RT_STAT_RELATIONS 16384u /* as many are worth a walk: some 100 us of the shard */
 /* Actors of a shard with slot index >= *from, up to max; *from moves on; returns how many (0: done). Runs on that shard. */
 size_t rt_stat_actors(rt_ctx *cx, uint32_t *from, rt_actor_info *out, size_t max);
 /* The actors with the longest mailboxes, for who has a million of them: looks at the next RT_STAT_SCAN slots from *from on, keeps the best
@@ -45,7 +56,8 @@ const void *rt_stat_state(rt_ctx *cx, const rt_class *c, uint32_t *from, uint32_
 uint32_t rt_stat_slots(const rt_ctx *cx); /* of this shard, free ones too */
 /* Puts q in its place among the best max. */
 void rt_stat_keep(rt_stat_queue *out, size_t max, size_t *n, const rt_stat_queue *q);
-bool rt_stat_actor(rt_ctx *cx, rt_pid pid, rt_actor_info *out, rt_pid *links, size_t max_links, size_t *out_links);
+/* One actor, on its shard; false: it is gone. With it the newest of its relations, up to max (0: none), *out_n of them. */
+bool rt_stat_actor(rt_ctx *cx, rt_pid pid, rt_actor_info *out, rt_stat_relation *relations, size_t max, size_t *out_n);
 /* The whole node: O(shards), from any thread. */
 void rt_stat_queues(rt_node *n, rt_queue_stat *out_messages, rt_queue_stat *out_signals);
 void rt_stat_queues_of(rt_node *n, unsigned shard, rt_queue_stat *out_messages, rt_queue_stat *out_signals); /* one shard */

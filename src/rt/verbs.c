@@ -11,11 +11,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#define ACTORS_BATCH 256u  /* taken from a shard at once: some 20 us */
-#define ACTORS_SHOWN 1000u /* without an argument */
-#define ACTORS_LIMIT 100000u
-#define LINKS_SHOWN  256u
-#define NAME_TEXT    48
+#define ACTORS_BATCH  256u  /* taken from a shard at once: some 20 us */
+#define ACTORS_SHOWN  1000u /* without an argument */
+#define ACTORS_LIMIT  100000u
+#define RELATED_SHOWN 10u /* with them an actor still fits on a screen; a leak is the first of them, or all the same */
+#define NAME_TEXT     48
 
 /* --- asking a shard -------------------------------------------------------------------------------------------------------------- */
 typedef struct shard_ask {
@@ -25,16 +25,19 @@ typedef struct shard_ask {
     err status;
     uint64_t count; /* flushed */
     uint32_t from;  /* slot to go on with */
-    size_t n, n_links;
-    rt_pid links[LINKS_SHOWN];
+    size_t n;
     rt_actor_info info[ACTORS_BATCH];
+    size_t n_relations, max_relations;
+    rt_stat_relation relations[]; /* max_relations */
 } shard_ask;
 
-static shard_ask *ask_new(void (*fn)(rt_ctx *, rt_shard_call *), rt_pid pid) {
-    shard_ask *a = container_of(rt_verb_ask_new(sizeof *a, fn), shard_ask, ask);
+static shard_ask *ask_new_related(void (*fn)(rt_ctx *, rt_shard_call *), rt_pid pid, size_t max_relations) {
+    shard_ask *a = container_of(rt_verb_ask_new(sizeof *a + max_relations * sizeof a->relations[0], fn), shard_ask, ask);
     a->pid = pid;
+    a->max_relations = max_relations;
     return a;
 }
+static shard_ask *ask_new(void (*fn)(rt_ctx *, rt_shard_call *), rt_pid pid) { return ask_new_related(fn, pid, 0); }
 static void ask_unref(shard_ask *a) { rt_verb_ask_unref(&a->ask); }
 static err ask_shard(rt_verb_call *c, unsigned shard, shard_ask *a) { return rt_verb_ask_shard(c, shard, &a->ask); }
 
@@ -44,7 +47,7 @@ static void do_list(rt_ctx *cx, rt_shard_call *call) {
 }
 static void do_info(rt_ctx *cx, rt_shard_call *call) {
     shard_ask *a = container_of(call, shard_ask, ask.call);
-    a->status = rt_stat_actor(cx, a->pid, a->info, a->links, LINKS_SHOWN, &a->n_links) ? ERR_OK : ERR_NOPROC;
+    a->status = rt_stat_actor(cx, a->pid, a->info, a->relations, a->max_relations, &a->n_relations) ? ERR_OK : ERR_NOPROC;
 }
 static void do_flush(rt_ctx *cx, rt_shard_call *call) {
     shard_ask *a = container_of(call, shard_ask, ask.call);
@@ -175,9 +178,9 @@ static err actors_by(rt_verb_call *c) {
     return e ? e : list_actors(c, (actor_order)order, limit);
 }
 
-static err ask_pid(rt_verb_call *c, rt_pid pid, void (*fn)(rt_ctx *, rt_shard_call *), shard_ask **out) {
-    shard_ask *a = ask_new(fn, pid);
-    err e = ask_shard(c, rt_pid_shard(pid), a);
+/* Consumes a; OK: *out is it, filled. */
+static err ask_for(rt_verb_call *c, shard_ask *a, shard_ask **out) {
+    err e = ask_shard(c, rt_pid_shard(a->pid), a);
     if (e) return rt_verb_fail(c, e, c->args[0], "does not answer: its shard is busy");
     e = a->status;
     if (!e) {
@@ -190,27 +193,74 @@ static err ask_pid(rt_verb_call *c, rt_pid pid, void (*fn)(rt_ctx *, rt_shard_ca
     return rt_verb_fail(c, e, c->args[0], "is not alive");
 }
 
-static err ask_actor(rt_verb_call *c, void (*fn)(rt_ctx *, rt_shard_call *), shard_ask **out) {
-    rt_pid pid;
-    err e = rt_verb_pid_of(c, c->args[0], &pid);
-    return e ? e : ask_pid(c, pid, fn, out);
-}
-
 err rt_verb_actor_info(rt_verb_call *c, rt_pid pid, rt_actor_info *out) {
     shard_ask *a;
-    err e = ask_pid(c, pid, do_info, &a);
+    err e = ask_for(c, ask_new(do_info, pid), &a);
     if (e) return e;
     *out = a->info[0];
     ask_unref(a);
     return ERR_OK;
 }
 
+/* --- one actor and whom it is related to: a leak is the same one again and again, so each is listed once, with how often ---------- */
+static const char *const relation_names[RT_STAT_KINDS] = {"link", "monitors", "monitored_by", "mutes", "muted_by"};
+typedef struct related {
+    rt_stat_relation with;
+    uint64_t times;
+} related;
+
+static int by_other(const void *a, const void *b) {
+    const rt_stat_relation *x = a, *y = b;
+    if (x->kind != y->kind) return x->kind < y->kind ? -1 : 1;
+    if (x->other.node != y->other.node) return x->other.node < y->other.node ? -1 : 1;
+    if (x->other.slot != y->other.slot) return x->other.slot < y->other.slot ? -1 : 1;
+    return x->other.gen < y->other.gen ? -1 : x->other.gen > y->other.gen;
+}
+static int by_times(const void *a, const void *b) {
+    const related *x = a, *y = b;
+    return x->times != y->times ? (x->times > y->times ? -1 : 1) : by_other(&x->with, &y->with);
+}
+
+static void set_related(rt_verb_call *c, val *m, shard_ask *a) {
+    uint64_t kinds[RT_STAT_KINDS] = {0}, shown = 0;
+    related *at = mem_alloc((a->n_relations + 1) * sizeof *at);
+    size_t n = 0;
+    qsort(a->relations, a->n_relations, sizeof a->relations[0], by_other);
+    for (size_t i = 0; i < a->n_relations; i++) {
+        const rt_stat_relation *r = &a->relations[i];
+        kinds[r->kind]++;
+        if (n > 0 && by_other(&at[n - 1].with, r) == 0)
+            at[n - 1].times++;
+        else
+            at[n++] = (related){*r, 1};
+    }
+    qsort(at, n, sizeof *at, by_times);
+    val *list = val_list(c->arena);
+    for (size_t i = 0; i < n && i < RELATED_SHOWN; i++) {
+        val *row = val_map(c->arena);
+        rt_verb_text(c, row, "relation", relation_names[at[i].with.kind]);
+        rt_verb_pid(c, row, "pid", at[i].with.other);
+        rt_verb_uint(c, row, "times", at[i].times);
+        val_push(c->arena, list, row);
+        shown += at[i].times;
+    }
+    mem_free(at);
+    rt_verb_uint(c, m, "relations", a->info->relations);
+    rt_verb_uint(c, m, "links", kinds[RT_STAT_LINK]);
+    rt_verb_uint(c, m, "monitors", kinds[RT_STAT_MONITORS]);
+    rt_verb_uint(c, m, "monitored_by", kinds[RT_STAT_MONITORED_BY]);
+    val_set(c->arena, m, "related", list);
+    rt_verb_uint(c, m, "relations_unlisted", a->info->relations - shown);
+}
+
 static err actor_info(rt_verb_call *c) {
-    shard_ask *a;
-    err e = ask_actor(c, do_info, &a);
+    rt_pid pid;
+    shard_ask *a = NULL;
+    err e = rt_verb_pid_of(c, c->args[0], &pid);
+    if (!e) e = ask_for(c, ask_new_related(do_info, pid, RT_STAT_RELATIONS), &a);
     if (e) return e;
     const rt_actor_info *i = a->info;
-    val *m = c->result = val_map(c->arena), *links = val_list(c->arena);
+    val *m = c->result = val_map(c->arena);
     rt_verb_pid(c, m, "pid", i->pid);
     rt_verb_text(c, m, "class", i->cls);
     rt_verb_text(c, m, "name", i->name);
@@ -219,28 +269,22 @@ static err actor_info(rt_verb_call *c) {
     rt_verb_uint(c, m, "handled", i->handled);
     rt_verb_uint(c, m, "signals", i->signals);
     rt_verb_uint(c, m, "usec", i->reductions_usec);
-    for (size_t k = 0; k < a->n_links; k++) {
-        char text[RT_PID_TEXT];
-        rt_pid_format(a->links[k], text);
-        val_push(c->arena, links, val_str(c->arena, slice_str(text)));
-    }
-    val_set(c->arena, m, "links", links);
-    rt_verb_uint(c, m, "relations", i->relations);
-    rt_verb_uint(c, m, "monitors", i->monitors);
-    rt_verb_uint(c, m, "monitored_by", i->monitored_by);
     rt_verb_uint(c, m, "ports", i->ports);
     rt_verb_uint(c, m, "timers", i->timers);
     rt_verb_uint(c, m, "state_bytes", i->state_bytes);
     val_set(c->arena, m, "trapping", val_bool(c->arena, i->trapping));
     val_set(c->arena, m, "muted", val_bool(c->arena, i->muted));
     val_set(c->arena, m, "running", val_bool(c->arena, i->running));
+    set_related(c, m, a);
     ask_unref(a);
     return ERR_OK;
 }
 
 static err flush_actor(rt_verb_call *c) {
-    shard_ask *a;
-    err e = ask_actor(c, do_flush, &a);
+    rt_pid pid;
+    shard_ask *a = NULL;
+    err e = rt_verb_pid_of(c, c->args[0], &pid);
+    if (!e) e = ask_for(c, ask_new(do_flush, pid), &a);
     if (e) return e;
     c->result = val_map(c->arena);
     rt_verb_uint(c, c->result, "flushed", a->count);

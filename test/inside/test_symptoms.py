@@ -113,7 +113,8 @@ def test_a_hash_that_chooses_part_and_bucket_is_found():
 
 
 def test_a_leak_of_monitors_is_found():
-    "monitor-leak: the order by relations names the actor, its number only grows, and the shard's table of relations with it."
+    """monitor-leak: the order by relations names the actor, its number only grows, and the shard's table of relations with it;
+    the actor says whom it monitors, how often, and each of those by whom it is."""
     with Profile("monitor-leak") as p:
         first = p.ctl("actors", "by", "relations", "1")[0]
         assert first["name"] == "leak", first
@@ -122,8 +123,16 @@ def test_a_leak_of_monitors_is_found():
         then = until("it has more", lambda: [r for r in p.ctl("actors", "by", "relations", "1") if r["relations"] > first["relations"] + 100])[0]
         assert then["pid"] == first["pid"] and then["memory_bytes"] > first["memory_bytes"] and table() > size, (first, then)
         info = p.ctl("actor", "leak")
-        assert info["monitors"] > 100 and info["monitored_by"] == 0 and info["queued"] == 0 if "queued" in info else True, info
+        assert info["monitors"] > 100 and info["monitored_by"] == 0 and info["messages"]["queued"] == 0, info
+        targets = {r["pid"] for r in p.ctl("actors") if r["class"] == "target"}
+        assert len(targets) == 16 and len({r["pid"] for r in info["related"]} & targets) == len(info["related"]) == 10, (targets, info)
+        assert all(r["relation"] == "monitors" and r["times"] > 5 for r in info["related"]), info
+        assert sum(r["times"] for r in info["related"]) + info["relations_unlisted"] == info["relations"] and info["relations_unlisted"] > 30, info
+        one = p.ctl("actor", info["related"][0]["pid"])
+        assert [(r["relation"], r["pid"]) for r in one["related"]] == [("monitored_by", then["pid"])] and one["relations_unlisted"] == 0, one
         assert p.ctl("actors", "by", "memory", "1")[0]["name"] == "leak"
+        info = until("it has more than are looked at", lambda: [i for i in [p.ctl("actor", "leak")] if i["relations"] > 16384])[0]
+        assert info["monitors"] == 16384 and sum(r["times"] for r in info["related"]) == info["relations"] - info["relations_unlisted"] == 10240, info
 
 
 # --- a real server

@@ -30,7 +30,8 @@ static void a_list_of_maps_is_a_table(void **state) {
 static void maps_and_lists_are_lines(void **state) {
     (void)state;
     shows("{\"a\":true,\"b\":{\"c\":null,\"d\":[1,2]},\"e\":[]}",
-          "a                   yes\nb                   \n  c                   -\n  d                   [1,2]\ne                   []\n");
+          "a                   yes\nb\n  c                   -\n  d                   [1,2]\ne                   []\n");
+    shows("{\"a_name_of_21_columns_\":1}", "a_name_of_21_columns_ 1\n");
     shows("[\"x\",2,false]", "x\n2\nno\n");
     shows("\"x\"", "x\n");
     shows("null", "");
