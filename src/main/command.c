@@ -210,7 +210,7 @@ const main_own main_own_commands[] = {
     {"top [--once] [--interval SEC]", "shows the running node, again and again, on the whole screen; keys: q, space, s, < and >", main_top},
     {"trace [--count N] [--seconds N] JID|PID|NAME",
      "follows requests from and to a JID, or of an actor, as they happen: each step, with its time", main_trace},
-    {"record [--last N] [--event NAME] [--actor PID] [--trace N] [--since TIME] [FILE]",
+    {"record [--last N] [--event EVENT] [--actor PID] [--trace N] [--since TIME] [FILE]",
      "shows the flight recorder of the running node, or of a file", main_record},
     {"complete WORD ...", "names what may stand in place of the last WORD, one a line; for shells", main_complete},
     {"help [COMMAND]", "lists all commands", help},

@@ -1,5 +1,5 @@
-/* complete: see complete.h. A usage is words: the command's name, then arguments: JID, [LIMIT|PID|NAME], [all], [--last N]. An argument in
- * lower case stands for itself. */
+/* complete: see complete.h. A usage is words: the command's name, then arguments: JID, [LIMIT|PID|NAME], [all], [--last N], [EVENT ...]. An
+ * argument in lower case stands for itself. */
 #include "main/complete.h"
 
 #include "base/mem.h"
@@ -124,6 +124,8 @@ static void add_kind(place *p, const char *kind, const json_t *verbs) {
     if (strcmp(kind, "PID") == 0) add_members(p, "actors", "list", ACTORS_ASKED, "pid");
     if (strcmp(kind, "NAME") == 0) add_members(p, "actors", "list", ACTORS_ASKED, "name");
     if (strcmp(kind, "CLASS") == 0) add_class(p);
+    if (strcmp(kind, "EVENT") == 0) add_events(p);
+    if (strcmp(kind, "POOL") == 0) add_members(p, "workers", "list", NULL, "pool");
     if (strcmp(kind, "FILE") == 0 || strcmp(kind, "DIR") == 0 || strcmp(kind, "PATH") == 0) add_files(p);
     if (strcmp(kind, "COMMAND") == 0) add_names(p, verbs);
     for (size_t i = 0; strcmp(kind, "LEVEL") == 0 && i < ARRAY_LEN(levels); i++) add(p, levels[i]);
@@ -143,10 +145,7 @@ static bool add_options(place *p, const usage *u, const json_t *verbs) {
         const char *name = u->token[i], *value = i + 1 < u->n ? u->token[i + 1] : "";
         bool takes = *value && strncmp(value, "--", 2) != 0 && value[strspn(value, "ABCDEFGHIJKLMNOPQRSTUVWXYZ")] == 0;
         if (takes && strcmp(p->before, name) == 0) {
-            if (strcmp(name, "--event") == 0)
-                add_events(p);
-            else
-                add_argument(p, value, verbs);
+            add_argument(p, value, verbs);
             return true;
         }
         if (strncmp(p->prefix, "--", 2) == 0) add(p, name);
@@ -162,7 +161,9 @@ static void add_verb(place *p, const json_t *verb, char *const *words, int n, co
     if (name == 2 && n == 2) add(p, function);
     if (name == 2 && (n == 2 || strcmp(function, words[1]) != 0)) return;
     split_usage(main_ask_text(verb, "usage"), &u);
-    if (n - 1 < u.n) add_argument(p, u.token[n - 1], verbs);
+    bool again = u.n > 1 && strcmp(u.token[u.n - 1], "...") == 0; /* as many as you like of the kind before */
+    int at = again && n >= u.n ? u.n - 2 : n - 1;
+    if (at < u.n) add_argument(p, u.token[at], verbs);
 }
 
 /* Of our own commands every argument that is no option has the last place. */

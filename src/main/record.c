@@ -22,7 +22,7 @@
 #include <sysexits.h>
 
 #define LAST_MAX   1000000u
-#define USAGE      "usage: record [--last N] [--event NAME] [--actor PID] [--trace N] [--since TIME] [FILE]"
+#define USAGE      "usage: record [--last N] [--event EVENT] [--actor PID] [--trace N] [--since TIME] [FILE]"
 #define TEXT_KEPT  sizeof((rt_record *)0)->text
 #define SLOT_NONE  0u
 #define TIME_TEXT  32

@@ -222,6 +222,10 @@ def test_shell_completes_verbs_and_what_the_server_knows():
         t.keys("Tab")
         t.wait(re.escape(f"actor kill {pid} store_log"))
         t.keys("C-c")
+        t.type("events follow stu", enter=False)
+        t.keys("Tab")
+        t.wait(r"^murre> events follow stuck *$")
+        t.keys("C-c")
         t.type("log l", enter=False)
         t.keys("Tab")
         t.type("zzz", enter=False)
@@ -829,6 +833,8 @@ def test_bash_completes_from_the_running_server():
     assert complete(c + "actor '<0.0.1.") == ["<0.0.1.1>"] and complete(c + "--js") == ["--json"] and complete(c + "log level w") == ["warning"]
     assert complete(c + "record --event log_c") == ["log_commit", "log_compact"] and complete(c + "record --l") == ["--last"]
     assert complete(c + "backup " + ROOT + "/src/ma") == [ROOT + "/src/main/"] and complete(c + "no such thing ") == []
+    assert complete(c + "events follow log_c") == ["log_commit", "log_compact"] == complete(c + "events follow mem_tight log_c")
+    assert complete(c + "workers ") == sorted({r["pool"] for r in s.ctl("workers")}) and len(s.ctl("workers")) > 0
     locks = {r["lock"] for r in s.ctl("locks")}
     assert locks and locks == set(ctl(s, "complete", "locks", "")[1].split()) - {"on", "off", "clear", "instances", "locations"}
     s.proc.send_signal(signal.SIGSTOP)
