@@ -15,32 +15,21 @@ static sys *under(sys *s) {
     return f->under;
 }
 
-/* --- agreement */
-#define FALLIBLE(...)     +1
-#define HALF(...)         +1
-#define SURE(...)         +1
-#define QUIET(...)        +1
-#define TLS_FALLIBLE(...) +0
-#define TLS_SURE(...)     +0
+/* --- agreement: both seams are counted at once, each in half of the number */
+#define OF_SYS            +1
+#define OF_TLS            +0x10000
+#define FALLIBLE(...)     OF_SYS
+#define HALF(...)         OF_SYS
+#define SURE(...)         OF_SYS
+#define QUIET(...)        OF_SYS
+#define TLS_FALLIBLE(...) OF_TLS
+#define TLS_SURE(...)     OF_TLS
 enum {
-    SYS_FUNCTIONS = 0
+    FUNCTIONS = 0
 #include "sim/fault.def"
-};
-#undef FALLIBLE
-#undef HALF
-#undef SURE
-#undef QUIET
-#undef TLS_FALLIBLE
-#undef TLS_SURE
-#define FALLIBLE(...)     +0
-#define HALF(...)         +0
-#define SURE(...)         +0
-#define QUIET(...)        +0
-#define TLS_FALLIBLE(...) +1
-#define TLS_SURE(...)     +1
-enum {
-    TLS_FUNCTIONS = 0
-#include "sim/fault.def"
+    ,
+    SYS_FUNCTIONS = FUNCTIONS % (OF_TLS),
+    TLS_FUNCTIONS = FUNCTIONS / (OF_TLS)
 };
 #undef FALLIBLE
 #undef HALF
