@@ -32,9 +32,16 @@ void store_log_close(store_log *l) {
     mem_free(l->lost);
     mem_free(l->dir);
     buf_fini(&l->batch);
+    buf_fini(&l->told);
     lock_fini(&l->mu);
     lock_set_fini(&l->locks);
     mem_free(l);
+}
+
+void store_log_damage_to(store_log *l, log_damage_fn *damage, void *arg) {
+    l->damage = damage;
+    l->damage_arg = arg;
+    l->reports = 0;
 }
 
 size_t store_log_batch_bytes(const store_log *l) { return l->batch.len; }

@@ -374,7 +374,6 @@ static void on_written(rt_ctx *cx, log_actor *a, log_job *j) {
 /* --- jobs come home ------------------------------------------------------------------------------------------------------------------ */
 
 static err on_opened(rt_ctx *cx, log_actor *a, log_job *j) {
-    damage_events(cx, &j->damage);
     if (j->status != ERR_OK) {
         rt_event_text(cx, EV_LOG_FAIL, (uint64_t)j->status, 0, slice_str("the message log cannot be opened"));
         return j->status;
@@ -448,6 +447,7 @@ static err on_job_done(rt_ctx *cx, log_actor *a, rt_job_done *d) {
         a->busy = false;
         if (j->kind != LOG_JOB_OPEN || j->status == ERR_OK) a->now = j->now;
         a->wants_compact = j->wants_compact;
+        damage_events(cx, &j->damage);
     }
     switch (j->kind) {
     case LOG_JOB_OPEN: e = on_opened(cx, a, j); break;

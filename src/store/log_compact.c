@@ -7,8 +7,9 @@
  *
  * Invariants: (1) a copy and the death of what it replaces are one record, so a crash leaves exactly one of the two alive. (2) The order of
  * segments is the order of time for deletions: a DEL lies in a segment at least as new as its PUT, and a segment is dropped, durably,
- * before a newer one is. (3) At most one segment is being moved. (4) A copy waits for the dedup window, so that recent origin-ids are on
- * disk; a full disk does not. */
+ * before a newer one is. (3) At most one segment is being moved, and it is dropped only when nothing lives in it any more. (4) A copy waits
+ * for the dedup window, so that recent origin-ids are on disk; a full disk does not. */
+#include "base/cursor.h"
 #include "base/mem.h"
 #include "base/plant.h"
 #include "store/log_int.h"
@@ -21,6 +22,7 @@
 bool store_log_wants_compact(const store_log *l, usec wall_now, bool full) {
     if (l->failed || l->moving || l->n_segs < 2) return false;
     const log_seg *g = l->segs[0];
+    if (g->kept && store_log_seg_live(g) > 0) return false;
     if (full) return store_log_seg_live_bytes(g) == 0; /* its recent origin-ids are remembered until the next start */
     int64_t age = wall_now - g->newest_wall;
     if (g->puts > 0 && age > -STORE_DEDUP_WINDOW && age < STORE_DEDUP_WINDOW)
@@ -39,6 +41,7 @@ static err begin(store_log *l) {
     l->move_at = LOG_PAGE;
     l->move_done = false;
     l->n_moves = 0;
+    l->unread = (log_gap){0};
     store_log_collect_free(l->found); /* its locs are about to change */
     l->found = NULL;
     return ERR_OK;
@@ -56,27 +59,20 @@ static err copy(store_log *l, const log_found *f) {
     mem_grow(&m, &l->cap_moves, l->n_moves + 1, sizeof *l->moves);
     l->moves = m;
     l->moves[l->n_moves++] = (log_move){from, to};
+    buf_add_u64le(&l->told, f->id);
+    buf_add_u64le(&l->told, to);
+    buf_add_lslice(&l->told, p.user);
     return ERR_OK;
 }
 
 typedef void moved_fn(void *arg, slice user, uint64_t id, uint64_t loc);
 
-/* What was committed is told, from the batch as it lies in the segment now. */
-static err tell(store_log *l, uint64_t seg_number, uint64_t from, uint64_t end, moved_fn *moved, void *arg) {
-    log_seg *g = store_log_seg_find(l, seg_number);
-    if (!g) return ERR_BUG;
-    err e = store_log_seg_use(l, g); /* it may be full and closed by now */
-    if (e != ERR_OK) return e;
-    log_scan c;
-    log_found f;
-    log_put p;
-    store_log_scan_init(&c, l->s, g->fd, g->seed, end);
-    c.at = from;
-    while (store_log_scan_next(&c, &f))
-        if (!f.bad && f.type == LOG_PUT && store_log_rec_put(f.flags, f.body, &p)) moved(arg, p.user, f.id, log_loc(seg_number, f.off));
-    store_log_scan_fini(&c);
-    store_log_seg_unuse(l, g);
-    return ERR_OK;
+/* What was committed is told from memory: nobody else knows where the copies lie, so it must not depend on a read or a descriptor. */
+static void tell(store_log *l, moved_fn *moved, void *arg) {
+    cursor c = cursor_of(buf_slice(&l->told));
+    uint64_t id, loc;
+    slice user;
+    while (cursor_u64le(&c, &id) && cursor_u64le(&c, &loc) && cursor_lslice(&c, &user)) moved(arg, user, id, loc);
 }
 
 /* Copies from the segment that is being moved until max_bytes are in the batch. *out_at: from where the next step goes on. */
@@ -88,6 +84,7 @@ static err gather(store_log *l, size_t max_bytes, uint64_t *out_at, bool *out_do
     store_log_scan_init(&c, l->s, g->fd, g->seed, g->end);
     c.at = *out_at = l->move_at;
     while (e == ERR_OK && store_log_scan_next(&c, &f)) {
+        if (f.bad) store_log_gap_add(&l->unread, &f);
         if (!f.bad && f.type == LOG_PUT && !store_log_seg_is_dead(g, f.off)) e = l->batch.len >= max_bytes ? ERR_FULL : copy(l, &f);
         if (e == ERR_OK || plant(COMPACTION_SKIPS_ONE)) *out_at = f.end;
     }
@@ -96,19 +93,19 @@ static err gather(store_log *l, size_t max_bytes, uint64_t *out_at, bool *out_do
     return e == ERR_FULL ? ERR_OK : e;
 }
 
-static err step(store_log *l, log_seg *to, size_t max_bytes, moved_fn *moved, void *arg, bool *out_done) {
-    uint64_t from = to->end, at;
+static err step(store_log *l, size_t max_bytes, moved_fn *moved, void *arg, bool *out_done) {
+    uint64_t at;
     size_t moves_before = l->n_moves;
     bool done;
+    buf_reset(&l->told);
     err e = gather(l, max_bytes, &at, &done);
     if (e == ERR_OK && l->batch.len > 0) {
         l->batch_puts = true; /* copies leave the reserve alone, too */
-        uint64_t end = from + l->batch.len, number = to->number;
         e = store_log_commit(l);
         if (e == ERR_NOSPC) l->n_moves = moves_before;
-        if (e == ERR_OK) e = tell(l, number, from, end, moved, arg);
     }
     if (e != ERR_OK) return e;
+    tell(l, moved, arg);
     l->move_at = at;
     l->move_done = done;
     *out_done = done;
@@ -118,15 +115,8 @@ static err step(store_log *l, log_seg *to, size_t max_bytes, moved_fn *moved, vo
 err store_log_compact_step(store_log *l, size_t max_bytes, moved_fn *moved, void *arg, bool *out_done) {
     if (l->failed) return ERR_IO;
     if (!check(l->batch.len == 0) || !check(l->n_segs > 1)) return ERR_BUG;
-    /* What is copied is read back to be told. To have no descriptor for that must be known before anything is begun: after the commit
-     * nobody would know where the copies lie, and a deletion would find the wrong place. */
-    log_seg *to = store_log_active(l);
-    err e = store_log_seg_use(l, to);
-    if (e != ERR_OK) return e == ERR_NOSPC ? ERR_IO : e;
-    if (!l->moving) e = begin(l);
-    if (e == ERR_OK) e = step(l, to, max_bytes, moved, arg, out_done);
-    store_log_seg_unuse(l, to);
-    return e;
+    err e = l->moving ? ERR_OK : begin(l);
+    return e == ERR_OK ? step(l, max_bytes, moved, arg, out_done) : e;
 }
 
 err store_log_compact(store_log *l, moved_fn *moved, void *arg, uint64_t *out_segment) {
@@ -139,12 +129,17 @@ err store_log_compact(store_log *l, moved_fn *moved, void *arg, uint64_t *out_se
     return ERR_OK;
 }
 
-err store_log_drop(store_log *l, uint64_t segment) {
-    if (l->failed) return ERR_IO;
-    log_seg *g = l->moving;
-    if (!check(g && l->move_done && g->number == segment && l->segs[0] == g)) return ERR_BUG;
+/* What lives in it could not be read, and would go with it. So it stays, and with it all newer ones, invariant (2); in this life: the next
+ * start reads it again, and names as lost what it cannot read. */
+static void keep(store_log *l, log_seg *g) {
+    g->kept = true;
+    store_log_report_gap(l, g, store_log_seg_live(g), &l->unread, "compaction stops here until the next start");
+    store_log_seg_unuse(l, g);
+}
+
+static err forget(store_log *l, log_seg *g) {
     char path[LOG_PATH_MAX];
-    if (!store_log_seg_path(l, segment, "", path)) return ERR_LIMIT;
+    if (!store_log_seg_path(l, g->number, "", path)) return ERR_LIMIT;
     err e = l->s->file_unlink(l->s, path);
     if (e == ERR_OK) e = l->s->dir_sync(l->s, l->dir); /* before a deletion that this segment needs can go */
     if (e != ERR_OK) {
@@ -160,6 +155,19 @@ err store_log_drop(store_log *l, uint64_t segment) {
     l->live_bytes -= g->counted_live;
     l->total_bytes -= g->counted_size;
     if (now) store_log_seg_free(l, g);
+    return ERR_OK;
+}
+
+err store_log_drop(store_log *l, uint64_t segment) {
+    if (l->failed) return ERR_IO;
+    log_seg *g = l->moving;
+    if (!check(g && l->move_done && g->number == segment && l->segs[0] == g)) return ERR_BUG;
+    err e = ERR_OK;
+    if (store_log_seg_live(g) > 0 && !plant(COMPACTION_SKIPS_ONE))
+        keep(l, g);
+    else
+        e = forget(l, g);
+    if (e != ERR_OK) return e;
     l->moving = NULL;
     l->n_moves = 0;
     l->move_done = false;

@@ -232,19 +232,30 @@ static store_index *make_index(log_collect *c, unsigned partition) {
     return x;
 }
 
+static void rescan_segment(store_log *l, log_collect *c, const log_seg *g) {
+    log_scan s;
+    log_found f;
+    log_put p;
+    log_gap gap = {0};
+    uint64_t live = 0;
+    store_log_scan_init(&s, l->s, g->fd, g->seed, g->end);
+    while (store_log_scan_next(&s, &f)) {
+        if (f.bad) store_log_gap_add(&gap, &f);
+        if (f.bad || f.type != LOG_PUT || !store_log_rec_put(f.flags, f.body, &p)) continue;
+        live += !store_log_seg_is_dead(g, f.off);
+        store_log_collect_put(c, f.id, log_loc(g->number, f.off), (uint32_t)(f.end - f.off), &p);
+    }
+    store_log_scan_fini(&s);
+    if (live < store_log_seg_live(g))
+        store_log_report_gap(l, g, store_log_seg_live(g) - live, &gap, "the partition that asked serves none of them until it asks again");
+}
+
 static err rescan(store_log *l, log_collect *c) {
     for (size_t i = 0; i < l->n_segs; i++) {
         log_seg *g = l->segs[i];
         err e = store_log_seg_use(l, g);
         if (e != ERR_OK) return e;
-        log_scan s;
-        log_found f;
-        log_put p;
-        store_log_scan_init(&s, l->s, g->fd, g->seed, g->end);
-        while (store_log_scan_next(&s, &f))
-            if (!f.bad && f.type == LOG_PUT && store_log_rec_put(f.flags, f.body, &p))
-                store_log_collect_put(c, f.id, log_loc(g->number, f.off), (uint32_t)(f.end - f.off), &p);
-        store_log_scan_fini(&s);
+        rescan_segment(l, c, g);
         store_log_seg_unuse(l, g);
     }
     return ERR_OK;

@@ -2,7 +2,6 @@
 #define STORE_LOG_INT_H
 /* log_int: the log engine's own structures and the calls between its files; private to src/store/log*.c and their tests.
  *
- *   log_rec.c      a record: its bytes, its checksums; the scanner that finds records in a segment, whole or damaged
  *   log_seg.c      a segment file: header, creation, sealing, which of its records are dead
  *   log_recover.c  opening: what is there, what was cut, what is damaged
  *   log_index.c    the index of a partition, from recovery or from a new scan
@@ -15,12 +14,9 @@
 #include "base/lock.h"
 #include "rt/sys.h"
 #include "store/log.h"
+#include "store/log_rec.h"
 
 #define LOG_FORMAT          1u
-#define LOG_PAGE            4096u               /* header of a segment; two copies, each in half of it */
-#define LOG_REC             20u                 /* bytes of a record before its body */
-#define LOG_PAD             0x5au               /* ends every record: never zero, so that a torn sector shows as zeros (log_recover.c) */
-#define LOG_RECORD_MAX      (16u << 20)         /* of one record, with header and padding */
 #define LOG_CHUNK_MAX       (UINT64_C(1) << 20) /* space is allocated ahead in steps of at most this: store_log.chunk */
 #define LOG_CHUNK_MIN       (4 * LOG_PAGE)
 #define LOG_SPARE_MAX       (UINT64_C(16) << 20) /* bytes of DIR/spare at most; a quarter of a segment otherwise */
@@ -28,51 +24,11 @@
 #define LOG_EPOCH_MAX       ((UINT64_C(1) << 20) - 1)
 #define LOG_PATH_MAX        1024u
 #define LOG_OPEN_DEFAULT    64u   /* store_log_cfg.segments_open_max */
-#define LOG_REPORTS_MAX     1000u /* losses that are named one by one at an open; the rest is counted */
-
-typedef enum log_type { LOG_PUT = 1, LOG_DEL, LOG_MARK, LOG_TAIL } log_type;
-#define LOG_MOVED     1u  /* flag of a PUT: a copy; the body starts with the loc that it replaces */
-#define LOG_PUT_FIXED 26u /* wall, two hashes, length of user */
+#define LOG_REPORTS_MAX     1000u /* losses that are named one by one by a call of the engine; the rest is counted */
 
 static inline uint64_t log_loc(uint64_t segment, uint64_t off) { return segment << 32 | off; }
 static inline uint64_t log_loc_segment(uint64_t loc) { return loc >> 32; }
 static inline uint64_t log_loc_off(uint64_t loc) { return loc & UINT32_MAX; }
-
-/* --- log_rec.c */
-typedef struct log_put { /* the body of a PUT, taken apart */
-    uint64_t moved_from; /* 0: an original */
-    int64_t wall;
-    uint64_t h0, h1;
-    slice user, env;
-} log_put;
-size_t store_log_rec_total(size_t body_len);
-/* p: room for the record at offset off of its segment, the body already at p + LOG_REC. Fills in the rest. */
-void store_log_rec_seal(uint8_t *p, uint32_t seed, uint64_t off, log_type type, uint8_t flags, uint64_t id, size_t body_len);
-NODISCARD bool store_log_rec_put(uint8_t flags, slice body, log_put *out);
-
-typedef struct log_found { /* what the scanner met */
-    bool bad;              /* not a record: damage from off to end */
-    bool named;            /* bad: type and id are known, because the header's own check fits */
-    uint8_t type, flags;
-    uint32_t crc;
-    uint64_t off, end, id;
-    slice body; /* valid until the next call */
-} log_found;
-typedef struct log_scan {
-    sys *s;
-    int fd;
-    uint32_t seed;
-    uint64_t at, limit; /* where it goes on; where the bytes end */
-    uint8_t *win;       /* bytes [win_off, win_off + win_len) of the file */
-    size_t win_cap, win_len;
-    uint64_t win_off;
-} log_scan;
-void store_log_scan_init(log_scan *c, sys *s, int fd, uint32_t seed, uint64_t limit);
-void store_log_scan_fini(log_scan *c);
-/* False at the end: only zeros follow, or nothing. Unreadable pages count as damage. */
-NODISCARD bool store_log_scan_next(log_scan *c, log_found *out);
-/* Verifies one whole record at the front of p (len bytes are there). */
-NODISCARD bool store_log_rec_check(const uint8_t *p, size_t len, uint32_t seed, uint64_t off, log_found *out);
 
 /* --- log_seg.c */
 typedef struct log_seg {
@@ -88,6 +44,7 @@ typedef struct log_seg {
     uint64_t puts, put_bytes, dead_puts;
     int64_t newest_wall; /* of its PUTs */
     bool sealed;
+    bool kept;      /* compaction could not read all that lives in it: it stays as long as anything does */
     uint64_t *dead; /* a bit for each 8 bytes: the PUT that starts there is gone or moved */
     size_t dead_words;
     uint32_t pins;                       /* readers at work; under mu */
@@ -107,7 +64,7 @@ struct store_log {
     int lock_fd; /* DIR/lock: one engine at a time, also when an actor is started again while its last job still runs */
     log_damage_fn *damage;
     void *damage_arg;
-    uint64_t reports; /* losses named at this open */
+    uint64_t reports; /* losses named since store_log_damage_to */
     lock_set locks;
     lock mu;   /* guards the table of segments, pins, descriptors, and what a reader or backup takes from a segment, against the writer */
     list idle; /* segments with a descriptor that nobody uses, the longest unused first; under mu */
@@ -132,6 +89,8 @@ struct store_log {
     uint64_t move_at;                 /* how far */
     log_move *moves;                  /* by from */
     size_t n_moves, cap_moves;
+    buf told;       /* of the copies in the batch: u64le id, u64le loc, lslice user of each */
+    log_gap unread; /* of the segment that is being moved */
     bool move_done; /* all copied: waits for store_log_drop */
     bool spare;     /* DIR/spare is there (log_spare.c) */
 };
@@ -161,8 +120,13 @@ void store_log_seg_add(store_log *l, log_seg *g);
 void store_log_seg_kill(log_seg *g, uint64_t off); /* the PUT at off is dead; idempotent */
 bool store_log_seg_is_dead(const log_seg *g, uint64_t off);
 void store_log_kill(store_log *l, uint64_t loc); /* same, by loc; a segment that is gone is fine */
+uint64_t store_log_seg_live(const log_seg *g);   /* PUTs that are neither dead nor known to be damaged */
 uint64_t store_log_seg_live_bytes(const log_seg *g);
 void store_log_seg_count(store_log *l, log_seg *g); /* brings the sums up to date with what changed in g; the writer calls it */
+
+/* Says of a scan of g that n of what lives in it was passed over. then: what that means, for people. */
+void store_log_report_gap(store_log *l, const log_seg *g, uint64_t n, const log_gap *gap, const char *then);
+void store_log_report(store_log *l, uint64_t segment, uint64_t off, const char *text);
 
 /* --- log_index.c */
 log_collect *store_log_collect_new(store_log *l, int only); /* only: one partition; -1: all of cfg.partitions */
@@ -175,6 +139,8 @@ err store_log_spare_keep(store_log *l); /* makes it if it is not there; NOSPC an
 void store_log_spare_give(store_log *l);
 
 /* --- log.c, log_compact.c: for the actor */
+/* Who is told of losses from now on: by the writer, in its calls only; NULL: nobody. At an open it is store_log_open's. */
+void store_log_damage_to(store_log *l, log_damage_fn *damage, void *arg);
 NODISCARD err
 store_log_turn(store_log *l); /* a new segment although the present one, in which all is dead, is not full: so that it can go */
 size_t store_log_put_bytes(size_t user_len, size_t env_len); /* what a put adds to a batch; a batch itself: LOG_MARK_BYTES */

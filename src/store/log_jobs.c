@@ -138,6 +138,8 @@ static void run(rt_job *rj) {
     log_job *j = container_of(rj, log_job, job);
     sys *s = rt_node_sys(j->node);
     usec from = s->mono(s);
+    bool writer = j->kind != LOG_JOB_READ && j->kind != LOG_JOB_BACKUP;
+    if (writer && j->hold->log) store_log_damage_to(j->hold->log, note_damage, &j->damage);
     switch (j->kind) {
     case LOG_JOB_OPEN: j->status = store_log_open(s, j->cfg, note_damage, &j->damage, &j->opened, &j->opening); break;
     case LOG_JOB_WRITE: run_write(j); break;
@@ -149,7 +151,8 @@ static void run(rt_job *rj) {
     case LOG_JOB_BACKUP: run_backup(j); break;
     }
     store_log *l = j->kind == LOG_JOB_OPEN ? j->opened : j->hold->log;
-    if (l && j->kind != LOG_JOB_READ && j->kind != LOG_JOB_BACKUP) { /* the writer may look */
+    if (l && writer) {
+        store_log_damage_to(l, NULL, NULL);
         store_log_status(l, &j->now);
         j->wants_compact = j->cfg->compact && store_log_wants_compact(l, s->wall(s), j->full);
     }

@@ -40,8 +40,8 @@ typedef struct log_job {
     rt_msg *req;        /* INDEX, READ, BACKUP: the request */
     store_index *index; /* INDEX: the result */
     size_t at;          /* READ: bytes of the request's ids that are done */
-    buf out;            /* READ: records; OPEN, READ: after them, nothing */
-    buf damage;         /* OPEN, READ: u64le segment, u64le offset, lslice text for each loss */
+    buf out;            /* READ: records */
+    buf damage;         /* u64le segment, u64le offset, lslice text for each loss that was met */
     bool full;          /* the disk was full when the job was made */
     bool room;          /* the spare was given up: there is room for deletions */
     /* how the log is afterwards (writer jobs) */

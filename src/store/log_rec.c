@@ -9,10 +9,11 @@
  * Invariants: (1) a body that carries the image of a record never passes for one: the seed has a random nonce that no sender knows, and the
  * offset is part of the checksum. (2) The scanner returns ranges that touch and never overlap: record or damage, from where it started to
  * the first place after which there are only zeros. (3) It reads a file once, in large blocks, and backwards never. */
+#include "store/log_rec.h"
+
 #include "base/digest.h"
 #include "base/mem.h"
 #include "base/plant.h"
-#include "store/log_int.h"
 
 #define LOG_WINDOW     (UINT64_C(1) << 20)
 #define LOG_UNREADABLE 0xeeu /* stands for bytes that the disk does not give back; not zero, which would look like the end */
@@ -207,4 +208,9 @@ bool store_log_scan_next(log_scan *c, log_found *out) {
     c->at = end;
     *out = f;
     return true;
+}
+
+void store_log_gap_add(log_gap *gap, const log_found *bad) {
+    if (!gap->to || bad->off < gap->from) gap->from = bad->off;
+    if (bad->end > gap->to) gap->to = bad->end;
 }

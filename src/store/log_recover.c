@@ -36,10 +36,6 @@ typedef struct recovery {
     store_log_open_stat stat;
 } recovery;
 
-static void report(store_log *l, uint64_t segment, uint64_t off, const char *text) {
-    if (l->reports++ < LOG_REPORTS_MAX && l->damage) l->damage(l->damage_arg, segment, off, text);
-}
-
 static void list_fn(void *arg, const char *name) {
     recovery *r = arg;
     size_t n = strlen(name);
@@ -72,7 +68,7 @@ static err no_header(recovery *r, uint64_t number, bool last) {
     char text[160];
     (void)snprintf(text, sizeof text, "segment %012" PRIu64 " has no whole header: its records are lost; it is set aside as .damaged",
                    number);
-    report(l, number, 0, text);
+    store_log_report(l, number, 0, text);
     r->stat.damaged++;
     return l->s->file_rename(l->s, path, aside);
 }
@@ -90,7 +86,7 @@ static err open_all(recovery *r) {
             continue;
         }
         if (e != ERR_OK) return e;
-        if (flaw) report(l, g->number, 0, "one copy of the segment's header is damaged; the other is used");
+        if (flaw) store_log_report(l, g->number, 0, "one copy of the segment's header is damaged; the other is used");
         if (g->epoch > r->epoch) r->epoch = g->epoch;
         store_log_seg_add(l, g);
         store_log_seg_unuse(l, g);
@@ -230,7 +226,7 @@ static void pass(recovery *r, log_seg *g, uint64_t limit) {
             if (f.body.len >= 16) memcpy(want, f.body.p, 16);
             g->sealed = true;
             if (r->n_bad == bad_before && (want[0] != g->records || want[1] != g->crc_sum)) {
-                report(l, g->number, f.off, "the segment does not hold the records that its tail counts");
+                store_log_report(l, g->number, f.off, "the segment does not hold the records that its tail counts");
                 r->stat.damaged++;
             }
         } else
@@ -248,8 +244,8 @@ static void judge(recovery *r) {
         log_seg *g = store_log_seg_find(l, b->segment);
         bool gone = g && store_log_seg_is_dead(g, b->off);
         char text[200];
+        for (uint64_t off = b->off; g && off < b->end; off += 8) g->puts += store_log_seg_is_dead(g, off); /* dead_puts counts them */
         if (gone) {
-            g->puts++; /* dead_puts counts it */
             (void)snprintf(text, sizeof text, "bytes %" PRIu64 " to %" PRIu64 " are damaged: a message that was delivered already", b->off,
                            b->end);
         } else if (b->named && !b->put) {
@@ -264,7 +260,7 @@ static void judge(recovery *r) {
             else
                 (void)snprintf(text, sizeof text, "bytes %" PRIu64 " to %" PRIu64 " are damaged: what was there is lost", b->off, b->end);
         }
-        report(l, b->segment, b->off, text);
+        store_log_report(l, b->segment, b->off, text);
     }
 }
 
@@ -318,7 +314,7 @@ static err pass_closed(recovery *r, log_seg *g) {
     store_log_seg_unuse(l, g);
     bool bad_end = r->n_bad > 0 && r->bad[r->n_bad - 1].segment == g->number && r->bad[r->n_bad - 1].end == g->end;
     if (g->sealed || g->end == LOG_PAGE || bad_end) return ERR_OK; /* damage at the very end is counted as such */
-    report(l, g->number, g->end, "the segment ends without its tail: it was cut short and records are missing");
+    store_log_report(l, g->number, g->end, "the segment ends without its tail: it was cut short and records are missing");
     r->stat.damaged++;
     return ERR_OK;
 }
@@ -418,8 +414,7 @@ err store_log_open(sys *s, const store_log_cfg *c, log_damage_fn *damage, void *
     l->cfg = *c;
     l->dir = slice_dup_str(slice_str(c->dir));
     l->cfg.dir = l->dir;
-    l->damage = damage;
-    l->damage_arg = arg;
+    store_log_damage_to(l, damage, arg);
     l->next_number = 1;
     l->chunk = chunk_of(c);
     l->reserve = store_log_reserve(c);
@@ -431,6 +426,7 @@ err store_log_open(sys *s, const store_log_cfg *c, log_damage_fn *damage, void *
     list_init(&l->idle);
     l->open_max = c->segments_open_max ? c->segments_open_max : LOG_OPEN_DEFAULT;
     buf_init(&l->batch, (size_t)c->batch_bytes_max + LOG_RECORD_MAX);
+    buf_init(&l->told, (size_t)c->batch_bytes_max + LOG_RECORD_MAX); /* of each copy less than the copy */
     s->entropy(s, &l->key, sizeof l->key);
     l->found = store_log_collect_new(l, -1);
     recovery r = {.l = l};
@@ -443,7 +439,7 @@ err store_log_open(sys *s, const store_log_cfg *c, log_damage_fn *damage, void *
         return e;
     }
     l->damaged = r.stat.damaged;
-    l->damage = NULL;
+    store_log_damage_to(l, NULL, NULL);
     (void)store_log_spare_keep(l); /* without it the log serves, too; the first probe of a full disk makes it */
     r.stat.live = l->live;
     r.stat.epoch = l->epoch;

@@ -334,7 +334,22 @@ void store_log_seg_count(store_log *l, log_seg *g) {
     g->counted_size = g->size;
 }
 
+uint64_t store_log_seg_live(const log_seg *g) { return g->puts > g->dead_puts ? g->puts - g->dead_puts : 0; }
+
 uint64_t store_log_seg_live_bytes(const log_seg *g) {
-    uint64_t live = g->puts > g->dead_puts ? g->puts - g->dead_puts : 0;
-    return g->puts ? g->put_bytes / g->puts * live : 0; /* by the average: a deletion does not say how long its record was */
+    return g->puts ? g->put_bytes / g->puts * store_log_seg_live(g)
+                   : 0; /* by the average: a deletion does not say how long its record was */
+}
+
+/* --- what cannot be read ---------------------------------------------------------------------------------------------------------- */
+
+void store_log_report(store_log *l, uint64_t segment, uint64_t off, const char *text) {
+    if (l->reports++ < LOG_REPORTS_MAX && l->damage) l->damage(l->damage_arg, segment, off, text);
+}
+
+void store_log_report_gap(store_log *l, const log_seg *g, uint64_t n, const log_gap *gap, const char *then) {
+    char text[200];
+    (void)snprintf(text, sizeof text, "messages that cannot be read now: %" PRIu64 " within bytes %" PRIu64 " to %" PRIu64 "; %s", n,
+                   gap->from, gap->to, then); /* fits */
+    store_log_report(l, g->number, gap->from, text);
 }

@@ -702,6 +702,38 @@ static void compaction_tells_partitions_and_waits_for_their_word(void **state) {
     world_free(w);
 }
 
+/* What the writer's jobs find damaged is said as an event, whichever job it was. */
+static void what_a_scan_or_a_compaction_cannot_read_is_an_event(void **state) {
+    (void)state;
+    world *w = world_new(8);
+    attach_all(w);
+    peer *p = &w->peer[0];
+    char text[1000];
+    memset(text, 't', sizeof text - 1);
+    text[sizeof text - 1] = 0;
+    drop_got(w, p);
+    for (uint64_t n = 0; n < 100; n++) {
+        put(w, p, 0, n, text);
+        run(w, true);
+    }
+    for (uint64_t n = 1; n < 100; n++) del(w, p, id_of(0, n), loc_of(store_committed_of(p->got[n]), 0));
+    run(w, true);
+    w->m.bad_path = "log/000000000001.seg";
+    w->m.bad_at = (loc_of(store_committed_of(p->got[0]), 0) & UINT32_MAX) + 40;
+    assert_int_equal(rt_event_count(w->n, EV_LOG_DAMAGE), 0);
+    attach(w, &w->peer[2], 0);
+    run(w, true);
+    assert_int_equal(index_of(last(&w->peer[2]))->n_entries, 0);
+    assert_int_equal(rt_event_count(w->n, EV_LOG_DAMAGE), 1);
+    for (int i = 0; i < 60; i++) later(w, 30 * USEC_PER_SEC); /* past the window of origin-ids */
+    assert_int_equal(rt_event_count(w->n, EV_LOG_DAMAGE), 2);
+    uint64_t size = 0;
+    usec mtime;
+    assert_int_equal(w->m.sys.file_stat(&w->m.sys, w->m.bad_path, &size, &mtime), ERR_OK);
+    assert_int_equal(rt_event_count(w->n, EV_LOG_FAIL), 0);
+    world_free(w);
+}
+
 static void keyed_writes_share_a_transaction_and_keep_their_order(void **state) {
     (void)state;
     world *w = world_new(6);
@@ -976,6 +1008,7 @@ int main(void) {
         cmocka_unit_test(keys_alone_are_answered_alike_for_every_name),
         cmocka_unit_test(a_failed_sync_ends_the_node),
         cmocka_unit_test(compaction_tells_partitions_and_waits_for_their_word),
+        cmocka_unit_test(what_a_scan_or_a_compaction_cannot_read_is_an_event),
         cmocka_unit_test(keyed_writes_share_a_transaction_and_keep_their_order),
         cmocka_unit_test(a_full_disk_is_said_to_who_writes_accounts),
         cmocka_unit_test(a_ruined_database_does_not_stop_the_log),

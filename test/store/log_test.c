@@ -244,6 +244,120 @@ static void compaction_keeps_the_living_and_gives_space_back(void **state) {
     memsys_fini(&m);
 }
 
+/* Messages of a@x that fill some segments; of every ten the first stays. */
+enum { MANY = 400 };
+static const char FIRST_SEGMENT[] = "d/log/000000000001.seg";
+static store_log *one_of_ten(memsys *m, named *d, uint64_t loc[MANY]) {
+    store_log *l = open_log(m, NULL, NULL);
+    char text[300];
+    store_log_damage_to(l, on_damage, d);
+    for (unsigned i = 0; i < MANY; i++) {
+        (void)snprintf(text, sizeof text, "message %u %0200u", i, i);
+        loc[i] = put(l, m, i, "a@x", text);
+        assert_int_equal(store_log_commit(l), ERR_OK);
+    }
+    for (unsigned i = 0; i < MANY; i++)
+        if (i % 10) assert_int_equal(store_log_del(l, id_of(store_partition(SLICE("a@x"), 4), i), loc[i]), ERR_OK);
+    assert_int_equal(store_log_commit(l), ERR_OK);
+    m->wall += HOUR;
+    return l;
+}
+
+static void compact_first(store_log *l, memsys *m, uint64_t loc[MANY]) {
+    uint64_t segment;
+    assert_true(store_log_wants_compact(l, m->wall, false));
+    assert_int_equal(store_log_compact(l, on_moved, loc, &segment), ERR_OK);
+    assert_int_equal(segment, 1);
+    assert_int_equal(store_log_drop(l, segment), ERR_OK);
+}
+
+static bool exists(memsys *m, const char *path) {
+    uint64_t size;
+    usec mtime;
+    return m->sys.file_stat(&m->sys, path, &size, &mtime) == ERR_OK;
+}
+
+/* A sector goes bad after the message on it was acked. Nothing may delete it: it is named, and its segment stays until it is read and
+ * deleted, or for this life. */
+static void compaction_keeps_a_segment_of_which_it_could_not_read_all(void **state) {
+    (void)state;
+    for (int well_again = 0; well_again < 2; well_again++) {
+        memsys m;
+        uint64_t loc[MANY];
+        named d = {0};
+        memsys_init(&m, 15);
+        store_log *l = one_of_ten(&m, &d, loc);
+        uint64_t bad = loc[20], good = loc[50];
+        assert_true(log_loc_segment(bad) == 1 && log_loc_segment(good) == 1);
+        m.bad_path = FIRST_SEGMENT;
+        m.bad_at = log_loc_off(bad) + 40;
+        compact_first(l, &m, loc);
+        assert_true(exists(&m, FIRST_SEGMENT));
+        assert_int_equal(d.n, 1);
+        assert_non_null(strstr(d.text, "messages that cannot be read now: "));
+        assert_true(loc[20] == bad && loc[50] != good);
+        assert_false(store_log_wants_compact(l, m.wall, false));
+        assert_false(store_log_wants_compact(l, m.wall, true));
+        size_t live = MANY / 10;
+        store_status st = {0};
+        store_log_status(l, &st);
+        assert_int_equal(st.live, live);
+        m.bad_path = NULL;
+        char text[300];
+        (void)snprintf(text, sizeof text, "message 20 %0200u", 20u);
+        expect(l, 20, "a@x", bad, text);
+        if (well_again) { /* delivered, and with it what lies beside it: the segment may go now */
+            for (unsigned i = 0; i < MANY; i += 10) {
+                if (log_loc_segment(loc[i]) != 1) continue;
+                assert_int_equal(store_log_del(l, id_of(store_partition(SLICE("a@x"), 4), i), loc[i]), ERR_OK);
+                live--;
+            }
+            assert_int_equal(store_log_commit(l), ERR_OK);
+            compact_first(l, &m, loc);
+            assert_false(exists(&m, FIRST_SEGMENT));
+            assert_int_equal(d.n, 1);
+        }
+        store_log_close(l);
+        l = open_log(&m, NULL, NULL); /* the next life: each once, the copies and what could not be copied */
+        assert_int_equal(count_all(l), live);
+        store_log_close(l);
+        memsys_fini(&m);
+    }
+}
+
+/* A partition that comes back has its index from a new scan. What that cannot read is named; what is known to be lost is not named again.
+ */
+static void a_scan_names_how_many_messages_it_could_not_read(void **state) {
+    (void)state;
+    memsys m;
+    uint64_t loc[MANY];
+    named d = {0};
+    memsys_init(&m, 16);
+    store_log *l = one_of_ten(&m, &d, loc);
+    assert_int_equal(count_all(l), MANY / 10); /* a scan each: nothing was put in this life that recovery found */
+    assert_int_equal(d.n, 0);
+    m.bad_path = FIRST_SEGMENT;
+    m.bad_at = log_loc_off(loc[20]) + 40;
+    size_t left = count_all(l);
+    assert_true(left < MANY / 10);
+    assert_int_equal(d.n, 4); /* by each partition's scan */
+    char want[64];
+    (void)snprintf(want, sizeof want, "cannot be read now: %zu within", MANY / 10 - left);
+    assert_non_null(strstr(d.text, want));
+    store_log_close(l);
+    l = open_log(&m, &d, NULL); /* it is lost, and has been named as such */
+    store_log_damage_to(l, on_damage, &d);
+    d.n = 0;
+    assert_int_equal(count_all(l), left);
+    assert_int_equal(count_all(l), left);
+    assert_int_equal(d.n, 0);
+    compact_first(l, &m, loc); /* so it is in nobody's way */
+    assert_false(exists(&m, FIRST_SEGMENT));
+    assert_int_equal(d.n, 0);
+    store_log_close(l);
+    memsys_fini(&m);
+}
+
 /* R4: one bit flipped at every byte of a small store: every message but at most one is served, never a wrong one, and a missing one is
  * named. */
 static void any_flipped_bit_costs_one_message_at_most_and_is_named(void **state) {
@@ -474,6 +588,8 @@ int main(void) {
         cmocka_unit_test(a_full_disk_refuses_cleanly_and_recovers),
         cmocka_unit_test(after_a_failed_sync_nothing_more_is_written),
         cmocka_unit_test(compaction_keeps_the_living_and_gives_space_back),
+        cmocka_unit_test(compaction_keeps_a_segment_of_which_it_could_not_read_all),
+        cmocka_unit_test(a_scan_names_how_many_messages_it_could_not_read),
         cmocka_unit_test(any_flipped_bit_costs_one_message_at_most_and_is_named),
         cmocka_unit_test(a_zeroed_sector_before_the_last_batch_costs_only_what_lies_on_it),
         cmocka_unit_test(a_header_has_two_copies),

@@ -2,6 +2,8 @@
  * seed. */
 #include "support/memsys.h"
 
+#include "sim/disk_names.h"
+
 static memsys *of(sys *s) { return s->self; }
 
 static err gate(memsys *m, bool is_sync) {
@@ -67,9 +69,14 @@ static err file_open(sys *s, const char *path, unsigned flags, int *out_fd) {
         m->fd[fd].inode = NULL;
     return e;
 }
+static bool is_bad(const memsys *m, const sim_inode *f, uint64_t at, size_t len) {
+    if (!m->bad_path || sim_disk_names_find(&m->disk.live, m->bad_path) != f) return false;
+    return m->bad_at < at + len && at < m->bad_at + SIM_SECTOR;
+}
 static err file_read(sys *s, int fd, void *p, size_t len, uint64_t at, size_t *out_n) {
     memsys *m = of(s);
     err e = gate_fd(m, fd, false);
+    if (e == ERR_OK && is_bad(m, m->fd[fd].inode, at, len)) e = ERR_IO;
     return e == ERR_OK ? sim_disk_read(&m->disk, m->fd[fd].inode, p, len, at, out_n) : visible(e);
 }
 static err file_write(sys *s, int fd, slice data, uint64_t at) {

@@ -1,8 +1,7 @@
 #ifndef TEST_MEMSYS_H
 #define TEST_MEMSYS_H
 /* memsys: a sys with files only, on the simulator's disk, for unit tests of what is stored: counts calls, fails or "crashes" at the nth,
- * and cuts the power. Clocks and entropy come from the seed. One thread; a node can
- * be stepped on it. */
+ * cuts the power, and has a sector that cannot be read. Clocks and entropy come from the seed. One thread; a node can be stepped on it. */
 #include "rt/sys.h"
 #include "sim/disk.h"
 
@@ -22,6 +21,8 @@ typedef struct memsys {
     uint64_t fail_at;  /* the call with this number fails with fail_with (if it can), once; 0: never */
     err fail_with;
     bool fail_syncs_only;
+    const char *bad_path; /* a file with a sector that cannot be read: bad_at; NULL: there is none */
+    uint64_t bad_at;
     bool ended; /* sys.end was called: dead, too */
     bool dead;  /* crashed: every call fails until memsys_power_cut */
 } memsys;
