@@ -3,7 +3,7 @@
 not judge by time. Attempts alternate at random between known and unknown names, each name is as often used as any other, and two things are
 timed: <auth/> to challenge (the look-up) and the last message to <failure/> (the proof). Prints medians, the difference with its 95 % interval
 (bootstrap), and the Kolmogorov-Smirnov statistic with its p. usage: auth_timing.py [--trials N] [--names N] [--plain]"""
-import argparse, base64, bisect, math, os, random, re, socket, sys, time
+import argparse, base64, bisect, math, os, random, re, socket, time
 
 from common import Node, rig
 

@@ -3,7 +3,7 @@
 A check is a Python file whose functions check_* are its cases; main() runs them: `r1_kill.py [--seed N] [--soak [PART]] [CASE ...]`; SOAK=1
 does as --soak does. --soak N is the Nth part of the soak, but never less than the CI size. Each prints a line with its figures and the file ends
 with "N passed, N failed"."""
-import argparse, asyncio, ctypes, mmap, os, random, shutil, struct, subprocess, sys, tempfile, time, traceback
+import argparse, asyncio, ctypes, mmap, os, struct, subprocess, sys, tempfile, time, traceback
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, os.path.join(HERE, "../interop/xmpp"))
@@ -12,7 +12,7 @@ import rig
 from clients import Recipient, Sender, World
 from history import judge
 
-BUILD, ROOT, LIMIT = rig.BUILD, rig.ROOT, 60  # LIMIT: seconds in which any single event must have come, on a busy machine
+BUILD, ROOT, LIMIT, until = rig.BUILD, rig.ROOT, rig.LIMIT, rig.until
 SEED, SOAK = 1, 0  # SOAK: 0 CI size, N the Nth part of the soak
 libc = ctypes.CDLL(None, use_errno=True)
 
@@ -146,16 +146,6 @@ class Inject:
     def close(self):
         self.map.close()
         os.unlink(self.path)
-
-
-def poll(what, ask):
-    """Asks, each time a round trip, until the answer is true; returns that."""
-    end = time.monotonic() + LIMIT
-    while time.monotonic() < end:
-        found = ask()
-        if found:
-            return found
-    raise AssertionError(f"never came: {what}")
 
 
 async def gathered(*jobs, limit):

@@ -16,7 +16,7 @@ async def held_meanwhile(w, s, inject, senders, path, cause, kind, what, acks, f
     await w.until(lambda: w.acks >= 20)  # all are logged in and at it
     inject.hold("call", path)
     job = loop.run_in_executor(None, cause)
-    rows = await loop.run_in_executor(None, common.poll, what, lambda: [r for r in s.ctl("pool") if (r["longest_run"] or "").startswith(what)])
+    rows = await loop.run_in_executor(None, common.until, what, lambda: [r for r in s.ctl("pool") if (r["longest_run"] or "").startswith(what)])
     assert inject.held() > 0 and rows[0]["kind"] == kind, rows
     goal = w.acks + acks
     await w.until(lambda: w.acks >= goal)
@@ -67,7 +67,7 @@ async def check_a_backup_that_hangs_delays_no_account():
         s.user("new@localhost")  # nobody has loaded it before it logs in; commands that change something wait for each other, so it is made first
         backup = threading.Thread(target=lambda: out.append(s.ctl("backup", s.dir + "/target")))
         backup.start()
-        common.poll("the copy hangs", lambda: [r for r in s.ctl("pool") if (r["longest_run"] or "").startswith("accounts backup")])
+        common.until("the copy hangs", lambda: [r for r in s.ctl("pool") if (r["longest_run"] or "").startswith("accounts backup")])
         a = rig.login(s, "new", "secret")
         a.send("<iq type='set' id='r1'><query xmlns='jabber:iq:roster'><item jid='friend@localhost' name='F'/></query></iq>")
         a.expect(r"<iq [^>]*id='r1'[^>]*type='result'|<iq [^>]*type='result'[^>]*id='r1'")

@@ -4,10 +4,10 @@ kill -9 and through an end without a core. (What the looks cost is measured by `
 
     wedge: every shard accepts a connection and does not come back (inject.c); then each look is asked for, and answers for what it can see.
     record: known events, counted beside the recorder, then the end; sequence, number and content are held against what was counted."""
-import json, os, re, signal, socket, struct, subprocess, sys, time, urllib.request
+import json, os, re, signal, socket, struct, subprocess, sys, urllib.request
 
 import common
-from common import BUILD, LIMIT, Inject, Node, soak
+from common import BUILD, LIMIT, Inject, Node, soak, until
 from rig import login
 
 PAGE, RECORD = 4096, 64
@@ -19,16 +19,6 @@ AS_EVER = {"queues show", "msacc read", "msacc print", "locks table", "locks ins
            "pool show", "help verbs", "node show", "load read"}
 NAMES_SHARDS = {"actors list", "actors by", "queues longest", "tables chains"}
 ARGUMENTS = {"queues actor": "store.log", "probe actor": "store.log", "actors by": "cost", "actor info": "store.log", "roster show": "a@localhost", "offline show": "a@localhost", "user find": "a"}
-
-
-def until(what, f, pause=0.0):
-    end = time.monotonic() + LIMIT
-    while True:
-        v = f()
-        if v:
-            return v
-        assert time.monotonic() < end, "never: " + what
-        time.sleep(pause)
 
 
 def murrectl(s, *words):
@@ -49,10 +39,11 @@ def wedge(s, inject, shards):
     """Connections until every shard spins in one; returns them."""
     inject.wedge(True)
     conns = []
-    end = time.monotonic() + LIMIT
-    while inject.wedged() < shards:
-        assert time.monotonic() < end, f"{inject.wedged()} of {shards} shards are wedged"
+
+    def another():
         conns.append(socket.create_connection(("127.0.0.1", s.port), LIMIT))  # the kernel chooses the listener, one a shard
+        return inject.wedged() == shards
+    until(lambda: f"all {shards} shards are wedged: {inject.wedged()}", another)
     before = shard_ticks(s)
     until("every shard uses CPU", lambda: all(t > before[n] for n, t in shard_ticks(s).items()))
     return conns

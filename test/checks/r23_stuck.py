@@ -5,7 +5,7 @@ stuck, and drop and count what comes too late for it, is in the unit tests and t
 import asyncio, re, subprocess, sys
 
 import common
-from common import BUILD, Inject, Node, Recipient, Sender, World, chat, poll, soak, verdict
+from common import BUILD, Inject, Node, Recipient, Sender, World, chat, soak, until, verdict
 
 THRESHOLD_MSEC = 400
 REPORT = re.compile(r" job_stuck kind=(\d+) usec=(\d+) (\S+) (.*?), key \d+, for (<[\d.]+>): (.*)")
@@ -36,7 +36,7 @@ async def stuck_in(how):
                 await w.until(lambda: w.acks >= 20)
                 inject.hold(how, "accounts.db-wal")
                 job = loop.run_in_executor(None, s.user, "late@localhost")
-                found = await loop.run_in_executor(None, poll, "a report", blocked)
+                found = await loop.run_in_executor(None, until, "a report", blocked)
                 goal = w.acks + 100
                 await w.until(lambda: w.acks >= goal)  # others go on
                 row = next(r for r in s.ctl("pool") if r["kind"] == "sql")
@@ -44,7 +44,7 @@ async def stuck_in(how):
                 assert len(blocked()) == 1, blocked()  # once
                 inject.hold("")
                 await job
-                await loop.run_in_executor(None, poll, "its end", lambda: count(s, "job_unstuck") > 0)
+                await loop.run_in_executor(None, until, "its end", lambda: count(s, "job_unstuck") > 0)
                 for x in senders:
                     x.count = x.n
                 kind, usec, _, what, _, stack = found[0]

@@ -8,7 +8,7 @@ by its declared panic. The check says which way it ran."""
 import asyncio, errno, os, random, re, select, signal, statistics, subprocess, sys, time
 
 import common
-from common import LIMIT, Inject, Node, Recipient, Sender, World, chat, judge, patience, rig, soak
+from common import LIMIT, Inject, Node, Recipient, Sender, World, chat, judge, patience, rig, soak, until
 
 MIB = 1 << 20
 BUDGET = 256 * MIB
@@ -86,13 +86,6 @@ class Budget:
     def close(self):
         if self.group:
             self.group.remove()
-
-
-def until(what, f):
-    end = time.monotonic() + LIMIT
-    while not (v := f()):
-        assert time.monotonic() < end, f"never: {what}"
-    return v
 
 
 def logins(s, user, n):

@@ -6,10 +6,10 @@ everything, libraries included: the nth allocation, open, socket, read, write, e
 stop, chat, TLS, commands, roster, backup, reload of certificates, metrics. Judged: it ends with status 0 only when asked to, else with a line
 that says why, and by no signal but the abort of a panic; no check of its own fails; after a restart without faults every message that was
 acknowledged arrives, and every account whose adding was answered with success is there."""
-import concurrent.futures, errno, os, queue, random, re, signal, socket, subprocess, sys, threading, time
+import concurrent.futures, errno, os, random, re, signal, socket, subprocess, sys
 
 import common
-from common import BUILD, LIMIT, Inject, Node, rig, soak
+from common import BUILD, LIMIT, Inject, Node, rig, soak, until
 
 ERRORS = {
     "alloc": (errno.ENOMEM,), "open": (errno.EMFILE, errno.EIO, errno.ENOMEM, errno.EACCES), "socket": (errno.EMFILE, errno.ENOBUFS),
@@ -176,10 +176,7 @@ def reload(v):
     seen = v.node.stderr().count("tls_reload")
     os.utime(cert)
     v.node.proc.send_signal(signal.SIGHUP)
-    end = time.monotonic() + LIMIT
-    while v.node.stderr().count("tls_reload") == seen and not v.ended():
-        assert time.monotonic() < end, "the certificates are not looked at again"
-        rig.select.select([], [], [], 0.01)
+    until("the certificates are looked at again", lambda: v.node.stderr().count("tls_reload") > seen or v.ended())
     raw(v, tls=True).close()
 
 

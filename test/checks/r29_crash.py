@@ -5,7 +5,7 @@ nodes in the middle of a chat: one whose sessions are kicked, and one whose acto
 import asyncio, collections, subprocess, sys, time
 
 import common
-from common import BUILD, LIMIT, Node, Recipient, Sender, World, chat, patience, soak, verdict
+from common import BUILD, LIMIT, Node, Recipient, Sender, World, chat, patience, soak, until, verdict
 
 
 def check_random_kills_in_the_simulator():
@@ -85,10 +85,7 @@ class House:
         return status != REFUSED
 
     def mended(self):
-        end, now = time.monotonic() + LIMIT, None
-        while now != self.whole:
-            assert time.monotonic() < end, f"missing {self.whole - now}, too many {now - self.whole}"
-            now = self.count()
+        until(lambda: f"all are there: missing {self.whole - self.count()}, too many {self.count() - self.whole}", lambda: self.count() == self.whole)
 
 
 async def check_killed_actors():

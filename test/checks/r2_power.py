@@ -7,7 +7,7 @@ instants; on each copy, mounted, a node is started, everything is drained, and t
 import asyncio, json, os, subprocess, sys
 
 import common
-from common import LIMIT, Node, Recipient, ROOT, Sender, World, chat, judge, patience, soak
+from common import Node, Recipient, ROOT, Sender, World, chat, judge, patience, soak
 
 ONLINE, OFFLINE, SENDERS = ["r0", "r1"], ["r2", "r3"], ["s0", "s1", "s2"]
 

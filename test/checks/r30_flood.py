@@ -2,10 +2,10 @@
 """R30: everybody sends to one. An actor that is flooded keeps to its bound, whatever its policy is, is reported, and gets one batch between two
 turns of its neighbours; a user who is flooded costs the server no more memory than what senders may have under way, and others chat on.
 Waiting is judged by what was done meanwhile, not by the clock; how long it took is among the figures."""
-import asyncio, json, subprocess, sys, time
+import json, subprocess, sys, time
 
 import common
-from common import BUILD, LIMIT, Node, Recipient, Sender, World, patience, soak, verdict
+from common import BUILD, Node, Recipient, Sender, World, patience, soak, verdict
 
 BATCH = 100            # RT_BATCH: messages of one actor before the next one is run
 BOUND = 20000          # of the profile's mailbox

@@ -4,7 +4,7 @@ each other's data by everything that XMPP lets them say. Loopback has as many IP
 import base64, hashlib, os, re, select, signal, socket, statistics, struct, sys, time
 
 import common
-from common import LIMIT, Node, rig, soak
+from common import LIMIT, Node, rig, soak, until
 
 SASL = "urn:ietf:params:xml:ns:xmpp-sasl"
 TRICKLERS, DROPS, USERS = 1000, 10000, 20
@@ -42,13 +42,6 @@ def attempt(server, user, password, address="127.0.0.1"):
 
 def count(server, event):
     return {e["event"]: e["count"] for e in server.ctl("events")}.get(event, 0)
-
-
-def until(condition, what):
-    """Waits for something that only asking tells; asking takes its time."""
-    end = time.monotonic() + LIMIT
-    while not condition():
-        assert time.monotonic() < end, f"not within {LIMIT} s: {what}"
 
 
 def descriptors(server):
@@ -179,8 +172,8 @@ def check_slowloris():
                 crowd.say(head[sent : sent + 1])
                 sent += 1
                 crowd.ended(0.01)
-            until(lambda: s.ctl("status")["sessions"] == 0, "no sessions")
-            until(lambda: descriptors(s) <= fds + 1, "descriptors given back")
+            until("no sessions", lambda: s.ctl("status")["sessions"] == 0)
+            until("descriptors given back", lambda: descriptors(s) <= fds + 1)
             rss.append(s.rss() // 4096)
         assert max(rss[1:]) - rss[0] <= PAGES, rss
         print(f"      {TRICKLERS} connections, {sent} bytes each; resident KiB after each round {[r * 4 for r in rss]}")
@@ -233,8 +226,8 @@ def check_connect_and_drop():
                     c = socket.create_connection(("127.0.0.1", s.tls_port if name == "TLS" else s.port), timeout=LIMIT)
                     c.send(half[i // 2 % 4])
                     leave(c, ("reset", "close")[i % 2])
-                until(lambda: s.ctl("status")["sessions"] == 0, "no sessions")
-                until(lambda: descriptors(s) <= fds + 1, "descriptors given back")
+                until("no sessions", lambda: s.ctl("status")["sessions"] == 0)
+                until("descriptors given back", lambda: descriptors(s) <= fds + 1)
                 rss.append(s.rss() // 4096)
             assert max(rss[1:]) - rss[0] <= pages, rss  # the first round is the warming up
             print(f"      {name}: {rounds * each} connections; resident KiB after each round {[r * 4 for r in rss]}, descriptors {fds}, {descriptors(s)}")
@@ -255,8 +248,8 @@ def check_half_open():
             if i % 2:
                 c.sock.shutdown(socket.SHUT_WR)
             held.append(c)
-        until(lambda: s.ctl("status")["sessions"] == 0, "no sessions")
-        until(lambda: descriptors(s) <= fds + 1, "descriptors given back")
+        until("no sessions", lambda: s.ctl("status")["sessions"] == 0)
+        until("descriptors given back", lambda: descriptors(s) <= fds + 1)
         for c in held:
             c.close()
 

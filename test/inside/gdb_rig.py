@@ -5,8 +5,9 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, os.path.join(HERE, "../checks"))
 sys.dont_write_bytecode = True
 import common, rig
+from rig import until
 
-BUILD, ROOT, LIMIT = rig.BUILD, rig.ROOT, 60
+BUILD, ROOT, LIMIT = rig.BUILD, rig.ROOT, rig.LIMIT
 COMMANDS = os.path.join(ROOT, "tools/gdb/murre.py")
 NOISE = re.compile(r"^(\[New LWP|\[Thread debugging|Using host|\[Switching|\[Inferior|"
                    r"warning: (Error disabling|could not find|Section .* in core file too small))")
@@ -124,14 +125,6 @@ class Node(common.Node):
         os.close(self.log_from)
 
 
-def until(true, what):
-    """Looks again until it is true; what says what it is, if it never is."""
-    end = time.monotonic() + LIMIT
-    while not true():
-        assert time.monotonic() < end, f"not within {LIMIT} s: {what}"
-        os.sched_yield()
-
-
 def in_mutex(pid, name):
     """Is a thread of that name waiting for a mutex? That is futex (202) with FUTEX_WAIT, private; a condition has FUTEX_WAIT_BITSET."""
     for t in os.listdir(f"/proc/{pid}/task"):
@@ -152,7 +145,7 @@ def lock_held(node, g):
     node.message(2)
     g.until(r"hit Breakpoint \d+.*lock_release")
     waits = subprocess.Popen([BUILD + "/murrectl", "--socket", node.dir + "/data/ctl.sock", "pool"], stdout=subprocess.DEVNULL)
-    until(lambda: in_mutex(node.proc.pid, "ctl"), "ctl waits for the pool's lock")
+    until("ctl waits for the pool's lock", lambda: in_mutex(node.proc.pid, "ctl"))
     return waits
 
 

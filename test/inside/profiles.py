@@ -1,4 +1,4 @@
-"""profiles: a murre-bench profile as a child of a test, asked with murrectl; and waiting for what it shows."""
+"""profiles: a murre-bench profile as a child of a test, asked with murrectl."""
 import json, os, re, select, signal, subprocess, sys, tempfile, time
 
 HERE = os.path.dirname(os.path.abspath(__file__))
@@ -15,7 +15,7 @@ class Profile:
     def __init__(self, name, *words):
         self.log = tempfile.TemporaryFile("w+")
         self.proc = subprocess.Popen(["setpriv", "--pdeathsig", "KILL", BENCH, "profile", name, *words], stdout=subprocess.PIPE, stderr=self.log)
-        self.out, end = "", time.monotonic() + 4 * LIMIT
+        self.out, end = "", time.monotonic() + 2 * LIMIT
         while "\nready\n" not in self.out:
             left = end - time.monotonic()
             assert left > 0 and select.select([self.proc.stdout], [], [], left)[0], f"{name} does not become ready: {self.out}{self.stderr()}"
@@ -30,7 +30,7 @@ class Profile:
         return self.log.read()
 
     def run(self, *words):
-        return subprocess.run([CTL, "--socket", self.sock, *words], capture_output=True, text=True, timeout=4 * LIMIT)
+        return subprocess.run([CTL, "--socket", self.sock, *words], capture_output=True, text=True, timeout=2 * LIMIT)
 
     def ctl(self, *words, raw=False):
         """What murrectl answers: the result, or as it is printed."""
@@ -41,7 +41,7 @@ class Profile:
     def end(self, sig=signal.SIGINT):
         """Ends it; returns what it has printed, its table last."""
         self.proc.send_signal(sig)
-        rest, _ = self.proc.communicate(timeout=4 * LIMIT)
+        rest, _ = self.proc.communicate(timeout=2 * LIMIT)
         assert self.proc.returncode == 0, self.stderr()
         return self.out + rest.decode()
 
@@ -67,13 +67,3 @@ def row(rows, **fields):
     found = [r for r in rows if all(r[k] == v for k, v in fields.items())]
     assert found, (fields, rows)
     return found[0]
-
-
-def until(what, f, limit=4 * LIMIT):
-    """Asks until the answer is true: each time is a round trip, and the limit is for a machine that is very busy."""
-    end = time.monotonic() + limit
-    while True:
-        v = f()
-        if v:
-            return v
-        assert time.monotonic() < end, "never: " + what

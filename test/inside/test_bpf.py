@@ -4,8 +4,9 @@ import os, re, select, signal, subprocess, sys, tempfile, time
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 sys.dont_write_bytecode = True
-from gdb_rig import LIMIT, ROOT, Gdb, Node, held, lock_held, until
+from gdb_rig import LIMIT, ROOT, Gdb, Node, held, lock_held
 import rig
+from rig import until
 
 TRACE = ROOT + "/tools/bpf/trace"
 COMMITTED = 50  # messages
@@ -164,14 +165,14 @@ def test_lock_wait():
     with Node() as n, Trace("lock-wait", n.login().proc.pid) as t:
         def cause(i):
             with Gdb("-p", n.proc.pid, before=["non-stop on"], commands=None) as g:
-                until(lambda: "(running)" not in g("info threads"), "all threads stopped")
+                until("all threads stopped", lambda: "(running)" not in g("info threads"))
                 waits = lock_held(n, g)
                 hold(g)
                 g("delete")
                 g("continue -a &")
                 waits.wait(LIMIT)
                 g("interrupt -a")
-                until(lambda: "(running)" not in g("info threads"), "all threads stopped")
+                until("all threads stopped", lambda: "(running)" not in g("info threads"))
 
         t.sees(cause, r"^\d\d:\d\d:\d\d ctl +pool +0 +(?P<usec>\d+)  src/rt/pool\.c:\d+$", HOLD_USEC)
         assert hist(t.stop(), "take_us[pool, ctl]") >= 1

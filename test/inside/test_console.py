@@ -1,10 +1,10 @@
 """The operator's console: murrectl's shell, top, the flight recorder, completion, manual pages, the service manager's socket. Full-screen and
 line-edited parts are driven through tmux: the screen is what the operator sees."""
-import json, os, re, select, shutil, signal, socket, struct, subprocess, sys, tempfile, threading, time
+import json, os, re, shutil, signal, socket, struct, subprocess, sys, tempfile, threading, time
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, os.path.join(HERE, "../interop/xmpp"))
-from rig import BUILD, LIMIT, ROOT, Server, login, main
+from rig import BUILD, LIMIT, ROOT, Server, login, main, until
 
 CTL = BUILD + "/murrectl"
 S = None
@@ -29,15 +29,6 @@ def ctl(s, *words, input="", env=None):
     """murrectl as it is typed: exit status, stdout, stderr."""
     r = subprocess.run([CTL, "--socket", sock(s), *words], input=input, capture_output=True, text=True, timeout=LIMIT * 2, env=env)
     return r.returncode, r.stdout, r.stderr
-
-
-def until(what, f):
-    end = time.monotonic() + LIMIT
-    while time.monotonic() < end:  # each question is a round trip
-        v = f()
-        if v:
-            return v
-    raise AssertionError("never: " + what)
 
 
 class Term:
@@ -65,13 +56,10 @@ class Term:
         return self.do("capture-pane", "-p")
 
     def wait(self, pattern):
-        end = time.monotonic() + LIMIT
-        while time.monotonic() < end:  # the screen is the only event that a terminal program gives
-            text = self.screen()
-            if re.search(pattern, text, re.M):
-                return text
-            select.select([], [], [], 0.05)
-        raise AssertionError(f"the terminal never shows {pattern}:\n{text}")
+        def look():  # the screen is the only event that a terminal program gives
+            self.last = self.screen()
+            return re.search(pattern, self.last, re.M) and self.last
+        return until(lambda: f"the terminal shows {pattern}:\n{self.last}", look)
 
     def full_screen(self):
         return self.do("display-message", "-p", "#{alternate_on}").strip() == "1"

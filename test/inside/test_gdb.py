@@ -4,8 +4,9 @@ import os, re, shutil, signal, subprocess, sys, tempfile, threading
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 sys.dont_write_bytecode = True
-from gdb_rig import BUILD, LIMIT, Gdb, Node, held, lock_held, until
+from gdb_rig import BUILD, LIMIT, Gdb, Node, held, lock_held
 import rig
+from rig import until
 
 PID = r"<0\.\d+\.\d+\.\d+>"
 
@@ -200,10 +201,10 @@ def test_locks():
     with Node() as n, tempfile.TemporaryDirectory(prefix="murre-core-") as d:
         n.login().chat(1)
         with Gdb("-p", n.proc.pid, before=["non-stop on"]) as g:
-            until(lambda: "(running)" not in g("info threads"), "all threads stopped")
+            until("all threads stopped", lambda: "(running)" not in g("info threads"))
             waits = lock_held(n, g)
             g("interrupt -a")
-            until(lambda: "(running)" not in g("info threads"), "all threads stopped")
+            until("all threads stopped", lambda: "(running)" not in g("info threads"))
             live = same(g("murre locks"))
             field(g("murre locks"), r"^lock .*\npool +0 +pool +disk \(\d+\) +ctl \(\d+\) +0 ")
             assert "Saved corefile" in g(f"gcore {d}/core", limit=120)
@@ -218,10 +219,10 @@ def test_locks():
         n.ctl("locks", "on")
         n.login().chat(1)
         with Gdb("-p", n.proc.pid, before=["non-stop on"]) as g:
-            until(lambda: "(running)" not in g("info threads"), "all threads stopped")
+            until("all threads stopped", lambda: "(running)" not in g("info threads"))
             waits = lock_held(n, g)
             g("interrupt -a")
-            until(lambda: "(running)" not in g("info threads"), "all threads stopped")
+            until("all threads stopped", lambda: "(running)" not in g("info threads"))
             field(g("murre locks"), r"^pool +0 +pool +disk \(\d+\) +ctl \(\d+\) +[1-9]")
             rows = re.findall(r"^(\w+) +\d+ +\w+ +(.*?) *(\d+) +\d+ +\d+$", g("murre locks"), re.M)
             counted = [int(r[2]) for r in rows if not r[1]]

@@ -4,7 +4,7 @@ import contextlib, json, math, os, re, socket, subprocess, sys, threading, time
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, os.path.join(HERE, "../interop/xmpp"))
-from rig import BUILD, LIMIT, ROOT, Raw, Server, login, main
+from rig import BUILD, LIMIT, ROOT, Raw, Server, login, main, until
 
 CONFIG, UNAVAILABLE = 78, 69
 TYPE = "application/openmetrics-text; version=1.0.0; charset=utf-8"
@@ -34,15 +34,6 @@ def server():
         for u in ("alice", "bob"):
             S.user(u + "@localhost")
     return S
-
-
-def until(what, f):
-    end = time.monotonic() + LIMIT
-    while time.monotonic() < end:  # each question is a round trip, or reads a file that grows
-        v = f()
-        if v:
-            return v
-    raise AssertionError("never: " + what)
 
 
 # --- OpenMetrics 1.0, strictly: names, metadata once and before samples, families together, no duplicates, escapes, suffixes, EOF --------------

@@ -4,7 +4,6 @@ import os, re, signal, subprocess, sys
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, HERE)
-import profiles
 from profiles import BENCH, Profile
 from rig import LIMIT, main
 

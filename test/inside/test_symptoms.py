@@ -5,10 +5,9 @@ import os, re, signal, socket, ssl, subprocess, sys, threading
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, HERE)
 sys.path.insert(0, os.path.join(HERE, "../checks"))
-import profiles
-from profiles import BENCH, CTL, Profile, row, until
+from profiles import BENCH, CTL, Profile, row
 import common, rig
-from rig import BUILD, LIMIT, ROOT, main
+from rig import LIMIT, ROOT, main, until
 
 MILLION = 1000000
 
@@ -68,7 +67,7 @@ def test_operators_do_not_wait_for_each_other():
         assert p.ctl("probe", "stuck", "10")["answered"] is False
         assert waiting.poll() is None, waiting.communicate()
         p.end()
-        waiting.communicate(timeout=4 * LIMIT)
+        waiting.communicate(timeout=2 * LIMIT)
 
 
 def test_a_handler_in_a_loop_is_found():
@@ -299,7 +298,7 @@ def test_a_pipe_that_closes_under_top_ends_it():
         top = subprocess.Popen([CTL, "--socket", p.sock, "top", "--interval", "0.1"], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
         assert b"healthy" in top.stdout.readline()
         top.stdout.close()
-        assert top.wait(4 * LIMIT) in (74, -signal.SIGPIPE), top.returncode
+        assert top.wait(2 * LIMIT) in (74, -signal.SIGPIPE), top.returncode
         top.stderr.close()
         assert p.ctl("queues")["actors"] > 0
 
@@ -307,7 +306,7 @@ def test_a_pipe_that_closes_under_top_ends_it():
 def test_a_second_node_on_the_same_socket_is_refused():
     "A second profile in the same directory says that somebody answers there, and leaves the first one alone."
     with Profile("starved", "--size", "1000") as p:
-        r = subprocess.run([BENCH, "profile", "starved", "--size", "1000", "--dir", p.dir], capture_output=True, text=True, timeout=4 * LIMIT)
+        r = subprocess.run([BENCH, "profile", "starved", "--size", "1000", "--dir", p.dir], capture_output=True, text=True, timeout=2 * LIMIT)
         assert r.returncode == 1 and "murre-bench: " in r.stderr and "in use by another process" in r.stderr, r
         assert p.ctl("node")["name"] == "starved"
 

@@ -10,7 +10,7 @@ sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "../
 import rig
 
 PROGRAM = os.environ.get("NETWARP", rig.BUILD + "/netwarp")
-LIMIT = float(os.environ.get("WARP_LIMIT", rig.LIMIT))
+LIMIT = rig.LIMIT
 
 
 class Warp:
@@ -75,13 +75,10 @@ class Warp:
 
     def until(self, condition):
         """Asks for stats until condition(stats) holds; returns them."""
-        end = time.monotonic() + LIMIT
-        while True:
-            s = self.stats()
-            if condition(s):
-                return s
-            assert time.monotonic() < end, f"never: {s}"
-            select.select([], [], [], 0.002)  # between two looks, others may run
+        def look():
+            self.last = self.stats()
+            return condition(self.last) and self.last
+        return rig.until(lambda: f"what is waited for in {self.last}", look)
 
     def watch(self):
         self.watching = self.open()

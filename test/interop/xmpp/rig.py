@@ -5,7 +5,19 @@ import base64, hashlib, hmac, json, os, re, select, shutil, signal, socket, ssl,
 
 ROOT = os.path.abspath(os.path.join(os.path.dirname(os.path.abspath(__file__)), "../../.."))
 BUILD = os.environ.get("MURRE_BUILD", os.path.join(ROOT, "build"))
-LIMIT = 30  # seconds that any single event may take, on a busy machine
+LIMIT = 60  # seconds that any single event may take, on a busy machine
+
+
+def until(what, ask, limit=LIMIT):
+    """Asks again until the answer is true; returns that. what: what never was, or a function that says it at the end. To be used where nothing
+    tells but asking; what comes by itself is read."""
+    end = time.monotonic() + limit
+    while True:
+        answer = ask()
+        if answer:
+            return answer
+        assert time.monotonic() < end, f"not within {limit} s: {what() if callable(what) else what}"
+        select.select([], [], [], 0.005)  # between two looks, others may run
 
 
 class Server:

@@ -1,6 +1,6 @@
 """Clients that we did not write, against a real server: slixmpp, aioxmpp, @xmpp/client (Node.js) and profanity (in tmux)."""
-import asyncio, json, logging, os, re, shutil, subprocess, ssl, sys, tempfile, time
-from rig import LIMIT, Server, login, main
+import asyncio, json, logging, os, re, shutil, subprocess, ssl, sys, tempfile
+from rig import LIMIT, Server, login, main, until
 
 logging.disable(logging.CRITICAL)
 S = None
@@ -189,22 +189,14 @@ class Tmux:
         self.do("send-keys", "Enter")
 
     def wait(self, pattern):
-        end = time.monotonic() + LIMIT
-        while time.monotonic() < end:  # the screen is the only event that a terminal program gives
-            screen = self.do("capture-pane", "-p")
-            if re.search(pattern, screen):
-                return screen
-            select_nothing(0.05)
-        raise AssertionError(f"no {pattern} on the screen:\n{screen}")
+        def look():  # the screen is the only event that a terminal program gives
+            self.screen = self.do("capture-pane", "-p")
+            return re.search(pattern, self.screen) and self.screen
+        return until(lambda: f"{pattern} on the screen:\n{self.screen}", look)
 
     def end(self):
         subprocess.run(["tmux", "-S", self.sock, "kill-server"], capture_output=True)
         shutil.rmtree(self.home, ignore_errors=True)
-
-
-def select_nothing(seconds):
-    import select
-    select.select([], [], [], seconds)
 
 
 def test_profanity_chats():

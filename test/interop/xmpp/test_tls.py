@@ -1,8 +1,7 @@
 """TLS as a stranger, a client and somebody in the middle see it: versions and suites (openssl s_client), certificates that change while the
 server runs, server names, key formats, ALPN, and channel binding with libgsasl and by hand."""
-import base64, hashlib, hmac, os, re, select, shutil, signal, socket, ssl, subprocess, sys, tempfile, threading, time
-from rig import BUILD, LIMIT, ROOT, Raw, Server, login, main
-from test_tools import until
+import base64, hashlib, hmac, os, re, select, shutil, signal, socket, ssl, subprocess, sys, tempfile, threading
+from rig import BUILD, LIMIT, ROOT, Raw, Server, login, main, until
 
 DIR = tempfile.mkdtemp(prefix="murre-test-")
 S = None

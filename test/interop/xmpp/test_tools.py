@@ -1,7 +1,7 @@
 """murre and murrectl as an operator meets them: every command, every wrong use of it, every reason not to start; nothing is shown by the
 server's word alone where a client can look."""
-import json, os, pty, re, select, shutil, signal, socket, stat, subprocess, sys, tempfile, threading, time
-from rig import BUILD, LIMIT, ROOT, Raw, Server, login, main
+import json, os, pty, re, select, shutil, signal, socket, stat, subprocess, sys, tempfile, threading
+from rig import BUILD, LIMIT, ROOT, Raw, Server, login, main, until
 
 S = None
 OK, USAGE, DATAERR, NOINPUT, UNAVAILABLE, SOFTWARE, CANTCREAT, TEMPFAIL, NOPERM, CONFIG = 0, 64, 65, 66, 69, 70, 73, 75, 77, 78
@@ -30,16 +30,6 @@ def can_login(s, user, password, domain="localhost"):
         return c.plain(user, password)
     finally:
         c.close()
-
-
-def until(what, f):
-    """Asks again until f() is true; each question is a round trip to the server."""
-    end = time.monotonic() + LIMIT
-    while time.monotonic() < end:
-        v = f()
-        if v:
-            return v
-    raise AssertionError("never: " + what)
 
 
 class Start:
