@@ -319,29 +319,31 @@ def test_wrong_arguments():
     """What an operator mistypes gets one line that says what is wrong."""
     with Node() as n:
         with Gdb("-p", n.proc.pid) as g:
-            one_line(g("murre actor"), "usage: murre actor PID|NAME")
-            one_line(g("murre actor <0.0.99999.1>"), "<0.0.99999.1> never was")
-            one_line(g("murre actor <0.0.1.77>"), "<0.0.1.77> is not alive: its slot has <0.0.1.1> now")
-            one_line(g("murre actor <0.9.1.1>"), "there is no shard 9, only 2")
-            one_line(g("murre actor <7.0.1.1>"), "another node")
-            one_line(g("murre actor nobody"), "nobody is neither a pid like <0.1.2.3> nor the name of an actor")
-            one_line(g("murre mailbox svc.part.0 many"), "COUNT: many is not a number")
-            one_line(g("murre mailbox svc.part.0 0"), "COUNT: 0 is not a number from 1")
-            one_line(g("murre actors penguin"), "no actor has the class penguin; there are: edge, ")
-            one_line(g("murre timers 9"), "9 is not a shard's number, 0 to 1")
-            one_line(g("murre backtrace x"), "x is not a shard's number")
-            one_line(g("murre locks convoy"), "no lock has the name convoy; there are: calls, ctl, ")
-            one_line(g("murre puffin"), "puffin")
+            for command, says in (
+                ("murre actor", "usage: murre actor PID|NAME"),
+                ("murre actor <0.0.99999.1>", "<0.0.99999.1> never was"),
+                ("murre actor <0.0.1.77>", "<0.0.1.77> is not alive: its slot has <0.0.1.1> now"),
+                ("murre actor <0.9.1.1>", "there is no shard 9, only 2"),
+                ("murre actor <7.0.1.1>", "another node"),
+                ("murre actor nobody", "nobody is neither a pid like <0.1.2.3> nor the name of an actor"),
+                ("murre mailbox svc.part.0 many", "COUNT: many is not a number"),
+                ("murre mailbox svc.part.0 0", "COUNT: 0 is not a number from 1"),
+                ("murre actors penguin", "no actor has the class penguin; there are: edge, "),
+                ("murre timers 9", "9 is not a shard's number, 0 to 1"),
+                ("murre backtrace x", "x is not a shard's number"),
+                ("murre locks convoy", "no lock has the name convoy; there are: calls, ctl, "),
+                ("murre puffin", "puffin"),
+            ):
+                one_line(g(command), says)
             one_line(g('set $murre_node = "abc"') or g("murre node"), "$murre_node is not an address")
             one_line(g("set $murre_node = 4096") or g("murre node"), "$murre_node is 0x1000, where no node is")
 
 
 def test_nothing_to_look_at():
     """Without a process, before a node is there, in a process that is no murre: one line."""
-    with Gdb() as g:
-        one_line(g("murre node"), "no process and no core")
-    with Gdb(BUILD + "/murre") as g:
-        one_line(g("murre node"), "no process and no core")
+    for program in ((), (BUILD + "/murre",)):
+        with Gdb(*program) as g:
+            one_line(g("murre node"), "no process and no core")
     with Gdb("--args", BUILD + "/murre", "version") as g:
         g("break main")
         g("run")

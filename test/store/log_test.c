@@ -475,6 +475,20 @@ static void a_header_has_two_copies(void **state) {
     memsys_fini(&m);
 }
 
+/* A log with 500 messages of a@x, in a fresh world, and a folder b for its backup. */
+static store_log *log_of_500(memsys *m, uint64_t seed) {
+    memsys_init(m, seed);
+    store_log *l = open_log(m, NULL, NULL);
+    char text[200];
+    for (unsigned i = 0; i < 500; i++) {
+        (void)snprintf(text, sizeof text, "message %u %0100u", i, i);
+        (void)put(l, m, i, "a@x", text);
+        if (i % 20 == 19) assert_int_equal(store_log_commit(l), ERR_OK);
+    }
+    assert_int_equal(m->sys.dir_make(&m->sys, "b"), ERR_OK);
+    return l;
+}
+
 static void count_name(void *arg, const char *name) {
     (void)name;
     ++*(unsigned *)arg;
@@ -483,15 +497,7 @@ static void count_name(void *arg, const char *name) {
 static void a_backup_that_finds_no_space_takes_itself_back(void **state) {
     (void)state;
     memsys m;
-    memsys_init(&m, 9);
-    store_log *l = open_log(&m, NULL, NULL);
-    char text[200];
-    for (unsigned i = 0; i < 500; i++) {
-        (void)snprintf(text, sizeof text, "message %u %0100u", i, i);
-        (void)put(l, &m, i, "a@x", text);
-        if (i % 20 == 19) assert_int_equal(store_log_commit(l), ERR_OK);
-    }
-    assert_int_equal(m.sys.dir_make(&m.sys, "b"), ERR_OK);
+    store_log *l = log_of_500(&m, 9);
     unsigned entries = 0, failed = 0;
     for (uint64_t pages = 1;; pages++) { /* at the first segment, in the middle of one, at the last */
         m.disk.capacity = m.disk.used + pages * SIM_PAGE;
@@ -517,15 +523,7 @@ static void a_backup_that_finds_no_space_takes_itself_back(void **state) {
 static void a_backup_opens_and_holds_the_same(void **state) {
     (void)state;
     memsys m;
-    memsys_init(&m, 8);
-    store_log *l = open_log(&m, NULL, NULL);
-    char text[200];
-    for (unsigned i = 0; i < 500; i++) {
-        (void)snprintf(text, sizeof text, "message %u %0100u", i, i);
-        (void)put(l, &m, i, "a@x", text);
-        if (i % 20 == 19) assert_int_equal(store_log_commit(l), ERR_OK);
-    }
-    assert_int_equal(m.sys.dir_make(&m.sys, "b"), ERR_OK);
+    store_log *l = log_of_500(&m, 8);
     assert_int_equal(store_log_backup(l, "b"), ERR_OK);
     store_log_close(l);
     store_log_cfg c = small();
