@@ -636,6 +636,21 @@ def test_many_connections_are_bounded():
         c.sock.close()
 
 
+def test_the_document_names_what_is_there():
+    """docs/metrics.md has every family that is not an event's, and its number of series is right within a tenth."""
+    text = open(ROOT + "/docs/metrics.md").read()
+    with closing(start()) as s:  # of its own: once locks have been counted there are more
+        f = scrape(s)
+    own = [n for n in f if not any(re.fullmatch(f"murre_{e[0]}(_.*)?", n) for e in EVENTS)]
+    missing = [n for n in own if f"`{n}`" not in text and f"`{n}_total`" not in text and f"`{n}_info`" not in text]
+    assert len(own) > 50 and not missing, missing
+    said = re.search(r"some (\d+), of which (\d+) are lines of histograms, and (\d+) for each shard", text)
+    count = lambda families: sum(len(x["samples"]) for x in families)
+    all_of, histograms = count(f.values()), count(x for x in f.values() if x["TYPE"] == "histogram")
+    for says, there in zip(map(int, said.groups()), (all_of - int(said[3]) * value(f, "murre_shards"), histograms)):
+        assert 0.9 * there < says < 1.1 * there, (said[0], there)
+
+
 def test_stopping_does_not_wait_for_scrapers():
     """SIGTERM ends the node with clients in every state."""
     s = start()
