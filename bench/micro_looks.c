@@ -140,7 +140,6 @@ static void locks(void) {
 }
 
 /* --- pool jobs: submitted, run and answered by this thread --------------------------------------------------------------------- */
-static void job_free(rt_box *b) { mem_free(container_of(b, rt_job, box)); }
 static void job_run(rt_job *j) { (void)j; }
 
 /* A hop starts JOBS_AT jobs; each answer counts. */
@@ -149,7 +148,7 @@ static err submitter_handle(rt_ctx *cx, void *st, rt_msg **m) {
     bool start = RT_TAG(*m) == BENCH_HOP;
     for (unsigned n = start ? JOBS_AT : 0; n > 0; n--) {
         rt_job *j = mem_zalloc(sizeof *j);
-        *j = (rt_job){.box = {job_free}, .run = job_run, .deadline = USEC_NEVER};
+        *j = (rt_job){.box = {rt_pool_job_free}, .run = job_run, .deadline = USEC_NEVER};
         rt_pool_submit(cx, RT_POOL_USER, &j);
     }
     if (!start) p->handled++;

@@ -126,14 +126,13 @@ const profile_load profile_hot = {
 typedef struct client {
     profile *p;
 } client;
-static void slow_free(rt_box *b) { mem_free(container_of(b, rt_job, box)); }
 static void slow_run(rt_job *j) {
     (void)j;
     profile_burn(SLOW_WORK);
 }
 static void ask(rt_ctx *cx) {
     rt_job *j = mem_zalloc(sizeof *j);
-    *j = (rt_job){.box = {slow_free}, .run = slow_run, .deadline = USEC_NEVER};
+    *j = (rt_job){.box = {rt_pool_job_free}, .run = slow_run, .deadline = USEC_NEVER};
     rt_pool_submit(cx, RT_POOL_USER, &j);
 }
 static err client_init(rt_ctx *cx, void *st, const void *arg) {

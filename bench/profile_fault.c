@@ -100,7 +100,6 @@ typedef struct convoy_job {
     profile *p;
 } convoy_job;
 
-static void convoy_free(rt_box *b) { mem_free(container_of(container_of(b, rt_job, box), convoy_job, job)); }
 static void convoy_run(rt_job *j) {
     profile *p = container_of(j, convoy_job, job)->p;
     for (unsigned i = 0; i < CONVOY_TURNS && !profile_over(p); i++) {
@@ -112,7 +111,7 @@ static void convoy_run(rt_job *j) {
 }
 static void convoy_ask(rt_ctx *cx, profile *p) {
     convoy_job *c = mem_zalloc(sizeof *c);
-    *c = (convoy_job){{.box = {convoy_free}, .run = convoy_run, .deadline = USEC_NEVER}, p};
+    *c = (convoy_job){{.box = {rt_pool_job_free}, .run = convoy_run, .deadline = USEC_NEVER}, p};
     rt_job *j = &c->job;
     rt_pool_submit(cx, RT_POOL_USER, &j);
 }

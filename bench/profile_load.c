@@ -52,7 +52,6 @@ typedef struct file_job {
     uint64_t at;
 } file_job;
 
-static void file_free(rt_box *b) { mem_free(container_of(container_of(b, rt_job, box), file_job, job)); }
 static void file_run(rt_job *j) {
     static const uint8_t block[FILE_BYTES];
     const file_job *f = container_of(j, file_job, job);
@@ -75,7 +74,7 @@ static err worker_handle(rt_ctx *cx, void *st, rt_msg **m) {
     profile_send(cx, profile_work_of(*m)->client, PROFILE_DONE, profile_work_of(*m)->n);
     if (++w->handled % FILE_EVERY) return ERR_OK;
     file_job *f = mem_zalloc(sizeof *f);
-    *f = (file_job){.job = {.box = {file_free}, .run = file_run, .deadline = USEC_NEVER}, .s = w->p->s, .fd = h->file};
+    *f = (file_job){.job = {.box = {rt_pool_job_free}, .run = file_run, .deadline = USEC_NEVER}, .s = w->p->s, .fd = h->file};
     f->at = w->handled / FILE_EVERY % 64 * FILE_BYTES;
     rt_job *j = &f->job;
     rt_pool_submit(cx, RT_POOL_DISK, &j);

@@ -313,6 +313,8 @@ void rt_pool_fini(rt_node *n) {
     n->pool = NULL;
 }
 
+void rt_pool_job_free(rt_box *b) { mem_free(container_of(b, rt_job, box)); }
+
 void rt_pool_submit(rt_ctx *cx, rt_pool_kind kind, rt_job **jp) {
     rt_job *j = *jp;
     *jp = NULL;

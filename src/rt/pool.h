@@ -31,6 +31,8 @@ struct rt_job {                /* embedded in the submitter's own struct, first 
 
 /* Consumes *j (set to NULL). The owner gets RT_JOB_DONE with it, also when it was refused (status FULL). */
 void rt_pool_submit(rt_ctx *cx, rt_pool_kind kind, rt_job **j);
+/* The box.free of a job that is first in the one block (base/mem.h) that it is all of. */
+void rt_pool_job_free(rt_box *b);
 static inline rt_job *rt_job_of(rt_job_done *d) { return container_of(d->job, rt_job, box); }
 
 typedef struct rt_pool_stat {

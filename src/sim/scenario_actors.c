@@ -216,11 +216,10 @@ static void job_run(rt_job *rj) {
                        (unsigned long long)*got);
     *got = j->number;
 }
-static void job_free(rt_box *b) { mem_free(container_of(container_of(b, rt_job, box), play_job, job)); }
 
 static void do_job(rt_ctx *cx, actor_state *a) {
     play_job *j = mem_zalloc(sizeof *j);
-    *j = (play_job){.job = {.box = {job_free}, .run = job_run, .key = below(a->p, JOB_KEYS), .deadline = USEC_NEVER}, .p = a->p};
+    *j = (play_job){.job = {.box = {rt_pool_job_free}, .run = job_run, .key = below(a->p, JOB_KEYS), .deadline = USEC_NEVER}, .p = a->p};
     if (below(a->p, 3) == 0) j->job.deadline = rt_now(cx) + (usec)below(a->p, JOB_PATIENCE);
     j->kind = (rt_pool_kind)below(a->p, RT_POOL_KINDS);
     j->number = ++a->p->job_put[j->kind][j->job.key];

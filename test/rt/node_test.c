@@ -329,7 +329,6 @@ typedef struct live_job {
     rt_job j;
     uint64_t in, out;
 } live_job;
-static void live_job_free(rt_box *b) { mem_free(container_of(container_of(b, rt_job, box), live_job, j)); }
 static void live_job_run(rt_job *j) {
     live_job *l = container_of(j, live_job, j);
     l->out = hash_u64(l->in);
@@ -339,7 +338,7 @@ static err worker_handle(rt_ctx *cx, void *st, rt_msg **m) {
     if ((*m)->tag == T_NOTE) {
         for (uint64_t i = 0; i < JOBS; i++) {
             live_job *l = mem_zalloc(sizeof *l);
-            l->j.box.free = live_job_free;
+            l->j.box.free = rt_pool_job_free;
             l->j.run = live_job_run;
             l->j.deadline = USEC_NEVER;
             l->in = i;
@@ -391,7 +390,6 @@ typedef struct pair_job {
     rt_job j;
     meeting *m;
 } pair_job;
-static void pair_job_free(rt_box *b) { mem_free(container_of(container_of(b, rt_job, box), pair_job, j)); }
 static void pair_job_run(rt_job *j) {
     meeting *m = container_of(j, pair_job, j)->m;
     lock_take(&m->l);
@@ -408,7 +406,7 @@ static void pair_job_run(rt_job *j) {
 static void submit_pair(rt_ctx *cx, meeting *m) {
     for (unsigned i = 0; i < 2; i++) {
         pair_job *p = mem_zalloc(sizeof *p);
-        *p = (pair_job){.j = {.box.free = pair_job_free, .run = pair_job_run, .deadline = USEC_NEVER}, .m = m};
+        *p = (pair_job){.j = {.box.free = rt_pool_job_free, .run = pair_job_run, .deadline = USEC_NEVER}, .m = m};
         rt_job *j = &p->j;
         rt_pool_submit(cx, RT_POOL_CRYPTO, &j);
     }

@@ -102,7 +102,6 @@ typedef struct gated {
     uint64_t n;
     rt_box *kept;
 } gated;
-static void gated_free(rt_box *b) { mem_free(container_of(container_of(b, rt_job, box), gated, j)); }
 static void slow_run(rt_job *j) {
     gate *g = container_of(j, gated, j)->g;
     lock_take(&g->l);
@@ -121,7 +120,7 @@ static void other_run(rt_job *j) {
 }
 static void submit_gated(rt_ctx *cx, gate *g, void (*run)(rt_job *), uint64_t key, uint64_t n) {
     gated *x = mem_zalloc(sizeof *x);
-    *x = (gated){.j = {.box.free = gated_free, .run = run, .key = key, .deadline = USEC_NEVER}, .g = g, .n = n};
+    *x = (gated){.j = {.box.free = rt_pool_job_free, .run = run, .key = key, .deadline = USEC_NEVER}, .g = g, .n = n};
     rt_job *j = &x->j;
     rt_pool_submit(cx, RT_POOL_DISK, &j);
 }
@@ -193,7 +192,6 @@ typedef struct turn {
     rt_job j;
     turns *of;
 } turn;
-static void turn_free(rt_box *b) { mem_free(container_of(container_of(b, rt_job, box), turn, j)); }
 static void turn_run(rt_job *j) {
     turns *t = container_of(j, turn, j)->of;
     lock_take(&t->l);
@@ -207,7 +205,7 @@ static err turns_init(rt_ctx *cx, void *st, const void *arg) {
     (void)st;
     for (unsigned i = 0; i < 3; i++) {
         turn *x = mem_zalloc(sizeof *x);
-        x->j = (rt_job){.box.free = turn_free, .run = turn_run, .deadline = USEC_NEVER, .slow_after = 3600 * USEC_PER_SEC};
+        x->j = (rt_job){.box.free = rt_pool_job_free, .run = turn_run, .deadline = USEC_NEVER, .slow_after = 3600 * USEC_PER_SEC};
         x->of = *(turns *const *)arg;
         rt_job *j = &x->j;
         rt_pool_submit(cx, RT_POOL_DISK, &j);

@@ -179,7 +179,6 @@ typedef struct job {
     world *w;
     usec takes;
 } job;
-static void job_free(rt_box *b) { mem_free(container_of(container_of(b, rt_job, box), job, j)); }
 static void job_run(rt_job *x) {
     job *j = container_of(x, job, j);
     j->w->now += j->takes;
@@ -187,7 +186,7 @@ static void job_run(rt_job *x) {
 static void submit(rt_ctx *cx, puppet *p, uint64_t deadline) {
     (void)p;
     job *j = mem_zalloc(sizeof *j);
-    j->j.box.free = job_free;
+    j->j.box.free = rt_pool_job_free;
     j->j.run = job_run;
     j->j.deadline = deadline ? (usec)deadline : USEC_NEVER;
     j->w = world_of(rt_node_sys(rt_ctx_node(cx)));

@@ -195,12 +195,11 @@ typedef struct job {
     rt_job job;
     unsigned runs;
 } job;
-static void job_free(rt_box *b) { mem_free(container_of(container_of(b, rt_job, box), job, job)); }
 static void job_run(rt_job *j) { container_of(j, job, job)->runs++; }
 static void submit(rt_ctx *cx, puppet *p, uint64_t n) {
     (void)p, (void)n;
     job *j = mem_zalloc(sizeof *j);
-    j->job = (rt_job){.box = {job_free}, .run = job_run, .deadline = USEC_NEVER};
+    j->job = (rt_job){.box = {rt_pool_job_free}, .run = job_run, .deadline = USEC_NEVER};
     rt_job *q = &j->job;
     rt_pool_submit(cx, RT_POOL_USER, &q);
 }

@@ -177,7 +177,6 @@ typedef struct slow_job {
     stuck *k;
     bool waits;
 } slow_job;
-static void slow_free(rt_box *b) { mem_free(container_of(container_of(b, rt_job, box), slow_job, j)); }
 void watchdog_test_job(rt_job *j);
 void watchdog_test_job(rt_job *j) {
     slow_job *x = container_of(j, slow_job, j);
@@ -189,7 +188,7 @@ static err submitter_init(rt_ctx *cx, void *st, const void *arg) {
     (void)st, (void)arg;
     for (unsigned i = 0; i < 100; i++) {
         slow_job *x = mem_zalloc(sizeof *x);
-        *x = (slow_job){.j = {.box.free = slow_free, .run = watchdog_test_job, .what = "slow", .key = 7, .deadline = USEC_NEVER},
+        *x = (slow_job){.j = {.box.free = rt_pool_job_free, .run = watchdog_test_job, .what = "slow", .key = 7, .deadline = USEC_NEVER},
                         .k = the_stuck(cx),
                         .waits = i == 99};
         rt_job *j = &x->j;

@@ -51,14 +51,13 @@ static err peer_init(rt_ctx *cx, void *st, const void *arg) {
     p->pid = rt_self(cx);
     return ERR_OK;
 }
-static void job_free(rt_box *b) { mem_free(container_of(b, rt_job, box)); }
 static void job_run(rt_job *j) { (void)j; }
 
 static err peer_handle(rt_ctx *cx, void *st, rt_msg **m) {
     peer *p = *(peer **)st;
     if ((*m)->tag == T_FILL) {
         rt_job *j = mem_zalloc(sizeof *j);
-        *j = (rt_job){.box = {job_free}, .run = job_run, .deadline = USEC_NEVER};
+        *j = (rt_job){.box = {rt_pool_job_free}, .run = job_run, .deadline = USEC_NEVER};
         rt_pool_submit(cx, (rt_pool_kind)t_fill_of(*m)->kind, &j);
         return ERR_OK;
     }
