@@ -62,7 +62,7 @@ say = $(if $(V),,@echo "  $(1) $(2)";)
 .DEFAULT_GOAL := all
 .DELETE_ON_ERROR:
 .SECONDARY:
-.PHONY: all help test plant sim fuzz fuzz-build interop inside inside-root perf valgrind callgrind checks bench soak tidy ci ci-rest fuzz-all install clean print-layers compile_commands
+.PHONY: all help test plant sim fuzz fuzz-build interop inside inside-root perf valgrind callgrind checks bench tidy ci ci-rest fuzz-all install clean print-layers
 
 all: $(PROG) ## build the programs into build/
 
@@ -195,18 +195,18 @@ print-layers:
 
 # The looks into a running node, and the relay that damages the traffic between processes. gdb and bpf want root and what a container may forbid.
 INSIDE ?= ../../inside/test_console.py ../../inside/test_plant.py ../../inside/test_metrics.py ../../inside/test_trace.py ../../inside/test_profile.py ../../inside/test_profiling.py ../../inside/test_symptoms.py ../../netwarp/test_netwarp.py
-inside: all $(B)/netwarp $(B)/murre.yaml.5 $(B)/murre-bench $(B)/inject.so ## tests of console, metrics and netwarp
+inside: all $(B)/netwarp $(B)/murre.yaml.5 $(B)/murre-bench $(B)/inject.so ## live tests of the looks: console, traces, profiles, symptoms, metrics; and of netwarp
 	MURRE_BUILD=$(abspath $(B)) test/interop/run $(INSIDE)
 inside-root: all $(B)/murre-bench ## tests of the gdb commands and the bpftrace scripts, as root
 	MURRE_BUILD=$(abspath $(B)) test/interop/run ../../inside/test_gdb.py ../../inside/test_bpf.py
 
 # Where time goes and whether memory is used rightly; docs/profiling.md.
-perf: all $(B)/murre-bench ## samples with call graphs: make perf T=pid (SECONDS_=10) or T=bench
+perf: all $(B)/murre-bench ## samples with call graphs: make perf T=PID, for SECONDS_=10, or T=NAME of a micro bench
 	@MURRE_BUILD=$(B) tools/profile perf $(or $(T),send)
 valgrind: all $(TEST_BIN) ## memcheck over the unit tests and a short life of a server
 	@MURRE_BUILD=$(B) tools/profile memcheck $(TEST_BIN)
 	@MURRE_BUILD=$(B) tools/profile live
-callgrind: all $(B)/murre-bench ## instructions by function: make callgrind T=bench or T=program
+callgrind: all $(B)/murre-bench ## instructions by function: make callgrind T=NAME of a micro bench, or T=PROGRAM of a unit test
 	@MURRE_BUILD=$(B) tools/profile callgrind $(or $(T),parse)
 
 install: all $(B)/murre.yaml.5 ## install into $(DESTDIR)$(PREFIX)
