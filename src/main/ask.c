@@ -150,13 +150,6 @@ json_t *main_ask_open(const main_ask *o, const slice *parts, size_t n, int *out_
     return v;
 }
 
-json_t *main_ask_parts(const main_ask *o, const slice *parts, size_t n, int *out_status) {
-    int fd;
-    json_t *v = main_ask_open(o, parts, n, &fd, out_status);
-    if (v) (void)close(fd);
-    return v;
-}
-
 main_next main_ask_next(const main_ask *o, int fd, int wait_msec, json_t **out) {
     struct pollfd p[] = {{.fd = fd, .events = POLLIN}, {.fd = STDOUT_FILENO}}; /* of a pipe: POLLERR when its reader has gone */
     bool late = false;
@@ -178,7 +171,9 @@ json_int_t main_ask_int(const json_t *map, const char *name) { return json_integ
 
 json_t *main_ask_verb(const main_ask *o, const char *module, const char *function, const char *arg, int *out_status) {
     const slice parts[] = {slice_str(module), slice_str(function), SLICE(""), slice_str(arg)};
-    json_t *answer = main_ask_parts(o, parts, arg ? 4 : 3, out_status), *result = NULL;
+    int fd;
+    json_t *answer = main_ask_open(o, parts, arg ? 4 : 3, &fd, out_status), *result = NULL;
+    if (answer) (void)close(fd);
     if (answer && json_is_true(json_object_get(answer, "ok"))) {
         result = json_incref(json_object_get(answer, "result"));
     } else if (answer) {

@@ -38,9 +38,8 @@ main_word main_ask_word(const char *typed);
 int main_complain(const main_ask *o, main_trouble t, const char *fmt, ...) PRINTF_LIKE(3, 4);
 
 /* Sends [module, function, input, argument...] and returns the answer (json_decref it), or NULL after complaining, with the exit status in
- * *out_status. The memory that held the parts is wiped: the input may be a password. */
-NODISCARD json_t *main_ask_parts(const main_ask *o, const slice *parts, size_t n, int *out_status);
-/* The same, and the connection stays open for what follows the answer if that says "stream": *out_fd, which the caller closes. */
+ * *out_status. The memory that held the parts is wiped: the input may be a password. The connection stays open for what follows the answer
+ * if that says "stream": *out_fd, which the caller closes. */
 NODISCARD json_t *main_ask_open(const main_ask *o, const slice *parts, size_t n, int *out_fd, int *out_status);
 typedef enum main_next {
     MAIN_NEXT_FRAME, /* *out is one; json_decref it */
@@ -49,7 +48,7 @@ typedef enum main_next {
     MAIN_NEXT_LEFT,  /* nobody reads our standard output any more */
 } main_next;
 NODISCARD main_next main_ask_next(const main_ask *o, int fd, int wait_msec, json_t **out); /* wait_msec -1: for ever */
-/* The same for a verb without input and with at most one argument (NULL: none): its result, or NULL after complaining. */
+/* The answer to a verb without input and with at most one argument (NULL: none): its result, or NULL after complaining. */
 NODISCARD json_t *main_ask_verb(const main_ask *o, const char *module, const char *function, const char *arg, int *out_status);
 /* The server's verbs, as its "help" gives them. */
 NODISCARD json_t *main_ask_verbs(const main_ask *o, int *out_status);

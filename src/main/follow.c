@@ -27,7 +27,8 @@ static void print_member(const char *name, const json_t *v) {
     }
 }
 
-void main_follow_line(const json_t *frame) {
+/* One event: its time, level and name, then what else is known of it. */
+static void print_frame(const json_t *frame) {
     json_int_t lost = main_ask_int(frame, "lost");
     const char *name;
     json_t *v;
@@ -60,7 +61,7 @@ int main_follow_frames(const main_ask *o, const json_t *answer, int fd) {
             (void)json_dumpf(frame, stdout, JSON_COMPACT);
             (void)putchar('\n');
         } else {
-            main_follow_line(frame);
+            print_frame(frame);
         }
         json_decref(frame);
         if (fflush(stdout) != 0) return EX_IOERR;

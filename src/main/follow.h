@@ -6,8 +6,6 @@
 /* Shows what follows an answer, until the server or the reader of our output has gone. With --json the answer first, then a frame a line.
  * Returns the exit status. */
 int main_follow_frames(const main_ask *o, const json_t *answer, int fd);
-/* One event: its time, level and name, then what else is known of it. */
-void main_follow_line(const json_t *frame);
 /* How it ended, as an exit status; told. */
 int main_follow_end(const main_ask *o, main_next how);
 
