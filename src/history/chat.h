@@ -70,6 +70,8 @@ typedef struct history_chat_cfg {
     bool faults;       /* connections or servers broke: a message may come again in a new session */
     bool refusals;     /* a disk was full: an answer that refused a message may be lost, and the message comes again behind later ones */
     usec dedup_window; /* the same message sent again within this is one message */
+    usec forgets_from; /* but not across a FAULT from then on: a full disk or a wall clock that jumps loses origin-ids (promises.md, 4); 0:
+                          never */
     uint32_t window;   /* how many messages may come again after a connection broke that no fault explains; 0: this is not judged */
 } history_chat_cfg;
 

@@ -35,6 +35,7 @@ typedef struct message {
     size_t sent_at;      /* record of the first sending */
     size_t refused_at;   /* record of the newest refusal */
     size_t last_receipt; /* 1 + index of the newest RECV record; 0: none. The chain goes on in receipt.prev */
+    uint64_t forgot;     /* judge.forgot at the first sending */
 } message;
 
 typedef struct receipt { /* by record, of RECV */
@@ -62,7 +63,8 @@ typedef struct judge {
     history_chat_verdict *v;
     void (*on_breach)(void *arg, const history_chat_breach *);
     void *arg;
-    size_t at; /* record being judged */
+    size_t at;       /* record being judged */
+    uint64_t forgot; /* faults since cfg.forgets_from, until then */
     message *m;
     receipt *receipts;
     client *clients;
@@ -111,8 +113,11 @@ static label called(const judge *k, uint32_t sender, uint32_t seq) {
 
 static uint32_t account_of(const judge *k, uint32_t c) { return k->h->clients[c].account; }
 static bool alone(const judge *k, uint32_t c) { return k->devices[account_of(k, c)] == 1; }
-/* Two sendings so far apart are two messages, as far as the contract goes. */
-static bool is_two(const judge *k, const message *m) { return m->last_sent - m->first_sent >= k->c->dedup_window; }
+/* Two sendings so far apart are two messages, as far as the contract goes; so are those between which the server could forget. It takes the
+ * second in some time after it was sent, so a fault until now counts. */
+static bool is_two(const judge *k, const message *m) {
+    return m->again && (m->last_sent - m->first_sent >= k->c->dedup_window || k->forgot > m->forgot);
+}
 
 static message *find(judge *k, uint32_t sender, uint32_t seq) {
     if (sender >= k->h->n_clients || seq == 0 || seq > k->clients[sender].count) return NULL;
@@ -139,6 +144,7 @@ static bool on_send(judge *k, const history_chat_record *r) {
                    .from = r->from,
                    .first_sent = r->at,
                    .last_sent = r->at,
+                   .forgot = k->forgot,
                    .sent_at = k->at};
     k->v->sent++;
     return true;
@@ -283,7 +289,10 @@ static void on_record(judge *k, const history_chat_record *r) {
     case HISTORY_HAD: on_copied(k, r); break;
     case HISTORY_SESSION:
     case HISTORY_RESUMED: on_connection(k, r); break;
-    case HISTORY_FAULT: k->v->faults++; break;
+    case HISTORY_FAULT:
+        k->v->faults++;
+        k->forgot += k->c->forgets_from && r->at >= k->c->forgets_from;
+        break;
     case HISTORY_CHAT_KINDS: (void)wrong(k, HISTORY_INVENTED, "a record of no kind"); break;
     }
 }

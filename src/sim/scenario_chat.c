@@ -45,9 +45,10 @@ typedef struct chat {
     sim_watch watch; /* of the first account; on odd seeds */
     bool accounts_ready, calm, watched;
     bool tortured;      /* sim_run_cfg.fail_nth */
-    bool filled;        /* the disk was full */
+    bool filled;        /* the disk was full, perhaps */
+    usec forgets_from;  /* when it could be, or the wall clock jumped, first; 0: never */
     bool killed;        /* TORTURED: the one kill has been */
-    bool jumps;         /* the wall clock jumps: origin-ids may be forgotten early after a restart, so ids are not judged */
+    bool jumps;         /* the wall clock may jump */
     usec end;           /* of the chatting phase */
     usec drained_until; /* give up then */
     bool done;
@@ -137,6 +138,10 @@ static void on_up(void *arg, sim_node *n) {
 
 /* --- faults ------------------------------------------------------------------------------------------------------------------------- */
 
+static void forgetful(chat *c) {
+    if (!c->forgets_from) c->forgets_from = c->w.now;
+}
+
 static void fault(sim_world *w, void *arg, uint64_t tag) {
     (void)tag;
     chat *c = arg;
@@ -156,9 +161,12 @@ static void fault(sim_world *w, void *arg, uint64_t tag) {
             h->disk.faults.write_eio = sim_world_chance(w, 1, 2) ? 10000 : 0;
             h->disk.faults.read_eio = h->disk.faults.write_eio ? 10000 : 300000;
             break;
-        case 5: c->filled = true, h->disk.capacity = h->disk.used + sim_world_below(w, 200000); break;
+        case 5: forgetful(c), c->filled = true, h->disk.capacity = h->disk.used + sim_world_below(w, 200000); break;
         case 6: h->sock_faults = 20000; break;
-        default: h->wall_shift += c->jumps ? sim_world_between(w, -2, 2) * 1000 * USEC_PER_SEC : 0; break;
+        default:
+            if (c->jumps) forgetful(c);
+            h->wall_shift += c->jumps ? sim_world_between(w, -2, 2) * 1000 * USEC_PER_SEC : 0;
+            break;
         }
     }
     sim_world_at(w, w->now + sim_world_latency(w, 40 * USEC_PER_SEC, 400 * USEC_PER_SEC), fault, c, 0);
@@ -213,13 +221,16 @@ static void drain(sim_world *w, void *arg, uint64_t tag) {
 }
 
 static void judge(chat *c, history_chat_verdict *v) {
-    /* A full disk gives up segments in which nothing lives, with the origin-ids that a restart would find there (docs/promises.md, 4). */
-    bool full = c->filled || c->node.host.fault.error == ERR_NOSPC, forgets = c->jumps || full;
+    /* A full disk gives up segments in which nothing lives, and so does one on which the clock says that they are old, with the origin-ids
+     * that a restart would find there (docs/promises.md, 4). Of a single call that fails it is not known when it did. */
+    bool full = c->filled || c->node.host.fault.error == ERR_NOSPC;
+    if (full && !c->forgets_from) c->forgets_from = SIM_START;
     history_chat_cfg k = {.drained = true,
                           .answered = true,
                           .faults = !c->calm,
                           .refusals = full,
-                          .dedup_window = forgets ? 0 : DEDUP_WINDOW - 60 * USEC_PER_SEC,
+                          .dedup_window = DEDUP_WINDOW - 60 * USEC_PER_SEC,
+                          .forgets_from = c->forgets_from,
                           .window = UNACKED_MAX};
     if (!history_chat_judge(&c->history, &k, NULL, NULL, v)) {
         usec at = v->first.record < c->history.n ? c->history.r[v->first.record].at : c->w.now;

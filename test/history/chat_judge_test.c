@@ -106,6 +106,33 @@ static void a_refused_message_may_be_absent_but_not_arrive(void **state) {
     send_(&h, 1, 1), recv_(&h, 2, 1, 1), answer(&h, 3, 1, HISTORY_REFUSED);
     expect(&h, true, HISTORY_REFUSED_SENT);
 }
+/* A full disk, or a clock that jumps, makes a server forget origin-ids when it is started again, and at no other time. */
+static void what_is_sent_again_may_have_a_second_id_only_across_a_fault_that_forgets(void **state) {
+    (void)state;
+    static const struct {
+        usec from, fault; /* 0: none */
+        history_chat_violation want;
+    } rows[] = {{0, 20, HISTORY_ID_CHANGED},
+                {5, 0, HISTORY_ID_CHANGED},
+                {30, 20, HISTORY_ID_CHANGED},
+                {5, 20, HISTORY_FINE},
+                {5, 8, HISTORY_ID_CHANGED}};
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        history_chat h;
+        begin(&h);
+        if (rows[i].fault && rows[i].fault < 10) history_chat_add(&h, &(history_chat_record){.at = rows[i].fault, .kind = HISTORY_FAULT});
+        send_(&h, 10, 1), recv_(&h, 11, 1, 1);
+        if (rows[i].fault > 10) history_chat_add(&h, &(history_chat_record){.at = rows[i].fault, .kind = HISTORY_FAULT});
+        session(&h, 25, 1);
+        send_(&h, 40, 1), answer(&h, 41, 1, HISTORY_ACKED);
+        history_chat_record again = got(42, 1, 1);
+        again.stanza_id += 1000;
+        history_chat_add(&h, &again);
+        history_chat_cfg c = drained(true);
+        c.forgets_from = rows[i].from;
+        judged(&h, &c, rows[i].want);
+    }
+}
 static void silence_is_caught(void **state) {
     (void)state;
     history_chat h;
@@ -305,6 +332,7 @@ int main(void) {
         cmocka_unit_test(an_acked_message_that_never_arrives_is_lost),
         cmocka_unit_test(a_carbon_copy_is_a_delivery_and_one_of_the_own_account_is_not),
         cmocka_unit_test(a_refused_message_may_be_absent_but_not_arrive),
+        cmocka_unit_test(what_is_sent_again_may_have_a_second_id_only_across_a_fault_that_forgets),
         cmocka_unit_test(silence_is_caught),
         cmocka_unit_test(a_message_that_nobody_sent_is_caught),
         cmocka_unit_test(altered_forged_and_misdirected_messages_are_caught),
