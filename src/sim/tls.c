@@ -257,9 +257,6 @@ void sim_tls_client_write(sim_tls_client *c, slice plain, buf *out) {
     (void)c;
     write_records(plain, out);
 }
-void sim_tls_client_close(sim_tls_client *c, buf *out) {
-    if (c->done) buf_add_byte(out, 'C');
-}
 void sim_tls_client_binding(const sim_tls_client *c, tls_binding kind, uint8_t out[32]) {
     binding((const uint8_t(*)[SIM_TLS_NONCE])c->nonce, kind, out);
 }

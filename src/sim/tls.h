@@ -38,7 +38,6 @@ void sim_tls_client_fini(sim_tls_client *c);
 /* Consumes all of in: handshake first, then records. Replies go to out, plain text to plain. ERR_TLS; EOF when the server closed. */
 NODISCARD err sim_tls_client_read(sim_tls_client *c, slice in, buf *plain, buf *out);
 void sim_tls_client_write(sim_tls_client *c, slice plain, buf *out);
-void sim_tls_client_close(sim_tls_client *c, buf *out);
 void sim_tls_client_binding(const sim_tls_client *c, tls_binding kind, uint8_t out[32]);
 
 #endif
