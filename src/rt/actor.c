@@ -287,7 +287,7 @@ void rt_actor_schedule(rt_shard *sh, rt_actor *a) {
     sh->run_tail = a;
 }
 
-static inline void handle_one(rt_shard *sh, rt_actor *a, rt_msg *m) {
+static ALWAYS_INLINE void handle_one(rt_shard *sh, rt_actor *a, rt_msg *m) {
     sh->cx.work = m->tag & RT_M_WORK;
     m->tag &= (uint16_t)~RT_M_WORK;
     if (UNLIKELY(m->trace | (a->flags & RT_A_TRACED)))

@@ -35,7 +35,7 @@ static void send_elsewhere(rt_shard *sh, rt_pid to, rt_msg *m, bool front) {
     }
 }
 
-static inline void send(rt_ctx *cx, rt_pid to, rt_msg **mp, bool front) {
+static ALWAYS_INLINE void send(rt_ctx *cx, rt_pid to, rt_msg **mp, bool front) {
     rt_shard *sh = cx->sh;
     rt_msg *m = *mp;
     *mp = NULL;
