@@ -394,15 +394,7 @@ static err pool_show(rt_verb_call *c) {
     for (unsigned k = 0; k < RT_POOL_KINDS; k++) {
         rt_pool_stat p;
         rt_pool_stats(c->node, (rt_pool_kind)k, &p);
-        val *m = val_map(c->arena);
-        rt_verb_text(c, m, "kind", rt_pool_kind_name((rt_pool_kind)k));
-        rt_verb_uint(c, m, "threads", p.threads);
-        rt_verb_uint(c, m, "running", p.running);
-        rt_verb_uint(c, m, "queued", p.queued);
-        rt_verb_uint(c, m, "submitted", p.submitted);
-        rt_verb_uint(c, m, "done", p.done);
-        rt_verb_uint(c, m, "expired", p.expired);
-        rt_verb_uint(c, m, "refused", p.refused);
+        val *m = rt_verb_pool(c, (rt_pool_kind)k, &p);
         rt_verb_uint(c, m, "held", p.held);
         rt_verb_uint(c, m, "stuck", p.stuck);
         set_oldest(c, m, "longest_wait", "oldest_queued_usec", &p.wait);

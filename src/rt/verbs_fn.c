@@ -49,6 +49,18 @@ val *rt_verb_queue(rt_verb_call *c, const rt_queue_stat *q) {
     rt_verb_uint(c, m, "bytes", q->bytes);
     return m;
 }
+val *rt_verb_pool(rt_verb_call *c, rt_pool_kind kind, const rt_pool_stat *p) {
+    val *m = val_map(c->arena);
+    rt_verb_text(c, m, "kind", rt_pool_kind_name(kind));
+    rt_verb_uint(c, m, "threads", p->threads);
+    rt_verb_uint(c, m, "running", p->running);
+    rt_verb_uint(c, m, "queued", p->queued);
+    rt_verb_uint(c, m, "submitted", p->submitted);
+    rt_verb_uint(c, m, "done", p->done);
+    rt_verb_uint(c, m, "expired", p->expired);
+    rt_verb_uint(c, m, "refused", p->refused);
+    return m;
+}
 double rt_verb_percent(double part, double whole) { return whole > 0 ? (double)(int64_t)(part * 10000 / whole) / 100 : 0; }
 
 /* --- arguments ------------------------------------------------------------------------------------------------------------------- */

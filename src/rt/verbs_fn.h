@@ -2,6 +2,7 @@
 #define RT_VERBS_FN_H
 /* verbs_fn: what the files of the runtime's verbs share, and the handlers that verbs.c lists in its table. */
 #include "rt/event.h"
+#include "rt/pool.h"
 #include "rt/stat.h"
 
 /* --- answers */
@@ -10,6 +11,7 @@ void rt_verb_uint(rt_verb_call *c, val *map, const char *key, uint64_t x);
 void rt_verb_text(rt_verb_call *c, val *map, const char *key, const char *s);
 void rt_verb_pid(rt_verb_call *c, val *map, const char *key, rt_pid pid); /* "" if there is none */
 val *rt_verb_queue(rt_verb_call *c, const rt_queue_stat *q);
+val *rt_verb_pool(rt_verb_call *c, rt_pool_kind kind, const rt_pool_stat *p); /* its counters */
 double rt_verb_percent(double part, double whole); /* with two digits after the point, which is what people read; 0 of nothing */
 
 /* --- arguments */

@@ -4,22 +4,10 @@
  * Invariant: no shard is asked and no lock is waited for but those of the pools' counters, so that it is answered whatever the shards do.
  */
 #include "base/mem.h"
-#include "rt/event.h"
 #include "rt/msacc.h"
-#include "rt/pool.h"
 #include "rt/verbs_fn.h"
 
 #define THREADS_MAX 512u
-
-static val *queue_counts(rt_verb_call *c, const rt_queue_stat *q) {
-    val *m = val_map(c->arena);
-    rt_verb_uint(c, m, "queued", q->queued);
-    rt_verb_uint(c, m, "longest", q->longest);
-    rt_verb_uint(c, m, "enqueued", q->enqueued);
-    rt_verb_uint(c, m, "dequeued", q->dequeued);
-    rt_verb_uint(c, m, "bytes", q->bytes);
-    return m;
-}
 
 static val *thread_times(rt_verb_call *c) {
     rt_msacc_row *rows = mem_alloc(THREADS_MAX * sizeof *rows);
@@ -49,15 +37,7 @@ static val *pool_counts(rt_verb_call *c) {
     for (unsigned k = 0; k < RT_POOL_KINDS; k++) {
         rt_pool_stat p;
         rt_pool_stats(c->node, (rt_pool_kind)k, &p);
-        val *m = val_map(c->arena);
-        val_set(c->arena, m, "kind", val_str(c->arena, slice_str(rt_pool_kind_name((rt_pool_kind)k))));
-        rt_verb_uint(c, m, "threads", p.threads);
-        rt_verb_uint(c, m, "running", p.running);
-        rt_verb_uint(c, m, "queued", p.queued);
-        rt_verb_uint(c, m, "done", p.done);
-        rt_verb_uint(c, m, "expired", p.expired);
-        rt_verb_uint(c, m, "refused", p.refused);
-        val_push(c->arena, list, m);
+        val_push(c->arena, list, rt_verb_pool(c, (rt_pool_kind)k, &p));
     }
     return list;
 }
@@ -68,8 +48,8 @@ void rt_verb_load(rt_verb_call *c, val *v) {
     val *events = val_map(c->arena);
     val_set(c->arena, v, "mono_usec", val_int(c->arena, s->mono(s)));
     rt_stat_queues(c->node, &messages, &signals);
-    val_set(c->arena, v, "messages", queue_counts(c, &messages));
-    val_set(c->arena, v, "signals", queue_counts(c, &signals));
+    val_set(c->arena, v, "messages", rt_verb_queue(c, &messages));
+    val_set(c->arena, v, "signals", rt_verb_queue(c, &signals));
     val_set(c->arena, v, "threads", thread_times(c));
     val_set(c->arena, v, "pools", pool_counts(c));
     for (unsigned i = 0; i < EV_COUNT_; i++) {

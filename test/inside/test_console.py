@@ -366,6 +366,8 @@ def test_the_verbs_that_ask_no_shard():
     for r in b["threads"]:
         assert all(v >= rows[r["thread"]][k] for k, v in r.items() if k not in ("thread", "type")), r
     assert b["events"]["spawn"] > 0 and {p["kind"] for p in b["pools"]} >= {"disk", "sql", "crypto"}
+    counters = {"kind", "threads", "running", "queued", "submitted", "done", "expired", "refused"}
+    assert all(set(p) == counters for p in b["pools"]), b["pools"]
     assert s.ctl("user", "find", "al") == ["albert@localhost", "alice@localhost"] and s.ctl("user", "find", "zzz") == []
 
 
