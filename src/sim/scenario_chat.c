@@ -46,7 +46,7 @@ typedef struct chat {
     bool accounts_ready, calm, watched;
     bool tortured;      /* sim_run_cfg.fail_nth */
     bool filled;        /* the disk was full, perhaps */
-    usec forgets_from;  /* when it could be, or the wall clock jumped, first; 0: never */
+    usec forgets_from;  /* when it could be, first; 0: never */
     bool killed;        /* TORTURED: the one kill has been */
     bool jumps;         /* the wall clock may jump */
     usec end;           /* of the chatting phase */
@@ -163,10 +163,7 @@ static void fault(sim_world *w, void *arg, uint64_t tag) {
             break;
         case 5: forgetful(c), c->filled = true, h->disk.capacity = h->disk.used + sim_world_below(w, 200000); break;
         case 6: h->sock_faults = 20000; break;
-        default:
-            if (c->jumps) forgetful(c);
-            h->wall_shift += c->jumps ? sim_world_between(w, -2, 2) * 1000 * USEC_PER_SEC : 0;
-            break;
+        default: h->wall_shift += c->jumps ? sim_world_between(w, -2, 2) * 1000 * USEC_PER_SEC : 0; break;
         }
     }
     sim_world_at(w, w->now + sim_world_latency(w, 40 * USEC_PER_SEC, 400 * USEC_PER_SEC), fault, c, 0);
@@ -221,8 +218,8 @@ static void drain(sim_world *w, void *arg, uint64_t tag) {
 }
 
 static void judge(chat *c, history_chat_verdict *v) {
-    /* A full disk gives up segments in which nothing lives, and so does one on which the clock says that they are old, with the origin-ids
-     * that a restart would find there (docs/promises.md, 4). Of a single call that fails it is not known when it did. */
+    /* A full disk gives up segments in which nothing lives, with the origin-ids that a restart would find there (docs/promises.md, 4). Of a
+     * single call that fails it is not known when it did. */
     bool full = c->filled || c->node.host.fault.error == ERR_NOSPC;
     if (full && !c->forgets_from) c->forgets_from = SIM_START;
     history_chat_cfg k = {.drained = true,

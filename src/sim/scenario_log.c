@@ -245,9 +245,10 @@ static void compact(log_run *r) {
     commit(r); /* the batch must be empty */
     if (dead(r)) return;
     err e = ERR_OK;
+    if (!r->log->moving && r->w.steps % 4) r->w.now += STORE_DEDUP_WINDOW; /* a quiet while: origin-ids are out of the window */
     if (r->copied)
         e = told(r);
-    else if (r->log->moving || store_log_wants_compact(r->log, r->host.sys.wall(&r->host.sys), false))
+    else if (r->log->moving || store_log_wants_compact(r->log, r->host.sys.mono(&r->host.sys), false))
         e = store_log_compact_step(r->log, (size_t)(1 + sim_world_below(&r->w, STEP_MAX)), moved, r, &r->copied);
     if (dead(r) || e == ERR_OK || e == ERR_NOSPC) return;
     if (!r->flaky) sim_world_fail(&r->w, "compaction: %s", err_name(e));

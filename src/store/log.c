@@ -138,6 +138,7 @@ err store_log_del(store_log *l, uint64_t id, uint64_t loc) {
 static void apply(store_log *l) {
     log_seg *g = store_log_active(l);
     uint64_t records = 0, sum = 0, off = g->end;
+    usec now = l->s->mono(l->s);
     for (size_t at = 0; at < l->batch.len;) {
         const uint8_t *p = l->batch.p + at;
         uint32_t len, crc;
@@ -152,11 +153,12 @@ static void apply(store_log *l) {
         if (p[8] == LOG_PUT && store_log_rec_put(p[9], body, &put)) {
             g->puts++;
             g->put_bytes += total;
-            if (put.wall > g->newest_wall) g->newest_wall = put.wall;
-            if (put.moved_from)
+            if (put.moved_from) {
                 store_log_kill(l, put.moved_from);
-            else
+            } else {
+                g->put_at = now;
                 l->live++;
+            }
         } else if (p[8] == LOG_DEL) {
             memcpy(&loc, body.p, sizeof loc);
             log_seg *of = store_log_seg_find(l, log_loc_segment(loc));

@@ -19,14 +19,12 @@
 
 #define LOG_SEGMENTS_MANY 256u /* above this, small segments (one a start) are gathered into large ones */
 
-bool store_log_wants_compact(const store_log *l, usec wall_now, bool full) {
+bool store_log_wants_compact(const store_log *l, usec now, bool full) {
     if (l->failed || l->moving || l->n_segs < 2) return false;
     const log_seg *g = l->segs[0];
     if (g->kept && store_log_seg_live(g) > 0) return false;
     if (full) return store_log_seg_live_bytes(g) == 0; /* its recent origin-ids are remembered until the next start */
-    int64_t age = wall_now - g->newest_wall;
-    if (g->puts > 0 && age > -STORE_DEDUP_WINDOW && age < STORE_DEDUP_WINDOW)
-        return false; /* a stamp far in the future is a broken clock */
+    if (g->puts > 0 && now - g->put_at < STORE_DEDUP_WINDOW) return false;
     uint64_t live = store_log_seg_live_bytes(g);
     if (live * 2 <= g->size) return true;
     if (l->n_segs > LOG_SEGMENTS_MANY && g->size < l->cfg.segment_bytes / 4) return true;

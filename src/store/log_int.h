@@ -42,7 +42,7 @@ typedef struct log_seg {
     uint64_t records; /* PUT, DEL and MARK */
     uint64_t crc_sum; /* of their checksums */
     uint64_t puts, put_bytes, dead_puts;
-    int64_t newest_wall; /* of its PUTs */
+    usec put_at; /* when the last PUT that is no move came into it, or the log was opened: monotonic, since the wall clock may jump */
     bool sealed;
     bool kept;      /* compaction could not read all that lives in it: it stays as long as anything does */
     uint64_t *dead; /* a bit for each 8 bytes: the PUT that starts there is gone or moved */

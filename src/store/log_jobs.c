@@ -154,7 +154,7 @@ static void run(rt_job *rj) {
     if (l && writer) {
         store_log_damage_to(l, NULL, NULL);
         store_log_status(l, &j->now);
-        j->wants_compact = j->cfg->compact && store_log_wants_compact(l, s->wall(s), j->full);
+        j->wants_compact = j->cfg->compact && store_log_wants_compact(l, s->mono(s), j->full);
     }
     j->took = s->mono(s) - from;
 }

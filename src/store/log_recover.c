@@ -33,6 +33,7 @@ typedef struct recovery {
     bad_rec *bad;
     size_t n_bad, cap_bad;
     uint64_t epoch; /* newest that was seen */
+    usec from;      /* when it began: monotonic */
     store_log_open_stat stat;
 } recovery;
 
@@ -206,7 +207,7 @@ static void take(recovery *r, log_seg *g, const log_found *f) {
     if (f->type != LOG_PUT || !store_log_rec_put(f->flags, f->body, &p)) return;
     g->puts++;
     g->put_bytes += f->end - f->off;
-    if (p.wall > g->newest_wall) g->newest_wall = p.wall;
+    g->put_at = r->from;
     if (p.moved_from) store_log_kill(l, p.moved_from);
     store_log_collect_put(l->found, f->id, log_loc(g->number, f->off), (uint32_t)(f->end - f->off), &p);
 }
@@ -408,7 +409,6 @@ uint64_t store_log_reserve(const store_log_cfg *c) { return chunk_of(c) / 4; }
 err store_log_open(sys *s, const store_log_cfg *c, log_damage_fn *damage, void *arg, store_log **out, store_log_open_stat *out_stat) {
     if (c->partitions == 0 || c->partitions > STORE_PARTITIONS_MAX || c->segment_bytes > LOG_SEGMENT_END_MAX / 2) return ERR_INVALID;
     if (c->batch_bytes_max < LOG_PAGE || c->batch_bytes_max > (1u << 30)) return ERR_INVALID;
-    usec from = s->mono(s);
     store_log *l = mem_zalloc(sizeof *l);
     l->s = s;
     l->cfg = *c;
@@ -429,7 +429,7 @@ err store_log_open(sys *s, const store_log_cfg *c, log_damage_fn *damage, void *
     buf_init(&l->told, (size_t)c->batch_bytes_max + LOG_RECORD_MAX); /* of each copy less than the copy */
     s->entropy(s, &l->key, sizeof l->key);
     l->found = store_log_collect_new(l, -1);
-    recovery r = {.l = l};
+    recovery r = {.l = l, .from = s->mono(s)};
     err e = recover(&r);
     mem_free(r.numbers);
     mem_free(r.bad);
@@ -443,7 +443,7 @@ err store_log_open(sys *s, const store_log_cfg *c, log_damage_fn *damage, void *
     (void)store_log_spare_keep(l); /* without it the log serves, too; the first probe of a full disk makes it */
     r.stat.live = l->live;
     r.stat.epoch = l->epoch;
-    r.stat.took = s->mono(s) - from;
+    r.stat.took = s->mono(s) - r.from;
     *out = l;
     *out_stat = r.stat;
     return ERR_OK;

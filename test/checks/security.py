@@ -48,6 +48,15 @@ def descriptors(server):
     return len(os.listdir(f"/proc/{server.proc.pid}/fd"))
 
 
+def kept(server, fds):
+    """Says which descriptors stayed, for until()."""
+    def say():
+        have = {f: os.readlink(f"/proc/{server.proc.pid}/fd/{f}") for f in os.listdir(f"/proc/{server.proc.pid}/fd")}
+        return f"descriptors given back; {fds} before, now {have}"
+
+    return say
+
+
 def check_guessing_is_limited():
     "After ten wrong passwords the account is shut for that address, for right passwords too, and open for its owner elsewhere; unknown names alike."
     with Node({"auth.account_refill": "1h", "auth.address_failures": "0"}) as s:
@@ -173,7 +182,7 @@ def check_slowloris():
                 sent += 1
                 crowd.ended(0.01)
             until("no sessions", lambda: s.ctl("status")["sessions"] == 0)
-            until("descriptors given back", lambda: descriptors(s) <= fds + 1)
+            until(kept(s, fds), lambda: descriptors(s) <= fds + 1)
             rss.append(s.rss() // 4096)
         assert max(rss[1:]) - rss[0] <= PAGES, rss
         print(f"      {TRICKLERS} connections, {sent} bytes each; resident KiB after each round {[r * 4 for r in rss]}")
@@ -227,7 +236,7 @@ def check_connect_and_drop():
                     c.send(half[i // 2 % 4])
                     leave(c, ("reset", "close")[i % 2])
                 until("no sessions", lambda: s.ctl("status")["sessions"] == 0)
-                until("descriptors given back", lambda: descriptors(s) <= fds + 1)
+                until(kept(s, fds), lambda: descriptors(s) <= fds + 1)
                 rss.append(s.rss() // 4096)
             assert max(rss[1:]) - rss[0] <= pages, rss  # the first round is the warming up
             print(f"      {name}: {rounds * each} connections; resident KiB after each round {[r * 4 for r in rss]}, descriptors {fds}, {descriptors(s)}")
@@ -249,7 +258,7 @@ def check_half_open():
                 c.sock.shutdown(socket.SHUT_WR)
             held.append(c)
         until("no sessions", lambda: s.ctl("status")["sessions"] == 0)
-        until("descriptors given back", lambda: descriptors(s) <= fds + 1)
+        until(kept(s, fds), lambda: descriptors(s) <= fds + 1)
         for c in held:
             c.close()
 
