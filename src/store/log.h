@@ -44,8 +44,8 @@ size_t store_log_batch_bytes(const store_log *l);
 /* One committed record, verified. env lives in buf. */
 NODISCARD err store_log_read(store_log *l, uint64_t id, uint64_t loc, buf *out_env, int64_t *out_wall);
 
-/* Compaction: is the oldest segment worth it (now: monotonic)? Copies its live records into the open batch and commits them; moved(arg, user, id, new loc)
- * for each. The segment stays readable until store_log_drop, which keeps it where something in it could not be read. */
+/* Compaction: is the oldest segment worth it? now: monotonic. Copies its live records into the open batch and commits them; moved(arg,
+ * user, id, new loc) for each. The segment stays readable until store_log_drop, which keeps it where something in it could not be read. */
 bool store_log_wants_compact(const store_log *l, usec now, bool full); /* full: only if that needs no space: all of it is dead */
 uint64_t store_log_reserve(const store_log_cfg *c); /* bytes of space that puts leave for deletions, so that a full disk can empty itself */
 NODISCARD err store_log_compact(store_log *l, void (*moved)(void *arg, slice user, uint64_t id, uint64_t loc), void *arg,
