@@ -110,6 +110,18 @@ void buf_add_u16le(buf *b, uint16_t v) { add_le(b, v, 2); }
 void buf_add_u32le(buf *b, uint32_t v) { add_le(b, v, 4); }
 void buf_add_u64le(buf *b, uint64_t v) { add_le(b, v, 8); }
 
+/* The n low bytes of v, most significant first. */
+static void add_be(buf *b, uint64_t v, size_t n) {
+    uint8_t *to = buf_reserve(b, n);
+    if (!to) return;
+    for (size_t i = 0; i < n; i++) to[i] = (uint8_t)(v >> (8 * (n - 1 - i)));
+    b->len += n;
+}
+
+void buf_add_u16be(buf *b, uint16_t v) { add_be(b, v, 2); }
+void buf_add_u32be(buf *b, uint32_t v) { add_be(b, v, 4); }
+void buf_add_u64be(buf *b, uint64_t v) { add_be(b, v, 8); }
+
 void buf_add_lslice(buf *b, slice s) {
     /* Asked for in one piece, so that a length never stands without its bytes. */
     if (s.len > UINT32_MAX) b->failed = true;

@@ -24,6 +24,9 @@ void buf_addf(buf *b, const char *fmt, ...) PRINTF_LIKE(2, 3);
 void buf_add_u16le(buf *b, uint16_t v);
 void buf_add_u32le(buf *b, uint32_t v);
 void buf_add_u64le(buf *b, uint64_t v);
+void buf_add_u16be(buf *b, uint16_t v);
+void buf_add_u32be(buf *b, uint32_t v);
+void buf_add_u64be(buf *b, uint64_t v);
 /* u32 little-endian length, then the bytes. Read back by cursor_lslice. */
 void buf_add_lslice(buf *b, slice s);
 /* Makes room for n more bytes and returns where they go, or NULL (and sets failed) past the limit. Follow with buf_added. */

@@ -15,6 +15,7 @@ _Static_assert(DIGEST_MAX == 64, "SHA-512 is the longest");
 
 static const EVP_MD *md_of(digest_alg alg) {
     switch (alg) {
+    case DIGEST_MD5: return EVP_md5();
     case DIGEST_SHA1: return EVP_sha1();
     case DIGEST_SHA256: return EVP_sha256();
     case DIGEST_SHA384: return EVP_sha384();
@@ -25,6 +26,7 @@ static const EVP_MD *md_of(digest_alg alg) {
 
 size_t digest_len(digest_alg alg) {
     switch (alg) {
+    case DIGEST_MD5: return 16;
     case DIGEST_SHA1: return 20;
     case DIGEST_SHA256: return 32;
     case DIGEST_SHA384: return 48;

@@ -3,10 +3,11 @@
 /* digest: hashes through OpenSSL (this file and rt/tls_openssl.c are the only callers), and CRC-32C for stored records. */
 #include "base/slice.h"
 
-typedef enum digest_alg { DIGEST_SHA1, DIGEST_SHA256, DIGEST_SHA384, DIGEST_SHA512 } digest_alg;
+/* MD5 is broken as a hash; it is here for the handshake of Erlang nodes, which knows no other (erl_dist_protocol). */
+typedef enum digest_alg { DIGEST_SHA1, DIGEST_SHA256, DIGEST_SHA384, DIGEST_SHA512, DIGEST_MD5 } digest_alg;
 #define DIGEST_MAX 64
 
-size_t digest_len(digest_alg alg); /* 20, 32, 48, 64 */
+size_t digest_len(digest_alg alg); /* 20, 32, 48, 64, 16 */
 void digest_sum(digest_alg alg, slice in, uint8_t *out);
 void digest_hmac(digest_alg alg, slice key, slice in, uint8_t *out);
 /* PBKDF2-HMAC (RFC 8018); out has digest_len(alg) bytes. About 0.25 us an iteration: never on a shard. */

@@ -28,8 +28,11 @@ static void pieces_append_in_order(void **state) {
     buf_add_u16le(&b, 0x0102);
     buf_add_u32le(&b, 0x01020304);
     buf_add_u64le(&b, UINT64_C(0x0102030405060708));
+    buf_add_u16be(&b, 0x0102);
+    buf_add_u32be(&b, 0x01020304);
+    buf_add_u64be(&b, UINT64_C(0x0102030405060708));
     assert_true(buf_ok(&b));
-    static const uint8_t want[] = "abc42-x\2\1\4\3\2\1\10\7\6\5\4\3\2\1";
+    static const uint8_t want[] = "abc42-x\2\1\4\3\2\1\10\7\6\5\4\3\2\1\1\2\1\2\3\4\1\2\3\4\5\6\7\10";
     assert_true(slice_eq(buf_slice(&b), slice_of(want, sizeof want - 1)));
     buf_fini(&b);
 }
@@ -55,6 +58,7 @@ static void failure_is_sticky_until_reset(void **state) {
     buf_add_byte(&b, 'c');
     buf_addf(&b, "d");
     buf_add_u16le(&b, 1);
+    buf_add_u32be(&b, 1);
     assert_null(buf_reserve(&b, 0));
     assert_true(slice_is(buf_slice(&b), "ab"));
     buf_reset(&b);

@@ -17,6 +17,10 @@ static void expect(digest_alg alg, const uint8_t *got, const char *want) {
 static void digests_of_abc_and_of_nothing(void **state) {
     (void)state;
     uint8_t out[DIGEST_MAX];
+    digest_sum(DIGEST_MD5, SLICE("abc"), out);
+    expect(DIGEST_MD5, out, "900150983cd24fb0d6963f7d28e17f72");
+    digest_sum(DIGEST_MD5, SLICE_NULL, out);
+    expect(DIGEST_MD5, out, "d41d8cd98f00b204e9800998ecf8427e");
     digest_sum(DIGEST_SHA1, SLICE("abc"), out);
     expect(DIGEST_SHA1, out, "a9993e364706816aba3e25717850c26c9cd0d89d");
     digest_sum(DIGEST_SHA256, SLICE("abc"), out);
