@@ -1,0 +1,439 @@
+/* read: one item of the external term format (OTP: erl_ext_dist), where it lies.
+ *
+ *     tag | fixed part | text or bytes          and, for a list, a tuple, a map, a fun, a record:  terms, items of their own
+ *
+ * Why items and not a tree: most messages pass by once, to be matched or handed on. What is read here costs no memory, so a sender
+ * cannot ask for any.
+ *
+ * Invariants: (1) on false nothing was consumed and nothing written. (2) what an item promises is there: its texts and bytes wholly, and a
+ * byte at least for each of its terms, so that a count is never larger than the input. (3) one value, one kind: an integer that fits
+ * int64_t is never ETF_BIG, a list of no bytes is ETF_NIL, a list of no elements is its tail. */
+#include "base/utf8.h"
+#include "proto/etf/tag.h"
+
+#include <math.h>
+#include <stdlib.h>
+
+#define FLOAT_TEXT    31 /* bytes of an old float */
+#define TINY_CREATION 3u /* what the old tags have room for */
+#define LATIN1_GROWTH 2u /* bytes of UTF-8 for one of Latin-1, at most */
+
+static inline const uint8_t *take(cursor *c, size_t n) {
+    if (UNLIKELY(cursor_left(c) < n)) return NULL;
+    const uint8_t *p = c->p;
+    c->p += n;
+    return p;
+}
+
+static inline uint16_t be16(const uint8_t *p) { return (uint16_t)(p[0] << 8 | p[1]); }
+static inline uint32_t be32(const uint8_t *p) { return (uint32_t)p[0] << 24 | (uint32_t)p[1] << 16 | (uint32_t)p[2] << 8 | p[3]; }
+static inline uint64_t be64(const uint8_t *p) { return (uint64_t)be32(p) << 32 | be32(p + 4); }
+
+/* True if there is a byte for each of n terms. */
+static inline bool has_terms(const cursor *c, uint64_t n) { return n <= cursor_left(c) && n <= UINT32_MAX; }
+
+static inline bool is_ascii(const uint8_t *p, size_t len) {
+    uint64_t seen = 0;
+    for (; len >= 8; p += 8, len -= 8) {
+        uint64_t word;
+        memcpy(&word, p, 8);
+        seen |= word;
+    }
+    for (; len; p++, len--) seen |= *p;
+    return (seen & UINT64_C(0x8080808080808080)) == 0;
+}
+
+/* --- atoms */
+
+static size_t utf8_chars(slice s) {
+    size_t n = 0;
+    for (size_t i = 0; i < s.len; i++) n += (s.p[i] & 0xc0) != 0x80;
+    return n;
+}
+
+static bool utf8_atom(cursor *c, size_t len, slice *out) {
+    const uint8_t *p = take(c, len);
+    if (!p) return false;
+    slice text = slice_of(p, len);
+    if (UNLIKELY(!is_ascii(p, len)) && !utf8_valid(text)) return false;
+    if (UNLIKELY(len > ETF_ATOM_CHARS) && utf8_chars(text) > ETF_ATOM_CHARS) return false;
+    *out = text;
+    return true;
+}
+
+static bool latin1_atom(const etf_reader *r, cursor *c, size_t len, bool convert, slice *out) {
+    const uint8_t *p = take(c, len);
+    if (!p || len > ETF_ATOM_CHARS) return false;
+    if (is_ascii(p, len) || (r->text && !convert)) {
+        *out = slice_of(p, len);
+        return true;
+    }
+    uint8_t *to = r->text ? arena_alloc(r->text, len * LATIN1_GROWTH) : NULL;
+    if (!to) return false;
+    size_t n = 0;
+    for (size_t i = 0; i < len; i++) n += utf8_encode(p[i], to + n);
+    *out = slice_of(to, n);
+    return true;
+}
+
+static bool cached_atom(const etf_reader *r, cursor *c, slice *out) {
+    const uint8_t *p = take(c, 1);
+    if (!p || !r->atoms || *p >= r->atoms->n) return false;
+    *out = r->atoms->atom[*p];
+    return true;
+}
+
+/* The text of an atom whose tag was taken; false also for a tag that is not an atom's. */
+static bool atom_text(const etf_reader *r, cursor *c, uint8_t tag, bool convert, slice *out) {
+    const uint8_t *p;
+    switch (tag) {
+    case TAG_SMALL_ATOM_UTF8: return (p = take(c, 1)) && utf8_atom(c, *p, out);
+    case TAG_CACHE_REF: return cached_atom(r, c, out);
+    case TAG_ATOM_UTF8: return (p = take(c, 2)) && utf8_atom(c, be16(p), out);
+    case TAG_SMALL_ATOM: return (p = take(c, 1)) && latin1_atom(r, c, *p, convert, out);
+    case TAG_ATOM: return (p = take(c, 2)) && latin1_atom(r, c, be16(p), convert, out);
+    default: return false;
+    }
+}
+
+static inline bool atom(const etf_reader *r, cursor *c, bool convert, slice *out) {
+    const uint8_t *tag = take(c, 1);
+    return tag && atom_text(r, c, *tag, convert, out);
+}
+
+/* --- numbers */
+
+static bool big(cursor *c, size_t len, etf_item *out) {
+    const uint8_t *p = take(c, len + 1); /* the sign comes first */
+    if (!p || p[0] > 1) return false;
+    bool negative = p[0];
+    while (len && p[len] == 0) len--;
+    uint64_t v = 0;
+    for (size_t i = len < 8 ? len : 8; i; i--) v = v << 8 | p[i];
+    bool fits = len <= 8 && v <= (uint64_t)INT64_MAX + negative;
+    if (fits) {
+        out->kind = ETF_INT;
+        out->i = (int64_t)(negative ? 0 - v : v);
+    } else {
+        out->kind = ETF_BIG;
+        out->big = (etf_big){slice_of(p + 1, len), negative};
+    }
+    return true;
+}
+
+static bool put_float(etf_item *out, double v) {
+    if (!isfinite(v)) return false;
+    out->kind = ETF_FLOAT;
+    out->f = v;
+    return true;
+}
+
+static bool new_float(cursor *c, etf_item *out) {
+    const uint8_t *p = take(c, 8);
+    if (!p) return false;
+    uint64_t bits = be64(p);
+    double v;
+    memcpy(&v, &bits, sizeof v);
+    return put_float(out, v);
+}
+
+static const char *digits(const char *p) {
+    const char *from = p;
+    while (*p >= '0' && *p <= '9') p++;
+    return p > from ? p : NULL;
+}
+
+/* What "%.20e" printed: [sign] digits . digits [e [sign] digits], then zero bytes to the end. Looked at before strtod, which takes more. */
+static bool old_float(cursor *c, etf_item *out) {
+    const uint8_t *p = take(c, FLOAT_TEXT);
+    char text[FLOAT_TEXT + 1] = {0};
+    if (!p) return false;
+    memcpy(text, p, FLOAT_TEXT);
+    const char *at = digits(text + (text[0] == '-' || text[0] == '+'));
+    if (!at || *at != '.' || !(at = digits(at + 1))) return false;
+    if (*at == 'e' || *at == 'E') {
+        at++;
+        if (!(at = digits(at + (*at == '-' || *at == '+')))) return false;
+    }
+    for (; at < text + FLOAT_TEXT; at++)
+        if (*at) return false;
+    return put_float(out, strtod(text, NULL));
+}
+
+/* --- identities: the old tags have one byte of creation, of which two bits may be set (OTP: erts external.c, is_tiny_creation) */
+
+static bool creation(cursor *c, bool old, uint32_t *out) {
+    const uint8_t *p = take(c, old ? 1 : 4);
+    if (!p || (old && *p > TINY_CREATION)) return false;
+    *out = old ? *p : be32(p);
+    return true;
+}
+
+static bool pid(const etf_reader *r, cursor *c, bool old, bool convert, etf_item *out) {
+    slice node;
+    if (!atom(r, c, convert, &node)) return false;
+    const uint8_t *p = take(c, 8);
+    uint32_t cr;
+    if (!p || !creation(c, old, &cr)) return false;
+    out->kind = ETF_PID;
+    out->pid = (etf_pid){node, be32(p), be32(p + 4), cr};
+    return true;
+}
+
+static bool port(const etf_reader *r, cursor *c, uint8_t tag, bool convert, etf_item *out) {
+    slice node;
+    size_t len = tag == TAG_V4_PORT ? 8 : 4;
+    if (!atom(r, c, convert, &node)) return false;
+    const uint8_t *p = take(c, len);
+    uint32_t cr;
+    if (!p || !creation(c, tag == TAG_PORT, &cr)) return false;
+    out->kind = ETF_PORT;
+    out->port = (etf_port){node, len == 8 ? be64(p) : be32(p), cr};
+    return true;
+}
+
+static bool ref_words(cursor *c, const slice *node, uint32_t cr, uint32_t n, etf_item *out) {
+    const uint8_t *p = take(c, (size_t)n * 4);
+    if (!p) return false;
+    etf_ref ref = {.node = *node, .creation = cr, .n = n};
+    for (uint32_t i = 0; i < n; i++) ref.word[i] = be32(p + (size_t)i * 4);
+    out->kind = ETF_REF;
+    out->ref = ref;
+    return true;
+}
+
+static bool new_ref(const etf_reader *r, cursor *c, bool old, bool convert, etf_item *out) {
+    const uint8_t *p = take(c, 2);
+    slice node;
+    uint32_t cr;
+    if (!p || be16(p) == 0 || be16(p) > ETF_REF_WORDS) return false;
+    return atom(r, c, convert, &node) && creation(c, old, &cr) && ref_words(c, &node, cr, be16(p), out);
+}
+
+static bool old_ref(const etf_reader *r, cursor *c, bool convert, etf_item *out) {
+    slice node;
+    if (!atom(r, c, convert, &node)) return false;
+    cursor word = *c; /* the one word is before the creation */
+    uint32_t cr;
+    if (!take(c, 4) || !creation(c, true, &cr)) return false;
+    return ref_words(&word, &node, cr, 1, out);
+}
+
+/* --- bytes */
+
+static bool bits(cursor *c, size_t len, uint8_t last, etf_item *out) {
+    const uint8_t *p = take(c, len);
+    if (!p) return false;
+    out->kind = ETF_BITS;
+    out->bits = (etf_bits){slice_of(p, len), last};
+    return true;
+}
+
+static bool bit_binary(cursor *c, etf_item *out) {
+    const uint8_t *p = take(c, 5);
+    if (!p || p[4] > 8 || (p[4] == 0) != (be32(p) == 0)) return false;
+    return bits(c, be32(p), p[4] ? p[4] : 8, out);
+}
+
+static bool string(cursor *c, etf_item *out) {
+    const uint8_t *p = take(c, 2);
+    size_t len = p ? be16(p) : 0;
+    if (!p || !(p = take(c, len))) return false;
+    out->kind = len ? ETF_STRING : ETF_NIL;
+    if (len) out->text = slice_of(p, len);
+    return true;
+}
+
+/* --- what holds terms */
+
+/* each: terms for one of n; more: besides. */
+static bool holds(const cursor *c, etf_kind kind, uint32_t n, uint64_t each, uint64_t more, etf_item *out) {
+    if (!has_terms(c, n * each + more)) return false;
+    out->kind = kind;
+    out->n = n;
+    return true;
+}
+
+static bool export(const etf_reader *r, cursor *c, bool convert, etf_item *out) {
+    etf_export fn;
+    if (!atom(r, c, convert, &fn.module) || !atom(r, c, convert, &fn.function)) return false;
+    const uint8_t *p = take(c, 2);
+    if (!p || p[0] != TAG_SMALL_INTEGER) return false;
+    fn.arity = p[1];
+    out->kind = ETF_EXPORT;
+    out->fn = fn;
+    return true;
+}
+
+static bool fun(cursor *c, etf_item *out) {
+    const uint8_t *p = take(c, FUN_HEAD);
+    if (!p) return false;
+    etf_fun f = {.size = be32(p), .arity = p[4], .uniq = p + 5, .index = be32(p + 21), .n = be32(p + 25)};
+    if (f.size < FUN_HEAD || f.size - FUN_HEAD > cursor_left(c) || !has_terms(c, (uint64_t)f.n + 4)) return false;
+    out->kind = ETF_FUN;
+    out->fun = f;
+    return true;
+}
+
+static bool record(cursor *c, etf_item *out) {
+    const uint8_t *p = take(c, 5);
+    if (!p || !has_terms(c, (uint64_t)be32(p) * 2 + 2)) return false;
+    out->kind = ETF_RECORD;
+    out->record = (etf_record){be32(p), p[4]};
+    return true;
+}
+
+static bool integer(cursor *c, size_t len, etf_item *out) {
+    const uint8_t *p = take(c, len);
+    if (!p) return false;
+    out->kind = ETF_INT;
+    out->i = len == 1 ? *p : (int32_t)be32(p);
+    return true;
+}
+
+/* The rest of an item whose tag is taken. */
+static bool dispatch(const etf_reader *r, cursor *c, uint8_t tag, bool convert, etf_item *out) {
+    const uint8_t *p;
+    slice text;
+    switch (tag) {
+    case TAG_SMALL_INTEGER: return integer(c, 1, out);
+    case TAG_INTEGER: return integer(c, 4, out);
+    case TAG_SMALL_BIG: return (p = take(c, 1)) && big(c, *p, out);
+    case TAG_LARGE_BIG: return (p = take(c, 4)) && big(c, be32(p), out);
+    case TAG_NEW_FLOAT: return new_float(c, out);
+    case TAG_FLOAT: return old_float(c, out);
+    case TAG_SMALL_TUPLE: return (p = take(c, 1)) && holds(c, ETF_TUPLE, *p, 1, 0, out);
+    case TAG_LARGE_TUPLE: return (p = take(c, 4)) && holds(c, ETF_TUPLE, be32(p), 1, 0, out);
+    case TAG_MAP: return (p = take(c, 4)) && holds(c, ETF_MAP, be32(p), 2, 0, out);
+    case TAG_NIL: out->kind = ETF_NIL; return true;
+    case TAG_STRING: return string(c, out);
+    case TAG_BINARY: return (p = take(c, 4)) && bits(c, be32(p), 8, out);
+    case TAG_BIT_BINARY: return bit_binary(c, out);
+    case TAG_NEW_PID: return pid(r, c, false, convert, out);
+    case TAG_PID: return pid(r, c, true, convert, out);
+    case TAG_NEW_PORT:
+    case TAG_V4_PORT:
+    case TAG_PORT: return port(r, c, tag, convert, out);
+    case TAG_NEWER_REF: return new_ref(r, c, false, convert, out);
+    case TAG_NEW_REF: return new_ref(r, c, true, convert, out);
+    case TAG_REF: return old_ref(r, c, convert, out);
+    case TAG_EXPORT: return export(r, c, convert, out);
+    case TAG_NEW_FUN: return fun(c, out);
+    case TAG_RECORD: return record(c, out);
+    default:
+        if (!atom_text(r, c, tag, convert, &text)) return false;
+        out->kind = ETF_ATOM;
+        out->text = text;
+        return true;
+    }
+}
+
+bool etf_next_as(etf_reader *r, bool convert, etf_item *out) {
+    cursor c = r->in;
+    const uint8_t *p = take(&c, 1);
+    while (p && *p == TAG_LIST) {
+        const uint8_t *n = take(&c, 4);
+        if (!n) return false;
+        if (LIKELY(be32(n) > 0)) {
+            if (!holds(&c, ETF_LIST, be32(n), 1, 1, out)) return false;
+            r->in = c;
+            return true;
+        }
+        p = take(&c, 1); /* a list of no elements is its tail */
+    }
+    if (!p || !dispatch(r, &c, *p, convert, out)) return false;
+    r->in = c;
+    return true;
+}
+
+bool etf_next(etf_reader *r, etf_item *out) { return etf_next_as(r, true, out); }
+
+bool etf_get_version(etf_reader *r) {
+    if (cursor_left(&r->in) == 0 || *r->in.p != ETF_VERSION) return false;
+    r->in.p++;
+    return true;
+}
+
+/* --- one kind */
+
+bool etf_get_int(etf_reader *r, int64_t *out) {
+    etf_item it;
+    etf_reader ahead = *r;
+    if (!etf_next(&ahead, &it) || it.kind != ETF_INT) return false;
+    *r = ahead;
+    *out = it.i;
+    return true;
+}
+
+bool etf_get_atom(etf_reader *r, slice *out) {
+    cursor c = r->in;
+    if (!atom(r, &c, true, out)) return false;
+    r->in = c;
+    return true;
+}
+
+bool etf_get_atom_is(etf_reader *r, slice text) {
+    slice got;
+    cursor c = r->in;
+    if (!atom(r, &c, true, &got) || !slice_eq(got, text)) return false;
+    r->in = c;
+    return true;
+}
+
+bool etf_get_tuple(etf_reader *r, uint32_t *out_n) {
+    etf_item it;
+    etf_reader ahead = *r;
+    if (!etf_next(&ahead, &it) || it.kind != ETF_TUPLE) return false;
+    *r = ahead;
+    *out_n = it.n;
+    return true;
+}
+
+bool etf_get_pid(etf_reader *r, etf_pid *out) {
+    etf_item it;
+    etf_reader ahead = *r;
+    if (!etf_next(&ahead, &it) || it.kind != ETF_PID) return false;
+    *r = ahead;
+    *out = it.pid;
+    return true;
+}
+
+bool etf_get_ref(etf_reader *r, etf_ref *out) {
+    etf_item it;
+    etf_reader ahead = *r;
+    if (!etf_next(&ahead, &it) || it.kind != ETF_REF) return false;
+    *r = ahead;
+    *out = it.ref;
+    return true;
+}
+
+bool etf_get_binary(etf_reader *r, slice *out) {
+    etf_item it;
+    etf_reader ahead = *r;
+    if (!etf_next(&ahead, &it) || it.kind != ETF_BITS || it.bits.last != 8) return false;
+    *r = ahead;
+    *out = it.bits.bytes;
+    return true;
+}
+
+uint64_t etf_item_terms(const etf_item *it) {
+    switch (it->kind) {
+    case ETF_INT:
+    case ETF_BIG:
+    case ETF_FLOAT:
+    case ETF_ATOM:
+    case ETF_PID:
+    case ETF_PORT:
+    case ETF_REF:
+    case ETF_BITS:
+    case ETF_NIL:
+    case ETF_STRING:
+    case ETF_EXPORT: return 0;
+    case ETF_LIST: return (uint64_t)it->n + 1;
+    case ETF_TUPLE: return it->n;
+    case ETF_MAP: return (uint64_t)it->n * 2;
+    case ETF_FUN: return (uint64_t)it->fun.n + 4;
+    case ETF_RECORD: return (uint64_t)it->record.n * 2 + 2;
+    }
+    return 0;
+}
