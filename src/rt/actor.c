@@ -139,7 +139,7 @@ static inline void span_end(rt_shard *sh, rt_actor *a, unsigned n) {
 }
 
 /* --- spawning -------------------------------------------------------------------------------------------------------------------- */
-static void bury(rt_shard *sh, rt_actor *a, err reason);
+static void bury(rt_shard *sh, rt_actor *a, err reason, rt_blob *term);
 
 err rt_spawn(rt_ctx *cx, const rt_class *c, const void *arg, unsigned flags, rt_pid *out_pid, uint64_t *out_ref) {
     rt_shard *sh = cx->sh;
@@ -167,7 +167,7 @@ err rt_spawn(rt_ctx *cx, const rt_class *c, const void *arg, unsigned flags, rt_
     leave(sh, f);
     if (e) {
         a->flags |= RT_A_DYING;
-        bury(sh, a, e);
+        bury(sh, a, e, NULL);
         return e;
     }
     a->flags |= RT_A_INIT;
@@ -181,18 +181,31 @@ err rt_spawn(rt_ctx *cx, const rt_class *c, const void *arg, unsigned flags, rt_
 }
 
 /* --- ending ---------------------------------------------------------------------------------------------------------------------- */
+void rt_hold(rt_ctx *cx, bool on) {
+    rt_actor *a = cx->self;
+    if (!check(a)) return;
+    if (on) {
+        a->stops |= RT_A_HELD;
+    } else if (a->stops & RT_A_HELD) {
+        a->stops &= ~RT_A_HELD;
+        if (a->last) rt_actor_schedule(cx->sh, a);
+    }
+}
+
 void rt_stop(rt_ctx *cx, err reason) {
     if (check(cx->self)) rt_actor_end(cx->sh, cx->self, reason);
 }
 
-void rt_actor_end(rt_shard *sh, rt_actor *a, err reason) {
+void rt_actor_end(rt_shard *sh, rt_actor *a, err reason) { rt_actor_end_term(sh, a, reason, NULL); }
+
+void rt_actor_end_term(rt_shard *sh, rt_actor *a, err reason, rt_blob *term) {
     if (a->flags & (RT_A_DYING | RT_A_DEAD)) return;
     a->flags |= RT_A_DYING;
     a->reason = (uint16_t)reason;
     void *arr = sh->dying;
     mem_grow(&arr, &sh->dying_cap, sh->dying_to + 1, sizeof *sh->dying);
     sh->dying = arr;
-    sh->dying[sh->dying_to++] = rt_actor_pid(a);
+    sh->dying[sh->dying_to++] = (rt_dying){rt_actor_pid(a), rt_blob_ref(term)};
 }
 
 static void tell_end(rt_shard *sh, const rt_actor *a, err reason) {
@@ -203,7 +216,7 @@ static void tell_end(rt_shard *sh, const rt_actor *a, err reason) {
     rt_event_text(&sh->cx, EV_CRASH, a->slot, a->gen, slice_of(text, n < 0 ? 0 : strlen(text)));
 }
 
-static void bury(rt_shard *sh, rt_actor *a, err reason) {
+static void bury(rt_shard *sh, rt_actor *a, err reason, rt_blob *term) {
     tell_end(sh, a, reason);
     if (UNLIKELY(a->flags & RT_A_FOLLOWS)) rt_follow_actor_gone(sh->node, rt_actor_pid(a));
     if (a->flags & RT_A_NAMED) rt_name_remove(sh, rt_actor_pid(a));
@@ -212,7 +225,7 @@ static void bury(rt_shard *sh, rt_actor *a, err reason) {
     (void)rt_mailbox_clear(sh, a, true); /* whoever waits for an answer has a monitor or a deadline */
     a->flags |= RT_A_DEAD;
     rt_actor_slot(sh, rt_slot_index(a->slot))->gen++;
-    rt_signal_end(sh, a, reason);
+    rt_signal_end(sh, a, reason, term);
     (void)atomic_fetch_sub_explicit(&sh->n_actors, 1, memory_order_relaxed); /* statistics */
     rt_actor_unpin(sh, a);
 }
@@ -221,15 +234,20 @@ void rt_actor_reap(rt_shard *sh) {
     if (sh->reaping) return;
     sh->reaping = true;
     while (sh->dying_from < sh->dying_to) {
-        rt_actor *a = rt_actor_find(sh, sh->dying[sh->dying_from++]);
-        if (!a) continue; /* its init failed after it had been told to end */
+        rt_dying d = sh->dying[sh->dying_from++];
+        rt_actor *a = rt_actor_find(sh, d.pid);
+        if (!a) { /* its init failed after it had been told to end */
+            rt_blob_unref(d.term);
+            continue;
+        }
         err reason = (err)a->reason;
         if (a->cls->fini && (a->flags & RT_A_INIT)) {
             frame f = enter(sh, a);
             a->cls->fini(&sh->cx, rt_actor_state(a), reason);
             leave(sh, f);
         }
-        bury(sh, a, reason);
+        bury(sh, a, reason, d.term);
+        rt_blob_unref(d.term);
     }
     sh->dying_from = sh->dying_to = 0;
     sh->reaping = false;
@@ -255,7 +273,7 @@ static inline void reap_some(rt_shard *sh) {
 }
 
 /* --- running --------------------------------------------------------------------------------------------------------------------- */
-static bool runnable(const rt_actor *a) { return a->last && !a->mutes && !(a->flags & (RT_A_DYING | RT_A_DEAD)); }
+static bool runnable(const rt_actor *a) { return a->last && !a->stops && !(a->flags & (RT_A_DYING | RT_A_DEAD)); }
 
 /* One turn in RT_MEASURE_EVERY, and one at a time, is measured: how long its actor waited for it, how many messages it found, and its
  * handlers. All of them would cost a tenth of a small message. Whoever is in the run queue is taken out of it by rt_actor_run, dead or
@@ -276,7 +294,7 @@ static void measure(rt_shard *sh, const rt_actor *a) {
 }
 
 void rt_actor_schedule(rt_shard *sh, rt_actor *a) {
-    if (a->flags & RT_A_QUEUED || a->mutes) return;
+    if (a->flags & RT_A_QUEUED || a->stops) return;
     a->flags |= RT_A_QUEUED;
     if (UNLIKELY(--sh->measure_in == 0)) measure_next(sh, a);
     a->run_next = NULL;

@@ -81,6 +81,11 @@ void rt_unlink(rt_ctx *cx, rt_pid to);
 uint64_t rt_monitor(rt_ctx *cx, rt_pid to);  /* RT_DOWN comes exactly once, NOPROC if it is dead */
 void rt_demonitor(rt_ctx *cx, uint64_t ref); /* and a DOWN of it that waits is taken out */
 
+/* --- holding back */
+/* While on, this actor takes no messages out of its mailbox, whose bound then slows its senders down or refuses them; signals, timers and
+ * sockets come as ever. For those who pass on what they get: while nothing more fits, it waits where the runtime counts it. */
+void rt_hold(rt_ctx *cx, bool on);
+
 /* --- time and batching */
 void rt_timer_set(rt_ctx *cx, rt_timer *t, usec at); /* arms or re-arms; resolution 1 ms, never early */
 void rt_timer_cancel(rt_ctx *cx, rt_timer *t);       /* fine when not armed */

@@ -122,7 +122,7 @@ static void put(rt_node *n, unsigned shard, rt_entry e) {
 static void post_signal(rt_node *n, rt_pid from, rt_pid to, unsigned sig) {
     rt_msg *m = rt_msg_new_ext((uint16_t)(RT_M_SIGNAL | sig), sizeof(rt_signal_body));
     m->sender = from;
-    *(rt_signal_body *)rt_msg_payload(m) = (rt_signal_body){from.gen, ERR_OK};
+    *(rt_signal_body *)rt_msg_payload(m) = (rt_signal_body){from.gen, NULL, ERR_OK};
     put(n, rt_pid_shard(to), (rt_entry){m, to.slot, to.gen});
 }
 

@@ -12,18 +12,13 @@
 /* Work of a pool (workers.c): goes back to its sender, refused, if the receiver ends before it has handled it. Taken off when it is
  * handled. */
 #define RT_M_WORK 0x1000u
-/* Signals that never leave the node, after those of rt/remote.h: a linked actor has ended; your receiver is full; it has halved; the muted
- * sender has ended; you own a table (ref: its rt_tid). */
-typedef enum rt_signal_more {
-    RT_SIG_EXIT_LINK = RT_SIG_DOWN + 1,
-    RT_SIG_MUTE,
-    RT_SIG_UNMUTE,
-    RT_SIG_MUTE_GONE,
-    RT_SIG_TABLE
-} rt_signal_more;
+/* Signals that never leave the node, after those of rt/remote.h: your receiver is full; it has halved; the muted sender has ended; you own
+ * a table (ref: its rt_tid). */
+typedef enum rt_signal_more { RT_SIG_MUTE = RT_SIG_DOWN + 1, RT_SIG_UNMUTE, RT_SIG_MUTE_GONE, RT_SIG_TABLE } rt_signal_more;
 typedef struct rt_signal_body {
     uint64_t ref;
-    uint32_t reason; /* err */
+    rt_blob *term; /* of ERR_FOREIGN: the reason; else NULL */
+    err reason;
 } rt_signal_body;
 
 /* A counter with one writer: relaxed, because readers are tools and each value is good on its own. */
@@ -57,12 +52,13 @@ static inline rt_actor *rt_actor_find(const rt_shard *sh, rt_pid pid) {
 }
 rt_actor *rt_actor_at(const rt_shard *sh, uint32_t slot); /* whatever has that slot, dead ones too */
 void rt_actor_schedule(rt_shard *sh, rt_actor *a);
-void rt_actor_end(rt_shard *sh, rt_actor *a, err reason); /* it will end when the present callback is over */
-void rt_actor_reap(rt_shard *sh);                         /* ends those; not within a callback */
-void rt_actor_end_all(rt_shard *sh);                      /* rt_node_free: with KILLED, the youngest first */
-void rt_actor_free_dead(rt_shard *sh);                    /* rt_node_free: those that were pinned */
-void rt_actor_unpin(rt_shard *sh, rt_actor *a);           /* after an armed timer or a list let go of it */
-unsigned rt_actor_run(rt_shard *sh, rt_actor *a);         /* a batch; returns messages taken */
+void rt_actor_end(rt_shard *sh, rt_actor *a, err reason);                     /* it will end when the present callback is over */
+void rt_actor_end_term(rt_shard *sh, rt_actor *a, err reason, rt_blob *term); /* the same with the reason as a term, borrowed; NULL: none */
+void rt_actor_reap(rt_shard *sh);                                             /* ends those; not within a callback */
+void rt_actor_end_all(rt_shard *sh);                                          /* rt_node_free: with KILLED, the youngest first */
+void rt_actor_free_dead(rt_shard *sh);                                        /* rt_node_free: those that were pinned */
+void rt_actor_unpin(rt_shard *sh, rt_actor *a);                               /* after an armed timer or a list let go of it */
+unsigned rt_actor_run(rt_shard *sh, rt_actor *a);                             /* a batch; returns messages taken */
 void rt_actor_call_timer(rt_shard *sh, rt_actor *a, rt_timer *t);
 void rt_actor_call_ready(rt_shard *sh, rt_actor *a, int fd, uint32_t events);
 void rt_actor_call_flush(rt_shard *sh, rt_actor *a);
@@ -75,8 +71,8 @@ void rt_pass_work(rt_ctx *cx, rt_pid to, rt_msg **m);
 
 /* signal.c */
 void rt_signal_send(rt_shard *sh, rt_pid from, rt_pid to, unsigned sig, uint64_t ref, err reason);
-void rt_signal_arrive(rt_shard *sh, rt_pid to, rt_msg *m); /* from a ring or the inbox; consumes m */
-void rt_signal_end(rt_shard *sh, rt_actor *a, err reason); /* tells everybody related that it has ended */
+void rt_signal_arrive(rt_shard *sh, rt_pid to, rt_msg *m);                /* from a ring or the inbox; consumes m */
+void rt_signal_end(rt_shard *sh, rt_actor *a, err reason, rt_blob *term); /* tells everybody related that it has ended; term as above */
 rt_rel *rt_rel_find(rt_shard *sh, uint32_t owner, rt_rel_kind kind, rt_pid other, uint64_t ref);
 rt_rel *rt_rel_add(rt_shard *sh, rt_actor *a, rt_rel_kind kind, rt_pid other, uint64_t ref);
 void rt_rel_remove(rt_shard *sh, rt_rel *r);

@@ -3,6 +3,7 @@
 #include "base/mem.h"
 #include "rt/core.h"
 #include "rt/event_often.h"
+#include "rt/remote.h"
 
 rt_pid rt_self(const rt_ctx *cx) { return cx->self ? rt_actor_pid(cx->self) : RT_PID_NONE; }
 rt_node *rt_ctx_node(const rt_ctx *cx) { return cx->sh->node; }
@@ -48,6 +49,20 @@ static ALWAYS_INLINE void send(rt_ctx *cx, rt_pid to, rt_msg **mp, bool front) {
         rt_mailbox_arrive(sh, to, m, front);
     else
         send_elsewhere(sh, to, m, front);
+}
+
+void rt_remote_send(rt_ctx *cx, rt_pid from, rt_pid to, rt_msg **mp) {
+    rt_shard *sh = cx->sh;
+    rt_msg *m = *mp;
+    *mp = NULL;
+    if (UNLIKELY(!check(m && from.node != 0 && to.node == 0))) return;
+    m->tag = RT_TAG(m);
+    m->sender = from;
+    rt_event_often(cx, EV_SEND, to.slot, m->tag, 0);
+    if (rt_pid_shard(to) == sh->id)
+        rt_mailbox_arrive(sh, to, m, false);
+    else
+        send_elsewhere(sh, to, m, false);
 }
 
 void rt_pass_work(rt_ctx *cx, rt_pid to, rt_msg **mp) {

@@ -21,21 +21,26 @@
 
 /* --- pids ------------------------------------------------------------------------------------------------------------------------ */
 void rt_pid_format(rt_pid p, char *out) {
-    (void)snprintf(out, RT_PID_TEXT, "<%" PRIu32 ".%u.%" PRIu32 ".%" PRIu32 ">", p.node, rt_pid_shard(p), rt_slot_index(p.slot), p.gen);
+    if (p.node)
+        (void)snprintf(out, RT_PID_TEXT, "<%" PRIu32 ".%" PRIu32 ".%" PRIu32 ">", p.node, p.slot, p.gen);
+    else
+        (void)snprintf(out, RT_PID_TEXT, "<0.%u.%" PRIu32 ".%" PRIu32 ">", rt_pid_shard(p), rt_slot_index(p.slot), p.gen);
 }
 
 bool rt_pid_parse(slice text, rt_pid *out) {
-    uint64_t part[4];
-    const uint64_t max[4] = {UINT32_MAX, 255, 0xffffff, UINT32_MAX};
+    uint64_t part[4] = {0};
     if (text.len < 2 || text.p[0] != '<' || text.p[text.len - 1] != '>') return false;
     slice s = slice_sub(text, 1, text.len - 2);
-    for (int i = 0; i < 4; i++) {
+    size_t n = 0;
+    for (bool more = true; more; n++) {
         size_t end = slice_find(s, '.');
-        if ((i < 3) != (end < s.len)) return false;
-        if (dec_parse_u64(slice_sub(s, 0, end), max[i], &part[i]) != ERR_OK) return false;
+        if (n == ARRAY_LEN(part) || dec_parse_u64(slice_sub(s, 0, end), UINT32_MAX, &part[n]) != ERR_OK) return false;
+        more = end < s.len;
         s = slice_from(s, end + 1);
     }
-    *out = (rt_pid){(uint32_t)part[0], (uint32_t)(part[1] << 24 | part[2]), (uint32_t)part[3]};
+    if (n != (part[0] ? 3 : 4) || (!part[0] && (part[1] > 255 || part[2] > 0xffffff))) return false;
+    *out = part[0] ? (rt_pid){(uint32_t)part[0], (uint32_t)part[1], (uint32_t)part[2]}
+                   : (rt_pid){0, (uint32_t)(part[1] << 24 | part[2]), (uint32_t)part[3]};
     return rt_pid_ok(*out);
 }
 

@@ -16,18 +16,19 @@
 typedef struct rt_ctx rt_ctx;
 typedef struct rt_node rt_node;
 
-/* pid: names an actor for ever; never reused within a node's life for another actor. node 0 is this node. */
+/* pid: names an actor for ever; never reused within a node's life for another actor. node 0 is this node; any other is one that the mesh
+ * has numbered, in one of its lives (its creation). */
 typedef struct rt_pid {
     uint32_t node; /* index of a node; 0: here */
-    uint32_t slot; /* shard << 24 | index */
-    uint32_t gen;  /* generation of the slot; 0 only in RT_PID_NONE */
+    uint32_t slot; /* shard << 24 | index; elsewhere the id that its node gave */
+    uint32_t gen;  /* generation of the slot; here 0 only in RT_PID_NONE; elsewhere the serial that its node gave, and may be 0 */
 } rt_pid;
 #define RT_PID_NONE ((rt_pid){0, 0, 0})
 static inline bool rt_pid_eq(rt_pid a, rt_pid b) { return a.node == b.node && a.slot == b.slot && a.gen == b.gen; }
-static inline bool rt_pid_ok(rt_pid p) { return p.gen != 0; }
+static inline bool rt_pid_ok(rt_pid p) { return (p.gen | p.node) != 0; }
 static inline unsigned rt_pid_shard(rt_pid p) { return p.slot >> 24; }
 #define RT_PID_TEXT 40
-void rt_pid_format(rt_pid p, char *out); /* "<0.1.2345.7>": node.shard.index.generation */
+void rt_pid_format(rt_pid p, char *out); /* "<0.1.2345.7>": node.shard.index.generation; "<3.91.0>" of another node: node.id.serial */
 NODISCARD bool rt_pid_parse(slice text, rt_pid *out);
 
 typedef struct rt_msg rt_msg;

@@ -7,8 +7,8 @@
  *
  * Timers and writable sockets of a muted actor still come: they let it time out and empty its own queues.
  *
- * Invariants: (1) an actor is not run while mutes > 0, and mutes counts its MUTED relations; (2) every MUTED relation has an entry in
- * shard.mutes that ends it; (3) shard.mutes is ordered by time. */
+ * Invariants: (1) an actor is not run while stops is not 0, and stops counts its MUTED relations, beside the bit of rt_hold; (2) every
+ * MUTED relation has an entry in shard.mutes that ends it; (3) shard.mutes is ordered by time. */
 #include "base/mem.h"
 #include "base/plant.h"
 #include "rt/core.h"
@@ -40,7 +40,7 @@ void rt_mute_begin(rt_shard *sh, rt_actor *a, rt_pid receiver) {
     rt_rel *r = rt_rel_find(sh, a->slot, RT_REL_MUTED, receiver, 0);
     if (!r) {
         r = rt_rel_add(sh, a, RT_REL_MUTED, receiver, 0);
-        a->mutes++;
+        a->stops++;
         rt_count(&sh->n_muted, 1);
         rt_event(&sh->cx, EV_MUTE, a->slot, receiver.slot, 0);
     }
@@ -53,9 +53,9 @@ void rt_mute_begin(rt_shard *sh, rt_actor *a, rt_pid receiver) {
 
 void rt_mute_end_one(rt_shard *sh, rt_actor *a, rt_rel *r) {
     rt_rel_remove(sh, r);
-    if (--a->mutes > 0 || plant(MUTE_NEVER_ENDS)) return;
+    if (rt_stops_mutes(--a->stops) > 0 || plant(MUTE_NEVER_ENDS)) return;
     if (a->flags & RT_A_MASKED) rt_port_unmask(sh, a);
-    if (a->last) rt_actor_schedule(sh, a);
+    if (a->last) rt_actor_schedule(sh, a); /* not while it is held */
 }
 
 void rt_mute_expire(rt_shard *sh) {

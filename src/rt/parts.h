@@ -17,15 +17,17 @@ typedef struct rt_rel rt_rel;
 #define RT_A_DEAD    16u /* over; the block lives on while the run queue, the flush list or an armed timer points to it */
 #define RT_A_TRAP    32u
 #define RT_A_NAMED   64u
-#define RT_A_MASKED  128u   /* a port was taken off reading while it is muted */
-#define RT_A_TIMED   256u   /* was over budget in a batch: every message is timed */
-#define RT_A_MUTING  512u   /* has muted senders */
-#define RT_A_LONG    2048u  /* its mailbox was reported as long and has not halved yet */
-#define RT_A_RUNNING 1024u  /* its batch is being handled: others may end meanwhile, and take it along */
-#define RT_A_TABLES  4096u  /* owns tables, or has */
-#define RT_A_KEPT    8192u  /* its parent is the heir of the tables that it makes */
-#define RT_A_TRACED  16384u /* somebody watches it: what it handles gets a trace id */
-#define RT_A_FOLLOWS 32768u /* has subscribed to events */
+#define RT_A_MASKED  128u       /* a port was taken off reading while it is muted */
+#define RT_A_TIMED   256u       /* was over budget in a batch: every message is timed */
+#define RT_A_MUTING  512u       /* has muted senders */
+#define RT_A_LONG    2048u      /* its mailbox was reported as long and has not halved yet */
+#define RT_A_RUNNING 1024u      /* its batch is being handled: others may end meanwhile, and take it along */
+#define RT_A_TABLES  4096u      /* owns tables, or has */
+#define RT_A_KEPT    8192u      /* its parent is the heir of the tables that it makes */
+#define RT_A_TRACED  16384u     /* somebody watches it: what it handles gets a trace id */
+#define RT_A_FOLLOWS 32768u     /* has subscribed to events */
+#define RT_A_HELD    (1u << 31) /* in stops: it takes no messages (rt_hold) */
+static inline uint32_t rt_stops_mutes(uint32_t stops) { return stops & ~RT_A_HELD; }
 struct rt_actor {
     /* what a send touches */
     rt_actor *run_next; /* in the run queue */
@@ -35,7 +37,7 @@ struct rt_actor {
     uint32_t slot, gen;
     uint32_t queued;  /* messages in the mailbox */
     uint32_t longest; /* most that ever were */
-    uint32_t mutes;   /* receivers that mute it */
+    uint32_t stops;   /* why it is not run: RT_A_HELD, and how many receivers mute it */
     uint16_t flags;   /* RT_A_* */
     uint16_t reason;  /* err, once dying */
     /* what a run touches, and the rest */
@@ -93,5 +95,16 @@ typedef struct rt_port {
     uint32_t next;     /* next port of this actor, or next free one: index + 1 */
     bool masked;       /* not polled for reading, because its actor is muted */
 } rt_port;
+
+/* --- what a shard has in arrays */
+typedef struct rt_mute_end { /* in shard.mutes, ordered by time because every mute lasts equally long */
+    rt_pid sender, receiver;
+    usec until;
+} rt_mute_end;
+
+typedef struct rt_dying { /* in shard.dying */
+    rt_pid pid;
+    rt_blob *term; /* of ERR_FOREIGN: the reason; else NULL */
+} rt_dying;
 
 #endif

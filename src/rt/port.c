@@ -116,7 +116,7 @@ static void dispatch_one(rt_shard *sh, sys_ready r) {
     rt_actor *a = rt_actor_at(sh, p->owner);
     if (!check(a)) return;
     uint32_t events = r.events & (p->interest | SYS_HUP); /* it may have changed within this batch */
-    if (a->mutes && (events & SYS_IN)) {
+    if (rt_stops_mutes(a->stops) && (events & SYS_IN)) {
         p->masked = true;
         a->flags |= RT_A_MASKED;
         apply(sh, p);

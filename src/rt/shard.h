@@ -29,11 +29,6 @@ struct rt_ctx {
     bool work;      /* it is work of a pool */
 };
 
-typedef struct rt_mute_end { /* in shard.mutes, ordered by time because every mute lasts equally long */
-    rt_pid sender, receiver;
-    usec until;
-} rt_mute_end;
-
 /* --- shard ----------------------------------------------------------------------------------------------------------------------- */
 #define RT_BATCH         100u          /* messages of one actor in a run */
 #define RT_STEP_MESSAGES 4096u         /* messages handled in a step before it looks at its surroundings again */
@@ -63,7 +58,7 @@ struct rt_shard {
     hmap rels;
     rt_map *maps;      /* tables that tools may look at; maps.c */
     rt_map rels_shown; /* of rels */
-    rt_pid *dying;     /* actors that end when the present callback is over */
+    rt_dying *dying;   /* actors that end when the present callback is over */
     size_t dying_cap, dying_from, dying_to;
     bool reaping;      /* inside rt_actor_reap */
     bool freeing;      /* node_free is at work */

@@ -62,39 +62,39 @@ void rt_rel_remove(rt_shard *sh, rt_rel *r) {
 }
 
 /* --- acting on a signal ---------------------------------------------------------------------------------------------------------- */
-static void exit_message(rt_shard *sh, rt_actor *a, rt_pid from, err reason) {
+static void exit_message(rt_shard *sh, rt_actor *a, rt_pid from, const rt_signal_body *b) {
     rt_msg *m = rt_msg_new(&sh->cx, RT_EXIT, sizeof(rt_exit_msg));
-    *rt_exit_msg_of(m) = (rt_exit_msg){from, reason};
+    *rt_exit_msg_of(m) = (rt_exit_msg){from, b->reason, rt_blob_ref(b->term)};
     m->sender = from;
     rt_mailbox_append(sh, a, m);
 }
 
-static void on_exit_signal(rt_shard *sh, rt_actor *a, rt_pid from, err reason) {
-    if (reason == ERR_KILLED)
-        rt_actor_end(sh, a, reason); /* cannot be trapped */
+static void on_exit_signal(rt_shard *sh, rt_actor *a, rt_pid from, const rt_signal_body *b) {
+    if (b->reason == ERR_KILLED)
+        rt_actor_end(sh, a, b->reason); /* cannot be trapped */
     else if (a->flags & RT_A_TRAP)
-        exit_message(sh, a, from, reason);
-    else if (reason != ERR_OK)
-        rt_actor_end(sh, a, reason);
+        exit_message(sh, a, from, b);
+    else if (b->reason != ERR_OK)
+        rt_actor_end_term(sh, a, b->reason, b->term);
 }
 
-static void on_exit_link(rt_shard *sh, rt_actor *a, rt_pid from, err reason) {
+static void on_exit_link(rt_shard *sh, rt_actor *a, rt_pid from, const rt_signal_body *b) {
     rt_rel *r = rt_rel_find(sh, a->slot, RT_REL_LINK, from, 0);
     if (!r) return; /* unlinked meanwhile */
     rt_rel_remove(sh, r);
     if (a->flags & RT_A_TRAP)
-        exit_message(sh, a, from, reason);
-    else if (reason != ERR_OK)
-        rt_actor_end(sh, a, reason);
+        exit_message(sh, a, from, b);
+    else if (b->reason != ERR_OK)
+        rt_actor_end_term(sh, a, b->reason, b->term);
 }
 
-static void on_down(rt_shard *sh, rt_actor *a, rt_pid from, uint64_t ref, err reason) {
-    rt_rel *r = rt_rel_find(sh, a->slot, RT_REL_MONITORS, from, ref);
+static void on_down(rt_shard *sh, rt_actor *a, rt_pid from, const rt_signal_body *b) {
+    rt_rel *r = rt_rel_find(sh, a->slot, RT_REL_MONITORS, from, b->ref);
     if (!r) return; /* demonitored meanwhile */
     rt_pid who = r->other;
     rt_rel_remove(sh, r);
     rt_msg *m = rt_msg_new(&sh->cx, RT_DOWN, sizeof(rt_down));
-    *rt_down_of(m) = (rt_down){ref, who, reason};
+    *rt_down_of(m) = (rt_down){b->ref, who, b->reason, rt_blob_ref(b->term)};
     m->sender = who;
     rt_mailbox_append(sh, a, m);
 }
@@ -120,7 +120,8 @@ static void act_on_dead(rt_shard *sh, rt_pid from, rt_pid to, unsigned sig, uint
         rt_tables_owner_end(sh, to, true, ERR_NOPROC); /* it was its owner already */
 }
 
-static void act(rt_shard *sh, rt_pid from, rt_pid to, unsigned sig, uint64_t ref, err reason) {
+static void act(rt_shard *sh, rt_pid from, rt_pid to, unsigned sig, const rt_signal_body *b) {
+    uint64_t ref = b->ref;
     rt_count(&sh->sig_dequeued, 1);
     rt_actor *a = rt_actor_find(sh, to);
     if (!a) {
@@ -136,73 +137,85 @@ static void act(rt_shard *sh, rt_pid from, rt_pid to, unsigned sig, uint64_t ref
     case RT_SIG_UNLINK: remove_if(sh, a, RT_REL_LINK, from, 0); break;
     case RT_SIG_MONITOR: (void)rt_rel_add(sh, a, RT_REL_WATCHED, from, ref); break; /* found by its key later */
     case RT_SIG_DEMONITOR: remove_if(sh, a, RT_REL_WATCHED, from, ref); break;
-    case RT_SIG_EXIT: on_exit_signal(sh, a, from, reason); break;
-    case RT_SIG_EXIT_LINK: on_exit_link(sh, a, from, reason); break;
-    case RT_SIG_DOWN: on_down(sh, a, from, ref, reason); break;
+    case RT_SIG_EXIT: on_exit_signal(sh, a, from, b); break;
+    case RT_SIG_EXIT_LINK: on_exit_link(sh, a, from, b); break;
+    case RT_SIG_DOWN: on_down(sh, a, from, b); break;
     case RT_SIG_MUTE: rt_mute_begin(sh, a, from); break;
     case RT_SIG_UNMUTE: on_unmute(sh, a, from); break;
     case RT_SIG_MUTE_GONE: remove_if(sh, a, RT_REL_MUTES, from, 0); break;
-    case RT_SIG_TABLE: rt_tables_arrive(sh, a, from, ref, reason); break;
+    case RT_SIG_TABLE: rt_tables_arrive(sh, a, from, ref, b->reason); break;
     default: (void)check(sig <= RT_SIG_TABLE); break; /* sig is not an enum: it came in a tag */
     }
 }
 
 /* --- sending and receiving ------------------------------------------------------------------------------------------------------- */
-static void send_remote(rt_shard *sh, rt_pid from, rt_pid to, unsigned sig, uint64_t ref, err reason) {
+static void send_remote(rt_shard *sh, rt_pid from, rt_pid to, unsigned sig, const rt_signal_body *b) {
     rt_remote *r = sh->node->remote;
-    if (r) {
-        bool link = sig == RT_SIG_EXIT_LINK; /* on the wire both are exits; ref 1 says that a link has fired */
-        r->signal(r, &sh->cx, to, link ? RT_SIG_EXIT : (rt_signal)sig, link ? 1 : ref, reason);
-    } else if (sig == RT_SIG_LINK) {
+    if (sig > RT_SIG_DOWN) return; /* mutes and tables are the node's own */
+    if (r)
+        r->signal(r, &sh->cx, from, to, (rt_signal)sig, b->ref, b->reason, b->term);
+    else if (sig == RT_SIG_LINK)
         rt_signal_send(sh, to, from, RT_SIG_EXIT_LINK, 0, ERR_NOCONN);
-    } else if (sig == RT_SIG_MONITOR) {
-        rt_signal_send(sh, to, from, RT_SIG_DOWN, ref, ERR_NOCONN);
-    }
+    else if (sig == RT_SIG_MONITOR)
+        rt_signal_send(sh, to, from, RT_SIG_DOWN, b->ref, ERR_NOCONN);
 }
 
-void rt_signal_send(rt_shard *sh, rt_pid from, rt_pid to, unsigned sig, uint64_t ref, err reason) {
+static void post(rt_shard *sh, rt_pid from, rt_pid to, unsigned sig, const rt_signal_body *b) {
     if (!rt_pid_ok(to)) return;
     if (to.node != 0) {
-        send_remote(sh, from, to, sig, ref, reason);
+        send_remote(sh, from, to, sig, b);
         return;
     }
     unsigned shard = rt_pid_shard(to);
     if (shard == RT_SHARD_EXTERNAL) {
-        if (sig == RT_SIG_DOWN) rt_calls_down(sh->node, to, reason);
+        if (sig == RT_SIG_DOWN) rt_calls_down(sh->node, to, b->reason);
         return;
     }
     rt_count(&sh->sig_enqueued, 1);
     if (shard == sh->id) {
-        act(sh, from, to, sig, ref, reason);
+        act(sh, from, to, sig, b);
         return;
     }
     if (shard >= sh->node->n_shards) { /* a pid that never was: acts as a dead one */
         rt_count(&sh->sig_dequeued, 1);
-        act_on_dead(sh, from, to, sig, ref);
+        act_on_dead(sh, from, to, sig, b->ref);
         return;
     }
     rt_msg *m = rt_msg_new(&sh->cx, (uint16_t)(RT_M_SIGNAL | sig), sizeof(rt_signal_body));
     m->sender = from;
-    *(rt_signal_body *)rt_msg_payload(m) = (rt_signal_body){ref, (uint32_t)reason};
+    *(rt_signal_body *)rt_msg_payload(m) = (rt_signal_body){b->ref, rt_blob_ref(b->term), b->reason};
     rt_out_push(sh, shard, (rt_entry){m, to.slot, to.gen});
+}
+
+void rt_signal_send(rt_shard *sh, rt_pid from, rt_pid to, unsigned sig, uint64_t ref, err reason) {
+    rt_signal_body b = {ref, NULL, reason};
+    post(sh, from, to, sig, &b);
+}
+
+void rt_remote_signal(rt_ctx *cx, rt_pid from, rt_pid to, rt_signal sig, uint64_t ref, err reason, rt_blob *term) {
+    rt_signal_body b = {ref, term, reason};
+    if (check(from.node != 0 && to.node == 0)) post(cx->sh, from, to, sig, &b);
 }
 
 void rt_signal_arrive(rt_shard *sh, rt_pid to, rt_msg *m) {
     const rt_signal_body *b = rt_msg_payload(m);
-    act(sh, m->sender, to, m->tag & ~RT_M_SIGNAL, b->ref, (err)b->reason);
+    act(sh, m->sender, to, m->tag & ~RT_M_SIGNAL, b);
+    rt_blob_unref(b->term);
     rt_msg_free_block(sh, m);
 }
 
-void rt_signal_end(rt_shard *sh, rt_actor *a, err reason) {
+void rt_signal_end(rt_shard *sh, rt_actor *a, err reason, rt_blob *term) {
     rt_pid self = rt_actor_pid(a);
+    rt_signal_body b = {0, term, reason};
     while (a->rels) {
         rt_rel r = *a->rels;
         rt_rel_remove(sh, a->rels);
         switch ((rt_rel_kind)r.kind) {
-        case RT_REL_LINK: rt_signal_send(sh, self, r.other, RT_SIG_EXIT_LINK, 0, reason); break;
+        case RT_REL_LINK: post(sh, self, r.other, RT_SIG_EXIT_LINK, &b); break;
         case RT_REL_MONITORS: rt_signal_send(sh, self, r.other, RT_SIG_DEMONITOR, r.ref, ERR_OK); break;
         case RT_REL_WATCHED:
-            if (!plant(DOWN_FORGOTTEN) || reason != ERR_KILLED) rt_signal_send(sh, self, r.other, RT_SIG_DOWN, r.ref, reason);
+            b.ref = r.ref;
+            if (!plant(DOWN_FORGOTTEN) || reason != ERR_KILLED) post(sh, self, r.other, RT_SIG_DOWN, &b);
             break;
         case RT_REL_MUTES: rt_signal_send(sh, self, r.other, RT_SIG_UNMUTE, 0, ERR_OK); break;
         case RT_REL_MUTED: rt_signal_send(sh, self, r.other, RT_SIG_MUTE_GONE, 0, ERR_OK); break;
@@ -245,7 +258,7 @@ uint64_t rt_monitor(rt_ctx *cx, rt_pid to) {
     if (rt_pid_ok(to))
         rt_signal_send(cx->sh, rt_actor_pid(a), to, RT_SIG_MONITOR, ref, ERR_OK);
     else
-        on_down(cx->sh, a, to, ref, ERR_NOPROC);
+        on_down(cx->sh, a, to, &(rt_signal_body){ref, NULL, ERR_NOPROC});
     return ref;
 }
 

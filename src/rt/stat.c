@@ -30,7 +30,8 @@ static void fill(rt_shard *sh, rt_actor *a, rt_actor_info *out) {
         .timers = a->timers,
         .state_bytes = sizeof *a + a->cls->state_size,
         .trapping = a->flags & RT_A_TRAP,
-        .muted = a->mutes > 0,
+        .muted = rt_stops_mutes(a->stops) > 0,
+        .held = (a->stops & RT_A_HELD) != 0,
         .running = a->flags & (RT_A_RUNNING | RT_A_QUEUED),
         .parent = {0, a->parent_slot, a->parent_gen},
     };

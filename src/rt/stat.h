@@ -22,7 +22,7 @@ typedef struct rt_actor_info {
     uint32_t relations;       /* links, monitors of both ends, mutes */
     uint32_t ports, timers;
     uint64_t state_bytes;
-    bool trapping, muted, running;
+    bool trapping, muted, held, running;
     rt_pid parent; /* who spawned it */
 } rt_actor_info;
 typedef enum rt_stat_kind {

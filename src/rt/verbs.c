@@ -274,6 +274,7 @@ static err actor_info(rt_verb_call *c) {
     rt_verb_uint(c, m, "state_bytes", i->state_bytes);
     val_set(c->arena, m, "trapping", val_bool(c->arena, i->trapping));
     val_set(c->arena, m, "muted", val_bool(c->arena, i->muted));
+    val_set(c->arena, m, "held", val_bool(c->arena, i->held));
     val_set(c->arena, m, "running", val_bool(c->arena, i->running));
     set_related(c, m, a);
     ask_unref(a);

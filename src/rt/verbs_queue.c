@@ -198,8 +198,9 @@ static const char *why_silent(rt_verb_call *c, rt_pid pid, const rt_doing *d) {
     if (!d->idle) return rt_pid_eq(d->pid, pid) ? "it is in a handler" : "its shard is busy with another actor";
     info_ask *a;
     if (look_at(c, pid, &a)) return "its shard does not answer";
-    bool muted = a->info.muted;
+    bool muted = a->info.muted, held = a->info.held;
     rt_verb_ask_unref(&a->ask);
+    if (held) return "it takes nothing until what it has passed on is gone";
     return muted ? "it is muted: an actor that it sends to is full" : "its shard waits for work again: it was late";
 }
 

@@ -205,7 +205,7 @@ class Actor(Look):
         say(f"  mailbox   {a['queued']} queued ({a['bytes']} bytes), longest {a['longest']}, bound {bound}: "
             f"{short(struct_enum('rt_bound'), cls['bound'])}")
         say(f"  handled   {a['dequeued'] - a['dropped']} in {span(a['cost'] // cycles_per_usec(node))}, {a['dropped']} dropped, "
-            f"{a['signals']} signals, muted by {a['mutes']}")
+            f"{a['signals']} signals, muted by {int(a['stops']) & 0x7fffffff}")
         kinds, _, whole = relations(node, a, 0)
         say("  relations " + (", ".join(f"{n} {k}" for k, n in kinds.items()) or "none") + ("" if whole else " at least"))
         say(f"  timers    {a['timers']} armed")
