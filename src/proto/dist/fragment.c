@@ -1,0 +1,167 @@
+/* fragment: messages that come in pieces, put together again.
+ *
+ *     parts, by sequence:  part { control message | payload so far -->        }  --last one--> whole: one row of bytes, as if it had come
+ * at once { the atoms of its header, held }
+ *
+ * Why the atoms are held: by the time that a message is whole, later headers may have put others into their slots.
+ * Why room is made for what is left, guessed from the fragments so far: a message of 100 MB is copied once and not at each doubling. The
+ * guess is the peer's word, and so at most three times what came.
+ *
+ * Invariants: (1) bytes is what the bodies of all parts have, and of `whole`. (2) a part is in parts and in order, or it is `whole`. */
+#include "proto/dist/fragment.h"
+
+#include "base/mem.h"
+
+#define GUESS_MAX 3u /* times what came */
+
+struct dist_part {
+    hmap_node node; /* in parts */
+    list at;        /* in order */
+    uint64_t sequence;
+    uint64_t number; /* of the newest fragment */
+    usec grew;
+    buf body;
+    size_t newest, longest; /* bytes of the newest fragment, and of the longest */
+    bool open;              /* of the newest fragment, more is to come */
+    uint16_t held_n;
+    dist_atom *held[];
+};
+
+void dist_fragments_init(dist_fragments *f, const dist_fragments_cfg *cfg, dist_cache_in *cache) {
+    *f = (dist_fragments){.cfg = cfg, .cache = cache};
+    hmap_init(&f->parts);
+    list_init(&f->order);
+}
+
+static void free_part(dist_fragments *f, dist_part *p) {
+    f->bytes -= p->body.len;
+    dist_cache_in_release(f->cache, p->held, p->held_n);
+    buf_fini(&p->body);
+    mem_free(p);
+}
+
+static void unlink_part(dist_fragments *f, dist_part *p) {
+    hmap_remove(&f->parts, &p->node);
+    list_remove(&p->at);
+}
+
+void dist_fragments_done(dist_fragments *f) {
+    if (LIKELY(!f->whole)) return;
+    free_part(f, f->whole);
+    f->whole = NULL;
+}
+
+void dist_fragments_fini(dist_fragments *f) {
+    dist_fragments_done(f);
+    for (list *l = list_first(&f->order); l; l = list_first(&f->order)) {
+        dist_part *p = container_of(l, dist_part, at);
+        unlink_part(f, p);
+        free_part(f, p);
+    }
+    hmap_fini(&f->parts);
+}
+
+static uint64_t hash_of(const dist_fragments *f, uint64_t sequence) {
+    return hash_bytes(&f->cfg->key, slice_of(&sequence, sizeof sequence));
+}
+
+static dist_part *find(const dist_fragments *f, uint64_t sequence, uint64_t hash) {
+    for (hmap_node *n = hmap_find(&f->parts, hash); n; n = hmap_find_next(n)) {
+        dist_part *p = container_of(n, dist_part, node);
+        if (p->sequence == sequence) return p;
+    }
+    return NULL;
+}
+
+static err refuse(err e, const char *why, const char **out_why) {
+    *out_why = why;
+    return e;
+}
+
+/* Room for what is left of the message, if each fragment to come is as long as the longest so far, but not for more than GUESS_MAX times
+ * what came. */
+static void make_room(dist_part *p, size_t n) {
+    size_t have = p->body.len, left = p->body.max - have, want = GUESS_MAX * (have + n);
+    if (p->body.cap - have >= n) return;
+    if (p->number < want / (p->longest + 1)) want = (size_t)p->number * p->longest;
+    if (want > left) want = left;
+    if (want > n) (void)buf_reserve(&p->body, want); /* cannot fail: within body.max */
+}
+
+static err append(dist_fragments *f, dist_part *p, slice bytes, const char **out_why) {
+    if (bytes.len > f->cfg->message_max - p->body.len) return refuse(ERR_LIMIT, "a message in fragments longer than the limit", out_why);
+    if (bytes.len > f->cfg->bytes_max - f->bytes) return refuse(ERR_LIMIT, "more bytes in fragments than the limit", out_why);
+    make_room(p, bytes.len);
+    buf_add(&p->body, bytes);
+    f->bytes += bytes.len;
+    p->newest += bytes.len;
+    if (p->newest > p->longest) p->longest = p->newest;
+    return ERR_OK;
+}
+
+/* The newest fragment has all its bytes. */
+static bool finish(dist_fragments *f, dist_part *p) {
+    if (p->number > 1) return false;
+    unlink_part(f, p);
+    f->whole = p;
+    return true;
+}
+
+err dist_fragments_first(dist_fragments *f, uint64_t sequence, uint64_t number, slice body, const dist_refs *refs, usec now,
+                         bool *out_whole, const char **out_why) {
+    dist_fragments_done(f);
+    uint64_t hash = hash_of(f, sequence);
+    etf_atoms atoms = dist_refs_atoms(refs);
+    etf_reader control = {.in = cursor_of(body), .atoms = &atoms};
+    if (number == 0) return refuse(ERR_PROTO, "a message of no fragments", out_why);
+    if (find(f, sequence, hash)) return refuse(ERR_PROTO, "a first fragment of a message that has begun", out_why);
+    if (f->parts.count >= f->cfg->messages_max) return refuse(ERR_LIMIT, "more messages in fragments than the limit", out_why);
+    if (!etf_skip(&control, NULL)) return refuse(ERR_PROTO, "a first fragment without a whole control message", out_why);
+    dist_part *p = mem_alloc(sizeof *p + refs->n * sizeof p->held[0]);
+    *p = (dist_part){.sequence = sequence, .number = number, .grew = now, .held_n = (uint16_t)refs->n};
+    buf_init(&p->body, f->cfg->message_max);
+    dist_cache_in_hold(refs, p->held);
+    hmap_insert(&f->parts, &p->node, hash);
+    list_push_back(&f->order, &p->at);
+    err e = append(f, p, body, out_why);
+    if (!e) *out_whole = finish(f, p);
+    return e;
+}
+
+err dist_fragments_next(dist_fragments *f, uint64_t sequence, uint64_t number, slice piece, bool begins, bool more, usec now,
+                        bool *out_whole, const char **out_why) {
+    dist_fragments_done(f);
+    dist_part *p = find(f, sequence, hash_of(f, sequence));
+    if (!p) return refuse(ERR_PROTO, "a fragment of no message", out_why);
+    if (begins ? p->open || number != p->number - 1 || number == 0 : !p->open || number != p->number)
+        return refuse(ERR_PROTO, "a fragment out of order", out_why);
+    p->number = number;
+    p->open = more;
+    if (begins) p->newest = 0;
+    err e = append(f, p, piece, out_why);
+    if (e) return e;
+    p->grew = now;
+    list_remove(&p->at);
+    list_push_back(&f->order, &p->at);
+    *out_whole = !more && finish(f, p);
+    return ERR_OK;
+}
+
+slice dist_fragments_whole(dist_fragments *f, dist_refs *out_refs) {
+    if (!check(f->whole)) return SLICE_NULL;
+    dist_cache_in_held(f->whole->held, f->whole->held_n, out_refs);
+    return buf_slice(&f->whole->body);
+}
+
+bool dist_fragments_take(dist_fragments *f, uint8_t **out_p) {
+    size_t len;
+    if (!f->whole || !f->whole->body.p) return false;
+    f->bytes -= f->whole->body.len;
+    buf_take(&f->whole->body, out_p, &len);
+    return true;
+}
+
+usec dist_fragments_oldest(const dist_fragments *f) {
+    list *l = list_first(&f->order);
+    return l ? container_of(l, dist_part, at)->grew : USEC_NEVER;
+}
