@@ -1,0 +1,102 @@
+/* frame_in: the receiving end of a connection. See frame_in.h for the drawing.
+ *
+ * Why frames that were not agreed are refused although they could be read: a peer that sends them is not what it said in the handshake.
+ *
+ * Invariants: (1) the header of a frame is applied before the next frame is looked at. (2) after BAD nothing is read. */
+#include "proto/dist/frame_in.h"
+
+void dist_in_init(dist_in *in, const dist_in_cfg *cfg, uint64_t agreed) {
+    *in = (dist_in){.cfg = cfg, .headers = agreed & DIST_FLAG(DIST_HDR_ATOM_CACHE)};
+    in->fragmenting = in->headers && (agreed & DIST_FLAG(FRAGMENTS));
+    dist_frames_init(&in->frames, cfg->frame_max);
+    dist_cache_in_init(&in->cache, cfg->cache_max);
+    dist_fragments_init(&in->fragments, &cfg->fragments, &in->cache);
+}
+
+void dist_in_fini(dist_in *in) {
+    dist_frames_fini(&in->frames);
+    dist_fragments_fini(&in->fragments);
+    dist_cache_in_fini(&in->cache);
+}
+
+static void bad(dist_in *in, err e, const char *why, dist_in_event *out) {
+    in->error = e;
+    in->why = why;
+    *out = (dist_in_event){.kind = DIST_IN_BAD, .error = e, .why = why};
+}
+
+static void message(slice body, const dist_refs *refs, bool versions, dist_in_event *out) {
+    out->kind = DIST_IN_MESSAGE;
+    out->message = (dist_message){body, refs ? dist_refs_atoms(refs) : (etf_atoms){NULL, 0}, versions};
+}
+
+/* A frame that begins with a header. */
+static void on_header(dist_in *in, const dist_frame *f, usec now, dist_refs *refs, dist_in_event *out) {
+    cursor c = cursor_of(f->body);
+    const char *why;
+    err e = dist_cache_in_apply(&in->cache, &c, refs, &why);
+    slice body = slice_of(c.p, cursor_left(&c));
+    bool whole = false;
+    if (!e && f->kind == DIST_FRAME_FIRST) {
+        e = dist_fragments_first(&in->fragments, f->sequence, f->number, body, refs, now, &whole, &why);
+        if (!e && whole) body = dist_fragments_whole(&in->fragments, refs);
+    }
+    if (e)
+        bad(in, e, why, out);
+    else if (f->kind == DIST_FRAME_FIRST && !whole)
+        out->kind = DIST_IN_PART;
+    else
+        message(body, refs, false, out);
+}
+
+static void on_next(dist_in *in, const dist_frame *f, usec now, dist_refs *refs, dist_in_event *out) {
+    bool whole = false;
+    const char *why;
+    err e = dist_fragments_next(&in->fragments, f->sequence, f->number, f->body, f->begins, f->more, now, &whole, &why);
+    if (e)
+        bad(in, e, why, out);
+    else if (whole)
+        message(dist_fragments_whole(&in->fragments, refs), refs, false, out);
+    else
+        out->kind = DIST_IN_PART;
+}
+
+void dist_in_next(dist_in *in, slice bytes, usec now, dist_refs *refs, size_t *out_used, dist_in_event *out) {
+    static const char unagreed[] = "a frame of a kind that was not agreed";
+    dist_frame f;
+    *out_used = 0;
+    if (UNLIKELY(in->why)) {
+        bad(in, in->error, in->why, out);
+        return;
+    }
+    dist_fragments_done(&in->fragments);
+    dist_frames_next(&in->frames, bytes, out_used, &f);
+    switch (f.kind) {
+    case DIST_FRAME_NONE: out->kind = DIST_IN_NONE; break;
+    case DIST_FRAME_TICK: out->kind = DIST_IN_TICK; break;
+    case DIST_FRAME_PLAIN:
+        if (in->headers)
+            bad(in, ERR_PROTO, unagreed, out);
+        else
+            message(f.body, NULL, true, out);
+        break;
+    case DIST_FRAME_HEADER:
+    case DIST_FRAME_FIRST:
+        if (f.kind == DIST_FRAME_HEADER ? in->headers : in->fragmenting)
+            on_header(in, &f, now, refs, out);
+        else
+            bad(in, ERR_PROTO, unagreed, out);
+        break;
+    case DIST_FRAME_NEXT:
+        if (in->fragmenting)
+            on_next(in, &f, now, refs, out);
+        else
+            bad(in, ERR_PROTO, unagreed, out);
+        break;
+    case DIST_FRAME_BAD: bad(in, f.error, f.why, out); break;
+    }
+}
+
+bool dist_in_take(dist_in *in, uint8_t **out_p) {
+    return dist_fragments_take(&in->fragments, out_p) || dist_frames_take(&in->frames, out_p);
+}
