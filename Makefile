@@ -165,21 +165,25 @@ $(B)/gsasl-login: test/interop/xmpp/gsasl_login.c
 	@mkdir -p $(@D)
 	$(call say,CC,$<)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $< $(shell pkg-config --libs openssl) -lgsasl
 
+# The machines of Erlang distribution behind plain sockets, to be met by a real Erlang.
+$(B)/dist-peer: $(B)/obj/test/interop/otp/dist_peer.o $(LIB)
+	$(call say,LD,$@)$(CC) $(LDFLAGS) -o $@ $^ $(LIBS)
+
 # Faults put in on purpose, each against the check that must find it: docs/plant.md. Not part of ./check. SOAK=1: what is missed, with many seeds.
 PLANT_UNIT := $(shell sed -n 's/^PLANT.[A-Z_]*, "unit \([^"]*\)".*/\1/p' src/base/plant.def | sort -u)
 plant: ## planted faults: does the gate find them? PLANTS="NAME ..." for some
 	$(MAKE) -s PLANT=1 all build/plant/inject.so $(PLANT_UNIT:%=build/plant/test/%)
 	@tools/plant $(PLANTS)
 
-interop: all $(B)/gsasl-login ## live tests with real clients
+interop: all $(B)/gsasl-login $(B)/dist-peer ## live tests with real clients and a real Erlang
 	test/interop/run
 
 LIVE := test_stream.py test_chat.py test_clients.py
 ci-rest: ## what the gate runs after ./check: gdb commands and BPF scripts, sanitizers over unit tests, simulator and live tests, and short fuzzing
 	$(MAKE) -s inside-root
-	$(MAKE) -s -j2 SAN=asan all test
+	$(MAKE) -s -j2 SAN=asan all test build/asan/dist-peer
 	SIM=build/asan/murre-sim SEEDS=5 tools/sim-seeds
-	MURRE_BUILD=$(abspath build/asan) test/interop/run $(LIVE)
+	MURRE_BUILD=$(abspath build/asan) test/interop/run $(LIVE) ../otp/test_handshake.py
 	$(MAKE) -s -j2 SAN=tsan all test
 	MURRE_BUILD=$(abspath build/tsan) test/interop/run $(LIVE)
 	$(MAKE) -s fuzz-all
