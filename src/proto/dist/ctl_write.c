@@ -167,7 +167,7 @@ static void put_field(writing *w, char letter) {
         break;
     case 'b': etf_put_int(w->pen->out, c->flags); break;
     case 'A': put_altact(w); break;
-    default: need(w, check(!"a letter that ctl.def does not explain"), ERR_BUG); break;
+    default: need(w, check(false && "a letter that ctl.def does not explain"), ERR_BUG); break;
     }
 }
 
