@@ -331,7 +331,77 @@ def core():
     yield "two_recorders", lay(64 + 56 + 8, struct.pack("<Q", 8192)) + lay(64 + 56 + 32, struct.pack("<Q", 4096 + 64 * 3))
 
 
-TARGETS = {f.__name__: f for f in (config, core, framer, jid, log, sasl, sm, stanza, xml)}
+def handshake():
+    """Role and carrier, verdict, size of pieces; then numbers of right messages, or 64 (framed) or 65 (raw), a length and bytes."""
+    name, challenge, old, complement, reply, ack, named, ok, simultaneous, nok, not_allowed, alive, true, false = range(14)
+    cases = {
+        "accept": (0, 0, [name, reply]), "accept_old": (0, 0, [old, complement, reply]), "accept_alive": (0, 4, [name, true, reply]),
+        "accept_old_alive": (0, 4, [old, true, complement, reply]), "accept_gives_up": (0, 4, [name, false]), "accept_sim": (0, 1, [name, reply]),
+        "accept_nok": (0, 2, [name]), "accept_not": (0, 3, [name]), "accept_close": (0, 5, [name]), "accept_twice": (0, 0, [name, name]),
+        "accept_early": (0, 0, [reply]), "dial": (1, 0, [ok, challenge, ack]), "dial_sim": (1, 0, [simultaneous, challenge, ack]),
+        "dial_nok": (1, 0, [nok]), "dial_not": (1, 0, [not_allowed]), "dial_alive": (5, 0, [alive, challenge, ack]), "dial_gives_up": (1, 0, [alive]),
+        "dial_reflected": (9, 0, [ok, challenge]), "dial_asks": (17, 0, [named, challenge, ack]), "dial_asks_ok": (17, 0, [ok]),
+        "dial_named": (1, 0, [named]), "dial_early": (1, 0, [challenge]),
+    }
+    for case, (flags, verdict, script) in cases.items():
+        for carrier in (0, 2):
+            yield f"{case}-{2 + carrier}", bytes([flags | carrier, verdict, 1]) + bytes(script)
+    after = bytes([65, 8]) + b"\0\0\0\4next"
+    yield "accept_after", bytes([0, 0, 3, name, reply]) + after
+    yield "dial_after", bytes([1, 0, 3, ok, challenge, ack]) + after
+    every, flags = b"\x00\x00\x00\x6d\x07\xdf\x7f\xbd", {"none": bytes(8), "digest": b"\0\0\0\0\4\0\0\0", "all": b"\xff" * 8}
+    sent = lambda f, n, more=b"": b"N" + f + b"\0\0\0\5" + struct.pack(">H", len(n)) + n + more
+    messages = {"flags_" + k: sent(v, b"p@h.x") for k, v in flags.items()}
+    messages.update({"asks": sent(b"\0\0\0\x6f\x07\xdf\x7f\xbd", b"h.x"), "asks_other": sent(b"\0\0\0\x6f\x07\xdf\x7f\xbd", b"i"),
+                     "own": sent(every, b"m@h.x"), "trailing": sent(every, b"p@h.x", b"later"), "long": sent(every, b"p@" + b"h" * 253)[:255],
+                     "no_at": sent(every, b"p"), "latin": sent(every, b"p\xe5@h.x"), "short": sent(every, b"p@h.x")[:-1], "tag": b"N", "empty": b"",
+                     "old_22": b"n\0\5\0\xdf\x7f\xbdp@h.x", "old_short": b"n\0\5", "status": b"sok", "other": b"?"})
+    for k, m in messages.items():
+        yield f"message_{k}", bytes([0, 0, 2, 64, len(m)]) + m + bytes([reply])
+    challenges = {"other": b"q@h.x", "none": b"", "own": b"m@h.x"}
+    for k, n in challenges.items():
+        m = b"N" + every + b"\1\2\3\4" + b"\0\0\0\5" + struct.pack(">H", len(n)) + n
+        yield f"challenge_{k}", bytes([1, 0, 2, ok, 64, len(m)]) + m
+    for k, m in {"too_long": b"\2\1", "too_long_tls": b"\0\0\2\1", "huge": b"\xff" * 4, "longest": b"\2\0" + b"N" * 100}.items():
+        yield f"length_{k}", bytes([2 if "tls" in k else 0, 0, 1, 65, len(m)]) + m
+
+
+def epmd():
+    """0 to 2: a client that registers, looks up, lists, where to cut, and an answer. 3: connection and what to do, a length, bytes."""
+    node = b"\x12\x34M\0\0\6\0\5\0\5murre\0\2xy"
+    answers = {
+        "registered": (0, b"v\0\x6b\3\xf3\xb6"), "registered_old": (0, b"y\0\0\1"), "in_use": (0, b"v\1\0\0\0\0"), "registered_3": (0, b"v\0\0\0\0\3"),
+        "registered_more": (0, b"v\0\x6b\3\xf3\xb6?"), "registered_other": (0, b"w\0"), "registered_cut": (0, b"v\0\0"),
+        "found": (1, b"w\0" + node), "not_found": (1, b"w\1"), "found_other": (1, b"w\0" + node.replace(b"murre", b"other")),
+        "found_cut": (1, b"w\0" + node[:-1]), "found_extra": (1, b"w\0" + node[:-4] + b"\xff\xff" + b"x" * 1400), "found_http": (1, b"HTTP/1.1"),
+        "names": (2, b"\0\0\x11\x11name a at port 1\nname b-c at port 65535\n"), "names_none": (2, b"\0\0\x11\x11"), "names_cut": (2, b"\0\0\x11\x11name a"),
+        "names_odd": (2, b"\0\0\x11\x11name \xc3\xa5 at port 1\nname a b at port 2\nname c at port 99999\nname d at port 3\n"),
+        "names_other": (2, b"\0\0\x11\x11hello\n"), "names_long": (2, b"\0\0\x11\x11name " + b"x" * 600 + b"\n"),
+    }
+    for k, (which, answer) in answers.items():
+        for cut in (1, 7):
+            yield f"client_{k}-{cut}", bytes([which, cut]) + answer
+    register = lambda n, high=6, extra=b"": b"x\x12\x34M\0" + struct.pack(">HHH", high, 5, len(n)) + n + struct.pack(">H", len(extra)) + extra
+    request = lambda m: struct.pack(">H", len(m)) + m
+    say = lambda conn, m: bytes([conn, len(m)]) + m
+    a, local = request(register(b"a")), 0x40
+    scripts = {
+        "register": [say(local, a)], "register_remote": [say(0, a)], "register_old": [say(local, request(register(b"a", 5)))],
+        "register_twice": [say(local, a), say(local | 1, a)], "register_again": [say(local | 0x80, a), say(local | 1, a)],
+        "register_cut": [say(local, a[:7]), say(local, a[7:])], "register_more": [say(local, a), say(local, b"?")],
+        "register_extra": [say(local, request(register(b"a", 6, b"x" * 100)))], "register_full": [say(local | i, request(register(b"n%d" % i))) for i in range(8)],
+        "register_name": [say(local, request(register(b"a\n")))], "register_empty": [say(local, request(register(b"")))],
+        "register_short": [say(local, request(register(b"a")[:-1]))], "register_long": [say(local, request(register(b"a") + b"?"))],
+        "lookup": [say(local, a), say(1, request(b"za")), say(2, request(b"zb")), say(3, request(b"z"))],
+        "names": [say(local, a), say(1, request(b"n")), say(2, request(b"nn"))], "dump": [say(local, a), say(local | 1, request(b"d")), say(2, request(b"d"))],
+        "kill": [say(local, a), say(local | 1, request(b"k")), say(local | 2, request(b"sa"))], "other": [say(0, request(b"?")), say(0, request(b""))],
+        "too_long": [say(0, b"\xff\xff")], "http": [say(0, b"GET / HTTP/1.1\r\n")],
+    }
+    for k, parts in scripts.items():
+        yield f"server_{k}", b"\3" + b"".join(parts)
+
+
+TARGETS = {f.__name__: f for f in (config, core, epmd, framer, handshake, jid, log, sasl, sm, stanza, xml)}
 
 
 def main():
