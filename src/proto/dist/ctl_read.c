@@ -168,6 +168,7 @@ static bool get_payload(const dist_message *m, etf_reader *r, dist_ctl *c) {
 err dist_ctl_read(const dist_message *m, arena *text, dist_ctl *out, const char **out_why) {
     etf_reader r = dist_message_reader(m, m->body, text);
     out->priority = false;
+    out->arity = 0;
     out->id = out->flags = 0;
     out->ref.n = 0;
     out->token = out->payload = out->reason = out->options = out->module = out->function = SLICE_NULL;

@@ -5,7 +5,7 @@
  *     send, name   37 if it has priority                                        6 REG_SEND
  *     send, alias  37                        33 ALIAS_SEND                      (none)
  *     exit                                   24 PAYLOAD_EXIT                    3 EXIT
- *     exit/2       37 if priority or alias   26 PAYLOAD_EXIT2                   8 EXIT2
+ *     exit/2       37 if priority, not a pid 26 PAYLOAD_EXIT2                   8 EXIT2
  *     down                                   28 PAYLOAD_MONITOR_P_EXIT          21 MONITOR_P_EXIT
  *     unlink                                 35 UNLINK_ID                       4 UNLINK
  *
@@ -38,7 +38,7 @@ static dist_op op_of_exit(const dist_ctl *c, uint64_t agreed) {
 }
 
 static dist_op op_of_exit2(const dist_ctl *c, uint64_t agreed) {
-    if (wants_altact(c, agreed) || c->to.kind == DIST_ADDR_ALIAS) return DIST_OP_ALTACT_SIG_SEND;
+    if (wants_altact(c, agreed) || c->to.kind != DIST_ADDR_PID) return DIST_OP_ALTACT_SIG_SEND;
     if (agreed_on(agreed, DIST_FLAG(EXIT_PAYLOAD))) return c->token.p ? DIST_OP_PAYLOAD_EXIT2_TT : DIST_OP_PAYLOAD_EXIT2;
     return c->token.p ? DIST_OP_EXIT2_TT : DIST_OP_EXIT2;
 }
