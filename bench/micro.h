@@ -40,5 +40,6 @@ bool micro_locks(const micro_cfg *c);   /* micro_base.c */
 bool micro_log(const micro_cfg *c);     /* micro_log.c */
 bool micro_looks(const micro_cfg *c);   /* micro_looks.c */
 bool micro_queue(const micro_cfg *c);   /* micro_queue.c */
+bool micro_dist(const micro_cfg *c);    /* micro_dist.c */
 
 #endif

@@ -330,6 +330,7 @@ def core():
         yield f"xnum-{n:x}", many(n)
     yield "two_recorders", lay(64 + 56 + 8, struct.pack("<Q", 8192)) + lay(64 + 56 + 32, struct.pack("<Q", 4096 + 64 * 3))
 
+# --- Erlang distribution: after erl_dist_protocol and erl_ext_dist
 
 def handshake():
     """Role and carrier, verdict, size of pieces; then numbers of right messages, or 64 (framed) or 65 (raw), a length and bytes."""
@@ -401,7 +402,138 @@ def epmd():
         yield f"server_{k}", b"\3" + b"".join(parts)
 
 
-TARGETS = {f.__name__: f for f in (config, core, epmd, framer, handshake, jid, log, sasl, sm, stanza, xml)}
+def _frame(body):
+    return struct.pack(">I", len(body)) + body
+
+
+def _fragment(kind, sequence, number, body=b""):
+    return _frame(struct.pack(">BBQQ", 131, kind, sequence, number) + body)
+
+
+def _atom(text):
+    return b"w" + bytes([len(text)]) + text
+
+
+def _pid(node=b"a@b", number=1):
+    return b"X" + _atom(node) + struct.pack(">III", number, 0, 7)
+
+
+def _ref(node=b"a@b", words=1):
+    return b"Z" + struct.pack(">H", words) + _atom(node) + struct.pack(">I", 7) + b"\0\0\0\1" * words
+
+
+def _tuple(*elements):
+    return b"h" + bytes([len(elements)]) + b"".join(elements)
+
+
+def _int(n):
+    return b"a" + bytes([n])
+
+
+_TOKEN, _REASON, _MESSAGE = b"h\2a\1j", _atom(b"kill"), b"l\0\0\0\1" + _atom(b"hello") + b"j"
+
+
+def _controls():
+    """name, control message, payload: one of each, by op."""
+    f, t, name, unused, token = _pid(), _pid(b"us@host"), _atom(b"shard_srv"), _atom(b""), _TOKEN
+    mfa = _tuple(_atom(b"lists"), _atom(b"reverse"), _int(1))
+    options = b"l\0\0\0\1" + _atom(b"link") + b"j"
+    for op, fields, payload in (
+            (1, [f, t], 0), (2, [unused, t], 1), (3, [f, t, _REASON], 0), (4, [f, t], 0), (5, [], 0), (6, [f, unused, name], 1), (7, [f, t], 0),
+            (8, [f, t, _REASON], 0), (12, [unused, t, token], 1), (13, [f, t, token, _REASON], 0), (16, [f, unused, name, token], 1),
+            (18, [f, t, token, _REASON], 0), (19, [f, t, _ref()], 0), (19, [f, name, _ref()], 0), (20, [f, name, _ref()], 0),
+            (21, [name, t, _ref(b"us@host"), _REASON], 0), (22, [f, t], 1), (23, [f, t, token], 1), (24, [f, t], 1), (25, [f, t, token], 1),
+            (26, [f, t], 1), (27, [f, t, token], 1), (28, [f, t, _ref(b"us@host")], 1), (28, [name, t, _ref(b"us@host", 5)], 1),
+            (29, [_ref(), f, f, mfa, options], 1), (30, [_ref(), f, f, mfa, options, token], 1), (31, [_ref(b"us@host"), t, _int(3), f], 0),
+            (31, [_ref(b"us@host"), t, _int(0), _atom(b"notsup")], 0), (32, [_ref(b"us@host"), t, _int(1), f, token], 0),
+            (33, [f, _ref(b"us@host", 3)], 1), (34, [f, _ref(b"us@host", 3), token], 1), (35, [_int(1), f, t], 0),
+            (35, [b"n\x08\0" + b"\xff" * 8, f, t], 0), (36, [_int(9), f, t], 0), (35, [_int(0), f, t], 0), (99, [f, t], 0), (9, [], 0)):
+        yield f"{op}-{len(fields)}", _tuple(_int(op), *fields), _MESSAGE if payload else b""
+    for flags, to in ((0, t), (1, t), (4, _ref(b"us@host")), (5, _ref(b"us@host")), (8, name), (9, name), (16, t), (17, t), (20, _ref(b"us@host")), (24, name), (12, name)):
+        yield f"37-{flags}", _tuple(_int(37), _int(flags), f, to), _MESSAGE
+        yield f"37-{flags}-token", _tuple(_int(37), _int(flags | 2), f, to, token), _MESSAGE
+    yield "37-grown", _tuple(_int(37), b"n\x09\0\1" + b"\0" * 7 + b"\x40", f, t, token, token), _MESSAGE
+    yield "cached", _tuple(_int(6), b"XR\0" + b"\0" * 12, b"R\1", b"R\2"), _MESSAGE
+    yield "no_tuple", b"j", b""
+    yield "large_tuple", b"i\0\0\0\3a\1" + f + t, b""
+    yield "claims", b"i\xff\xff\xff\xffa\1", b""
+
+
+def dist_ctl():
+    """First byte: whether terms have version bytes."""
+    for name, control, payload in _controls():
+        yield name, b"\0" + control + payload
+        yield name + "-versions", b"\1\x83" + control + (b"\x83" + payload if payload else b"")
+    yield "cut", b"\0" + _tuple(_int(6), _pid(), _atom(b""), _atom(b"x"))
+    yield "payload_two", b"\0" + _tuple(_int(22), _pid(), _pid()) + b"jj"
+    yield "payload_compressed", b"\0" + _tuple(_int(22), _pid(), _pid()) + b"\x50\0\0\0\1"
+
+
+def dist_frame():
+    """First byte: how many bytes come at a time, less one."""
+    streams = {
+        "ticks": b"\0" * 12, "plain": _frame(b"\x70\x83h\1a\5"), "header": _frame(b"\x83\x44\0h\1a\5"),
+        "fragments": _fragment(69, 9, 3, b"\0h\1a\5") + _fragment(70, 9, 2, b"x" * 100) + _fragment(70, 9, 1),
+        "long": _frame(b"\x70" + b"x" * 4095) + b"\0\0\0\0", "too_long": _frame(b"\x70" + b"x" * 4096), "cut": _frame(b"\x70" + b"x" * 200)[:-1],
+        "cut_next": _fragment(70, 9, 2, b"x" * 100)[:-1], "unknown": _frame(b"\x71"), "unknown_2": _frame(b"\x83\x50"), "short": _frame(b"\x83"),
+        "short_next": _frame(b"\x83\x46" + b"\0" * 15), "huge": b"\xff\xff\xff\xff", "one": _frame(b"\x70"),
+    }
+    for name, stream in streams.items():
+        for cut in (0, 2, 20):
+            yield f"{name}-{cut}", bytes([cut]) + stream + b"\0\0\0\0"
+
+
+def _header(*refs, long=False):
+    """refs: (segment, index) or (segment, index, text)."""
+    nibbles = [(8 if len(r) > 2 else 0) | r[0] for r in refs] + [1 if long else 0]
+    out = bytes([len(refs)])
+    if refs:
+        out += bytes(sum(n << 4 * i for i, n in enumerate(pair)) for pair in (nibbles[i:i + 2] for i in range(0, len(refs) + 1, 2)))
+    for r in refs:
+        out += bytes([r[1]])
+        if len(r) > 2:
+            out += (struct.pack(">H", len(r[2])) if long else bytes([len(r[2])])) + r[2]
+    return out
+
+
+def dist_cache():
+    """Headers, each after a byte of length."""
+    yield "none", b"\1\0\1\0"
+    for name, headers in {
+            "new": [_header((0, 5, b"sink")), _header((0, 5))], "two": [_header((0, 5, b"a"), (7, 255, b"bc")), _header((7, 255), (0, 5))],
+            "three": [_header((1, 1, b"x"), (2, 1, b"y"), (3, 1, b"z"))], "segments": [_header(*((s, 9, bytes([65 + s])) for s in range(8)))],
+            "replaced": [_header((0, 5, b"old")), _header((0, 5), (0, 5, b"new"), (0, 5)), _header((0, 5))], "empty": [_header((0, 5))],
+            "empty_text": [_header((0, 5, b"")), _header((0, 5))], "utf8": [_header((0, 5, "é€".encode()))], "latin1": [_header((0, 5, b"\xe9"))],
+            "long": [_header((0, 5, b"x" * 200), long=True)], "many": [_header(*((i % 8, i, b"n") for i in range(60)))],
+            "again": [_header((0, i, b"t" * 20)) for i in range(9)] * 2, "cut": [_header((0, 5, b"sink"))[:-1]]}.items():
+        yield name, b"".join(bytes([len(h)]) + h for h in headers)
+
+
+def dist_in():
+    """Bytes: what was not agreed (1 fragments, 2 headers), how many bytes come at a time less one, how small the limits are."""
+    for name, control, payload in _controls():
+        yield name, b"\0\5\x40" + _frame(b"\x83\x44\0" + control + payload)
+    for name, control, payload in list(_controls())[:8]:
+        yield name + "-plain", b"\2\3\x40" + _frame(b"\x70\x83" + control + (b"\x83" + payload if payload else b""))
+    send = _tuple(_int(6), b"XR\0" + b"\0" * 12, b"R\1", b"R\2")
+    new, old = _header((7, 1, b"a@b"), (0, 5, b""), (5, 9, b"shard_srv")), _header((7, 1), (0, 5), (5, 9))
+    binary = b"m\0\0\0\x14" + b"0123456789" * 2
+    yield "cached", b"\0\7\x40" + _frame(b"\x83\x44" + new + send + binary) + b"\0" * 4 + _frame(b"\x83\x44" + old + send + binary)
+    for name, parts in {
+            "whole": [_fragment(69, 1, 3, new + send + binary[:8]), _fragment(70, 1, 2, binary[8:9]), _fragment(70, 1, 1, binary[9:])],
+            "mixed": [_fragment(69, 1, 2, new + send + binary[:8]), _fragment(69, 2, 2, old + send), _frame(b"\x83\x44" + _header((5, 9, b"other")) + _tuple(_int(5))),
+                      _fragment(70, 2, 1, binary), _fragment(70, 1, 1, binary[8:])],
+            "order": [_fragment(69, 1, 3, new + send), _fragment(70, 1, 1, binary)], "none": [_fragment(70, 1, 1, binary)],
+            "twice": [_fragment(69, 1, 2, new + send), _fragment(69, 1, 2, old + send)], "single": [_fragment(69, 1, 1, new + send + binary)],
+            "zero": [_fragment(69, 1, 0, new + send)], "no_control": [_fragment(69, 1, 2, new + send[:-1])],
+            "many": [_fragment(69, i, 2, b"\0" + _tuple(_int(5))) for i in range(12)],
+            "endless": [_fragment(69, 1, 99, b"\0" + send[:0] + _tuple(_int(5)))] + [_fragment(70, 1, n, b"x" * 60) for n in range(98, 80, -1)]}.items():
+        for agreed in (0, 1):
+            yield f"fragments_{name}-{agreed}", bytes([agreed, 9, 8]) + b"".join(parts)
+
+
+TARGETS = {f.__name__: f for f in (config, core, dist_cache, dist_ctl, dist_frame, dist_in, epmd, framer, handshake, jid, log, sasl, sm,
+                                 stanza, xml)}
 
 
 def main():
