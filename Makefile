@@ -2,16 +2,17 @@
 #
 # The layer table: a layer may include its own headers and those of the layers listed. It lives here only: each layer is compiled with
 # an include directory that holds links to just these, so that a breach does not compile; tools/tidy and the link order read it too.
-LAYERS     := base proto history rt store svc edge sim main
+LAYERS     := base proto history rt mesh store svc edge sim main
 DEPS_base  :=
 DEPS_proto := base
 DEPS_history := base
 DEPS_rt    := base
+DEPS_mesh  := rt proto base
 DEPS_store := rt base
 DEPS_svc   := store rt proto base
 DEPS_edge  := svc rt proto base
-DEPS_sim   := history edge svc store rt proto base
-DEPS_main  := sim history edge svc store rt proto base
+DEPS_sim   := history edge svc store mesh rt proto base
+DEPS_main  := sim history edge svc store mesh rt proto base
 
 SAN   ?=
 PLANT ?=

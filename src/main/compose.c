@@ -7,6 +7,7 @@
 
 #include "base/codec.h"
 #include "base/mem.h"
+#include "main/cluster.h"
 #include "main/metrics.h"
 #include "main/verbs.h"
 #include "rt/event.h"
@@ -64,6 +65,7 @@ struct compose {
     tls_server *server;
     main_metrics *metrics; /* NULL, as is scrape: metrics.listen is empty */
     main_scrape *scrape;
+    main_cluster *cluster; /* NULL: node.name is empty */
     char log_dir[PATH_BYTES], keyed_path[PATH_BYTES], ctl_path[PATH_BYTES], recorder_path[PATH_BYTES];
 };
 
@@ -303,6 +305,7 @@ static err make_node(compose *c, char *why) {
     rt_node_add_verbs(c->node, svc_verbs, svc_verbs_count);
     rt_node_add_verbs(c->node, edge_verbs, edge_verbs_count);
     rt_node_add_verbs(c->node, main_verbs, main_verbs_count);
+    rt_node_add_verbs(c->node, mesh_verbs, mesh_verbs_count);
     return ERR_OK;
 }
 
@@ -451,6 +454,7 @@ static err compose_boot(compose *c, char *why) {
     if (e == ERR_OK) e = make_domains(c, why);
     if (e == ERR_OK && (!*f->data || strlen(f->data) > DATA_PATH_MAX))
         e = say(why, ERR_CONFIG, "data: a path of 1 to %u bytes is wanted", DATA_PATH_MAX);
+    if (e == ERR_OK) e = main_cluster_check(f, why);
     if (e == ERR_OK) e = store_dir_lock(c->sys, f->data, &c->lock_fd, why);
     if (e == ERR_OK) e = check_stores(c, why);
     if (e != ERR_OK) return e;
@@ -458,6 +462,7 @@ static err compose_boot(compose *c, char *why) {
     e = make_secret(c, why);
     if (e == ERR_OK && c->tls) e = make_certificates(c, why);
     if (e == ERR_OK) e = make_node(c, why);
+    if (e == ERR_OK) e = main_cluster_new(f, c->node, &c->cluster, why);
     if (e == ERR_OK) e = boot_stores(c, why);
     if (e != ERR_OK) return e;
     e = svc_boot(c->node, &c->svc, &c->services);
@@ -467,6 +472,7 @@ static err compose_boot(compose *c, char *why) {
     if (e != ERR_OK) return say(why, e, "the edge cannot start: %s", err_text(e));
     e = open_listeners(c, &f->listen, EDGE_STARTTLS, "xmpp.listen", why);
     if (e == ERR_OK) e = open_listeners(c, &f->tls_listen, EDGE_DIRECT_TLS, "xmpp.tls_listen", why);
+    if (e == ERR_OK) e = main_cluster_boot(c->cluster, why);
     return e == ERR_OK ? open_metrics(c, why) : e;
 }
 
@@ -495,6 +501,7 @@ void compose_free(compose *c) {
     main_metrics_free(c->metrics);
     svc_services_free(c->services);
     edge_services_free(c->edges);
+    main_cluster_free(c->cluster);
     if (c->server) c->tls->server_unref(c->server);
     if (c->lock_fd >= 0) c->sys->file_close(c->sys, c->lock_fd);
     mem_wipe(&c->svc.fake_salt_secret, sizeof c->svc.fake_salt_secret);

@@ -50,6 +50,11 @@ static inline rt_actor *rt_actor_find(const rt_shard *sh, rt_pid pid) {
     const rt_slot *s = rt_actor_slot(sh, i);
     return LIKELY(s->gen == pid.gen && s->a && !(s->a->flags & RT_A_DEAD)) ? s->a : NULL;
 }
+/* The same for who asks from another node: only those of a foreign class. */
+static inline rt_actor *rt_actor_find_for(const rt_shard *sh, rt_pid pid, rt_pid asker) {
+    rt_actor *a = rt_actor_find(sh, pid);
+    return LIKELY(asker.node == 0) || (a && a->cls->foreign) ? a : NULL;
+}
 rt_actor *rt_actor_at(const rt_shard *sh, uint32_t slot); /* whatever has that slot, dead ones too */
 void rt_actor_schedule(rt_shard *sh, rt_actor *a);
 void rt_actor_end(rt_shard *sh, rt_actor *a, err reason);                     /* it will end when the present callback is over */

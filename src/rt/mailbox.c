@@ -200,7 +200,7 @@ static void give_up(rt_shard *sh, rt_pid by, rt_msg *m) {
 }
 
 void rt_mailbox_arrive(rt_shard *sh, rt_pid to, rt_msg *m, bool front) {
-    rt_actor *a = rt_actor_find(sh, to);
+    rt_actor *a = rt_actor_find_for(sh, to, m->sender);
     if (UNLIKELY(!a)) {
         rt_event(&sh->cx, EV_NOPROC, to.slot, RT_TAG(m), 0);
         give_up(sh, to, m);

@@ -98,6 +98,7 @@ typedef struct rt_msg_desc {
 #define RT_TAG_STORE 0x0100
 #define RT_TAG_SVC   0x0200
 #define RT_TAG_EDGE  0x0300
+#define RT_TAG_MESH  0x0400
 #define RT_TAG_TEST  0x0f00
 #define RT_TAG_MAX   0x1000
 

@@ -123,7 +123,8 @@ static void act_on_dead(rt_shard *sh, rt_pid from, rt_pid to, unsigned sig, uint
 static void act(rt_shard *sh, rt_pid from, rt_pid to, unsigned sig, const rt_signal_body *b) {
     uint64_t ref = b->ref;
     rt_count(&sh->sig_dequeued, 1);
-    rt_actor *a = rt_actor_find(sh, to);
+    bool asks = sig == RT_SIG_LINK || sig == RT_SIG_MONITOR || sig == RT_SIG_EXIT; /* the others answer what is there */
+    rt_actor *a = asks ? rt_actor_find_for(sh, to, from) : rt_actor_find(sh, to);
     if (!a) {
         act_on_dead(sh, from, to, sig, ref);
         return;

@@ -1,0 +1,92 @@
+/* acceptor: takes connections of other nodes on one shard; each becomes a link there. Out of descriptors it pauses, as edge's listener does:
+ * polling would report the same connection again and again. */
+#include "mesh/int.h"
+
+#include "mesh/link.h"
+#include "rt/event.h"
+
+#define BATCH 16
+#define PAUSE (250 * USEC_PER_MSEC)
+
+typedef struct acceptor {
+    mesh_port *port;
+    int fd;
+    bool paused;
+    rt_timer timer;
+} acceptor;
+
+static void pause_for(rt_ctx *cx, acceptor *a, err why) {
+    if (!a->paused) {
+        rt_event(cx, EV_ACCEPT_FAIL, (uint64_t)why, 0, 0);
+        rt_port_interest(cx, a->fd, 0);
+    }
+    a->paused = true;
+    rt_timer_set(cx, &a->timer, rt_now(cx) + PAUSE);
+}
+
+static err accept_some(rt_ctx *cx, acceptor *a) {
+    sys *y = rt_ctx_sys(cx);
+    for (int i = 0; i < BATCH; i++) {
+        mesh_link_arg arg = {.m = a->port->m, .fd = -1};
+        err e = y->accept(y, a->fd, &arg.fd, &arg.addr);
+        if (e == ERR_AGAIN) break;
+        if (e == ERR_RESET || e == ERR_REFUSED) continue; /* it went away while it waited */
+        rt_pid pid;
+        if (!e) {
+            rt_event(cx, EV_ACCEPT, (uint64_t)arg.fd, 0, 0);
+            e = rt_spawn(cx, &mesh_link_class, &arg, 0, &pid, NULL);
+            if (e) y->close(y, arg.fd);
+        }
+        if (e) {
+            pause_for(cx, a, e);
+            return ERR_OK;
+        }
+    }
+    if (a->paused) rt_port_interest(cx, a->fd, SYS_IN);
+    a->paused = false;
+    return ERR_OK;
+}
+
+static err acceptor_init(rt_ctx *cx, void *st, const void *arg) {
+    acceptor *a = st;
+    sys *y = rt_ctx_sys(cx);
+    a->port = *(mesh_port *const *)arg;
+    a->fd = a->port->fd;
+    a->port->fd = -1;
+    err e = a->fd >= 0 ? ERR_OK : y->listen(y, &a->port->addr, a->port->m->cfg.backlog, true, &a->fd); /* a restart */
+    if (e) return e;
+    e = rt_port_add(cx, a->fd, SYS_IN);
+    if (e) {
+        y->close(y, a->fd);
+        return e;
+    }
+    char text[SYS_ADDR_TEXT];
+    sys_addr_format(&a->port->addr, text);
+    rt_event_text(cx, EV_LISTEN, (uint64_t)a->fd, a->port->addr.port, slice_str(text));
+    return ERR_OK;
+}
+
+static err acceptor_ready(rt_ctx *cx, void *st, int fd, uint32_t events) {
+    (void)fd;
+    (void)events; /* an error shows in accept */
+    return accept_some(cx, st);
+}
+
+static err acceptor_timer(rt_ctx *cx, void *st, rt_timer *t) {
+    (void)t; /* there is one */
+    return accept_some(cx, st);
+}
+
+static void acceptor_fini(rt_ctx *cx, void *st, err reason) {
+    (void)reason;
+    rt_timer_cancel(cx, &((acceptor *)st)->timer);
+}
+
+const rt_class mesh_acceptor_class = {
+    .name = "mesh_acceptor",
+    .state_size = sizeof(acceptor),
+    .init = acceptor_init,
+    .ready = acceptor_ready,
+    .timer = acceptor_timer,
+    .fini = acceptor_fini,
+};

@@ -1,0 +1,133 @@
+/* epmd: keeps this node registered with the port mapper of its machine (kernel, erl_epmd.erl; proto/dist/epmd.h). The registration lives as
+ * long as the connection; when that is lost it is made again, every RETRY, as OTP does, and the node keeps the creation that it has. */
+#include "mesh/int.h"
+
+#include "proto/dist/epmd.h"
+#include "rt/event.h"
+
+#include <stdio.h>
+
+#define RETRY (2 * USEC_PER_SEC)
+
+typedef struct mapper {
+    mesh *m;
+    int fd; /* -1: not connected */
+    bool said; /* what is wrong was said, and has not changed */
+    buf in, out;
+    dist_epmd_client client;
+    rt_timer timer;
+} mapper;
+
+static void again(rt_ctx *cx, mapper *p, const char *why) {
+    if (p->fd >= 0) rt_port_close(cx, p->fd);
+    p->fd = -1;
+    buf_reset(&p->in);
+    buf_reset(&p->out);
+    if (!p->said) {
+        char text[160];
+        (void)snprintf(text, sizeof text, "port %u: %s; tried again every 2 s", p->m->cfg.epmd.port, why);
+        rt_event_text(cx, EV_EPMD_LOST, 0, 0, slice_str(text));
+    }
+    p->said = true;
+    rt_timer_set(cx, &p->timer, rt_now(cx) + RETRY);
+}
+
+static void begin(rt_ctx *cx, mapper *p) {
+    sys *y = rt_ctx_sys(cx);
+    dist_name name;
+    if (!check(dist_name_parse_own(p->m->cfg.name, &name) == ERR_OK)) return;
+    dist_epmd_node n = {.name = name.alive,
+                        .port = p->m->port,
+                        .high = DIST_EPMD_VERSION_HIGH,
+                        .low = DIST_EPMD_VERSION_LOW,
+                        .type = p->m->cfg.hidden ? DIST_EPMD_TYPE_HIDDEN : DIST_EPMD_TYPE_VISIBLE,
+                        .proto = DIST_EPMD_PROTO_TCP};
+    err e = dist_epmd_register(&p->client, &n, &p->out);
+    if (!e) e = y->connect(y, &p->m->cfg.epmd, &p->fd);
+    if (!e) e = rt_port_add(cx, p->fd, SYS_OUT);
+    if (e) again(cx, p, err_text(e));
+}
+
+static void on_event(rt_ctx *cx, mapper *p, const dist_epmd_event *ev) {
+    if (ev->kind == DIST_EPMD_REGISTERED) {
+        p->said = false;
+        rt_event(cx, EV_EPMD_REGISTERED, p->m->port, 0, 0);
+    } else if (ev->kind == DIST_EPMD_IN_USE) {
+        again(cx, p, "another node of this machine has the name");
+    } else if (ev->kind == DIST_EPMD_FAIL) {
+        again(cx, p, dist_epmd_fail_text(ev->fail));
+    }
+}
+
+static void receive(rt_ctx *cx, mapper *p) {
+    sys *y = rt_ctx_sys(cx);
+    uint8_t *room = buf_reserve(&p->in, DIST_EPMD_ANSWER_MAX);
+    size_t n = 0, used;
+    if (!room) {
+        again(cx, p, "it says more than it should");
+        return;
+    }
+    err e = y->read(y, p->fd, room, DIST_EPMD_ANSWER_MAX, &n);
+    if (e == ERR_AGAIN) return;
+    buf_added(&p->in, n);
+    dist_epmd_event ev;
+    do {
+        dist_epmd_next(&p->client, buf_slice(&p->in), e != ERR_OK, &used, &ev);
+        buf_consume(&p->in, used);
+        on_event(cx, p, &ev);
+    } while (ev.kind != DIST_EPMD_NONE && p->fd >= 0);
+    if (e && p->fd >= 0) again(cx, p, e == ERR_EOF ? "it closed the connection" : err_text(e));
+}
+
+static err mapper_ready(rt_ctx *cx, void *st, int fd, uint32_t events) {
+    mapper *p = st;
+    sys *y = rt_ctx_sys(cx);
+    if (p->out.len > 0) {
+        err e = y->sock_error(y, fd);
+        size_t n = 0;
+        sys_iov v = {p->out.p, p->out.len};
+        if (!e) e = y->writev(y, fd, &v, 1, &n);
+        if (e == ERR_AGAIN) return ERR_OK;
+        if (e) {
+            again(cx, p, err_text(e));
+            return ERR_OK;
+        }
+        buf_consume(&p->out, n);
+        if (p->out.len == 0) rt_port_interest(cx, fd, SYS_IN);
+    } else if (events & (SYS_IN | SYS_HUP)) {
+        receive(cx, p);
+    }
+    return ERR_OK;
+}
+
+static err mapper_timer(rt_ctx *cx, void *st, rt_timer *t) {
+    (void)t; /* there is one */
+    begin(cx, st);
+    return ERR_OK;
+}
+
+static err mapper_init(rt_ctx *cx, void *st, const void *arg) {
+    mapper *p = st;
+    *p = (mapper){.m = *(mesh *const *)arg, .fd = -1};
+    buf_init(&p->in, 4 * DIST_EPMD_ANSWER_MAX);
+    buf_init(&p->out, 2 * DIST_EPMD_REQUEST_MAX);
+    begin(cx, p);
+    return ERR_OK;
+}
+
+static void mapper_fini(rt_ctx *cx, void *st, err reason) {
+    mapper *p = st;
+    (void)reason;
+    rt_timer_cancel(cx, &p->timer);
+    buf_fini(&p->in);
+    buf_fini(&p->out);
+}
+
+const rt_class mesh_epmd_class = {
+    .name = "epmd",
+    .state_size = sizeof(mapper),
+    .init = mapper_init,
+    .ready = mapper_ready,
+    .timer = mapper_timer,
+    .fini = mapper_fini,
+};

@@ -1,0 +1,75 @@
+#ifndef MESH_INT_H
+#define MESH_INT_H
+/* int: what the files of the mesh know of each other. */
+#include "mesh/mesh.h"
+#include "proto/dist/frame_in.h"
+#include "proto/dist/handshake.h"
+#include "rt/node.h"
+#include "rt/sup.h"
+#include "rt/table.h"
+
+typedef struct mesh_port { /* a listening socket of one shard */
+    mesh *m;
+    struct mesh_port *self; /* its acceptor's arg points here */
+    sys_addr addr;
+    int fd; /* -1: its acceptor has it, or had */
+    rt_child child;
+    rt_sup_spec spec;
+} mesh_port;
+
+struct mesh {
+    rt_remote remote; /* the plug */
+    rt_node *node;
+    mesh_cfg cfg;
+    dist_self self;
+    dist_in_cfg limits; /* of what a peer may send */
+    rt_tid names; /* name of a node -> mesh_peer */
+    rt_tid nodes; /* number of a node -> mesh_node */
+    _Atomic uint32_t next_index; /* relaxed: only unique */
+    mesh_port *ports[MESH_LISTEN_MAX][RT_SHARDS_MAX];
+    size_t n_ports;
+    uint16_t port;      /* of the first one */
+    mesh *itself;       /* args of actors point here */
+    rt_child epmd_child;
+    rt_sup_spec epmd_spec;
+};
+
+/* --- peers.c: both tables. Any shard; a step each, as seen by all. */
+typedef struct mesh_peer {
+    uint32_t index;    /* its number, of this creation; 0: it was never up */
+    uint32_t creation;
+    rt_pid up;         /* the link that is connected; RT_PID_NONE */
+    rt_pid takeover;   /* the link that was answered with alive; RT_PID_NONE */
+} mesh_peer;
+typedef struct mesh_node {
+    rt_pid link; /* RT_PID_NONE: not connected */
+    uint32_t creation;
+    uint32_t name_len;
+    uint8_t name[DIST_NAME_MAX];
+} mesh_node;
+NODISCARD err mesh_peers_init(mesh *m, rt_ctx *cx);
+/* What an accepted handshake is to answer a peer of that name. */
+dist_verdict mesh_peers_admit(mesh *m, rt_ctx *cx, slice name);
+/* The link that has to give way to this one, which was answered with alive; RT_PID_NONE: it is gone already. */
+rt_pid mesh_peers_old(mesh *m, rt_ctx *cx, slice name);
+/* The handshake is over. False: another link of that name was faster. */
+bool mesh_peers_up(mesh *m, rt_ctx *cx, slice name, uint32_t creation, uint32_t *out_index);
+void mesh_peers_down(mesh *m, rt_ctx *cx, slice name); /* this link is over, up or not */
+/* The link to a node; RT_PID_NONE: not connected, or never heard of. */
+rt_pid mesh_peers_link(mesh *m, rt_ctx *cx, uint32_t index);
+/* Calls fn for each node that is connected now; nodes: the table of that name. */
+#define MESH_NODES "mesh.nodes"
+void mesh_peers_each(rt_tid nodes, rt_reader *r, void (*fn)(void *arg, uint32_t index, const mesh_node *n), void *arg);
+
+/* --- identities: pids of this node as others see them, and the reasons of exits */
+bool mesh_own_pid(const mesh *m, const etf_pid *p, rt_pid *out); /* false: of another node, or of an earlier life of this one */
+etf_pid mesh_etf_pid(const mesh *m, rt_pid own);
+err mesh_reason_in(slice term, const etf_atoms *atoms, rt_blob **out_term); /* ERR_FOREIGN: *out_term is the caller's */
+void mesh_reason_out(err reason, const rt_blob *term, buf *out);
+/* One term, complete in itself and with its version byte; NULL: it is none. */
+rt_blob *mesh_term_blob(etf_reader *r);
+
+extern const rt_class mesh_acceptor_class; /* arg: mesh_port *const * */
+extern const rt_class mesh_net_kernel_class;
+extern const rt_class mesh_epmd_class; /* arg: mesh *const * */
+#endif

@@ -1,0 +1,170 @@
+/* link: the life and the bytes of a connection.
+ *
+ *     accepted --handshake--> up --(peer closes, ticktime passes, it says nonsense, another takes its place)--> over: watches fire
+ *
+ * Reading: into the shard's scratch, straight to the machine of the state. Writing: into out, at the end of the round to the socket. What the
+ * socket does not take stays in out; past link_bytes the link holds back its mailbox, so that its senders feel it (rt_hold). Ticks are
+ * written whatever waits (they are 4 bytes, and what waits counts as said).
+ *
+ * Invariants: (1) hand is NULL exactly when the peers' table has this link as up, or it is ending. (2) After the end no byte is written. */
+#include "mesh/link.h"
+
+#include "base/mem.h"
+#include "rt/event.h"
+
+#define READS_MAX 4 /* readings of the socket in a row, before others have their turn */
+
+err mesh_link_end(rt_ctx *cx, mesh_link *l, const char *why) {
+    buf text;
+    buf_init(&text, 512);
+    if (l->name_len) {
+        buf_add(&text, mesh_link_name(l)); /* graphic ASCII (proto/dist/name.h) */
+        buf_add_str(&text, ": ");
+    }
+    buf_add_str(&text, why);
+    if (l->hand)
+        rt_event_text(cx, EV_MESH_REFUSED, (uint64_t)l->fd, 0, buf_slice(&text));
+    else
+        rt_event_text(cx, EV_MESH_DOWN, l->index, l->creation, buf_slice(&text));
+    buf_fini(&text);
+    rt_stop(cx, ERR_SHUTDOWN);
+    return ERR_OK;
+}
+
+/* --- writing ---------------------------------------------------------------------------------------------------------------------- */
+static void press(rt_ctx *cx, mesh_link *l) {
+    bool full = l->out.len > l->m->cfg.link_bytes;
+    if (full == l->full) return;
+    l->full = full;
+    rt_hold(cx, full);
+}
+
+static err write_out(rt_ctx *cx, mesh_link *l) {
+    sys *y = rt_ctx_sys(cx);
+    size_t done = 0;
+    err e = ERR_OK;
+    while (done < l->out.len && !e) {
+        size_t n = 0;
+        sys_iov v = {l->out.p + done, l->out.len - done};
+        e = y->writev(y, l->fd, &v, 1, &n);
+        done += n;
+    }
+    l->wrote = l->wrote || done > 0;
+    buf_consume(&l->out, done);
+    if (l->out.len == 0) buf_fini(&l->out); /* an idle link has none */
+    bool wait = e == ERR_AGAIN;
+    if (wait != l->polled) {
+        l->polled = wait;
+        rt_port_interest(cx, l->fd, wait ? SYS_IN | SYS_OUT : SYS_IN);
+    }
+    press(cx, l);
+    return e && !wait ? mesh_link_end(cx, l, err_text(e)) : ERR_OK;
+}
+
+void mesh_link_flush(rt_ctx *cx, mesh_link *l) {
+    press(cx, l);
+    rt_flush_later(cx);
+}
+
+static err link_flush(rt_ctx *cx, void *st) {
+    mesh_link *l = st;
+    return l->polled || l->out.len == 0 ? ERR_OK : write_out(cx, l);
+}
+
+/* --- reading ---------------------------------------------------------------------------------------------------------------------- */
+static err link_ready(rt_ctx *cx, void *st, int fd, uint32_t events) {
+    mesh_link *l = st;
+    sys *y = rt_ctx_sys(cx);
+    err e = ERR_OK;
+    if (events & SYS_OUT) e = write_out(cx, l);
+    for (int i = 0; i < READS_MAX && !e && events & (SYS_IN | SYS_HUP); i++) {
+        uint8_t *p = rt_scratch(cx);
+        size_t n = 0;
+        err r = y->read(y, fd, p, RT_SCRATCH, &n);
+        if (r == ERR_AGAIN) return ERR_OK;
+        if (r) return mesh_link_end(cx, l, r == ERR_EOF ? "it closed the connection" : err_text(r));
+        l->read_at = rt_now(cx);
+        e = l->hand ? mesh_hand_feed(cx, l, slice_of(p, n)) : mesh_in_feed(cx, l, slice_of(p, n));
+        if (n < RT_SCRATCH) break;
+    }
+    return e;
+}
+
+/* --- time ------------------------------------------------------------------------------------------------------------------------- */
+/* Up: each tick interval a tick, if nothing was written since the last; and the peer is gone if it was silent for a ticktime (OTP:
+ * dist_util, con_loop: between T - T/I and T + T/I after its last byte). */
+static err link_timer(rt_ctx *cx, void *st, rt_timer *t) {
+    mesh_link *l = st;
+    usec every = l->m->cfg.ticktime / MESH_TICK_INTENSITY;
+    if (l->hand) return mesh_link_end(cx, l, "the handshake took too long");
+    if (rt_now(cx) - l->read_at >= l->m->cfg.ticktime) return mesh_link_end(cx, l, "it was silent for the ticktime");
+    if (!l->wrote) {
+        if (l->out.len == 0) dist_frame_tick(&l->out);
+        mesh_link_flush(cx, l);
+    }
+    l->wrote = false;
+    rt_timer_set(cx, t, rt_now(cx) + every);
+    return ERR_OK;
+}
+
+/* --- messages --------------------------------------------------------------------------------------------------------------------- */
+static err give_way(rt_ctx *cx, mesh_link *l, rt_msg *m) {
+    return mesh_link_end(cx, l, mesh_give_way_of(m)->taken_over ? "it has connected anew" : "another connection to it was faster");
+}
+
+static err link_handle(rt_ctx *cx, void *st, rt_msg **m) {
+    mesh_link *l = st;
+    switch ((*m)->tag) {
+    case MESH_SEND: return l->hand ? ERR_OK : mesh_out_send(cx, l, mesh_send_msg_of(*m));
+    case MESH_SIGNAL: return l->hand ? ERR_OK : mesh_out_signal(cx, l, mesh_signal_msg_of(*m));
+    case MESH_GIVE_WAY: return give_way(cx, l, *m);
+    case RT_DOWN: return l->hand && rt_down_of(*m)->ref == l->old_ref ? mesh_hand_old_down(cx, l) : ERR_OK;
+    default: return ERR_OK;
+    }
+}
+
+/* --- life ------------------------------------------------------------------------------------------------------------------------- */
+static err link_init(rt_ctx *cx, void *st, const void *arg) {
+    mesh_link *l = st;
+    const mesh_link_arg *a = arg;
+    l->m = a->m;
+    l->fd = a->fd;
+    buf_init(&l->out, UINT32_MAX);
+    hmap_init(&l->by_ref);
+    hmap_init(&l->by_id);
+    err e = rt_port_add(cx, a->fd, SYS_IN);
+    if (e) return e;
+    rt_timer_set(cx, &l->timer, rt_now(cx) + l->m->cfg.setup_time);
+    return mesh_hand_begin(cx, l);
+}
+
+static void link_fini(rt_ctx *cx, void *st, err reason) {
+    mesh_link *l = st;
+    (void)reason; /* the event said it */
+    if (!l->hand) {
+        mesh_watches_end(cx, l);
+        dist_in_fini(&l->in);
+        dist_out_fini(&l->enc);
+    }
+    if (l->name_len) mesh_peers_down(l->m, cx, mesh_link_name(l));
+    mesh_hand_free(l);
+    hmap_fini(&l->by_ref);
+    hmap_fini(&l->by_id);
+    mem_free(l->name);
+    buf_fini(&l->out);
+    rt_timer_cancel(cx, &l->timer);
+}
+
+const rt_class mesh_link_class = {
+    .name = "link",
+    .state_size = sizeof(mesh_link),
+    .init = link_init,
+    .handle = link_handle,
+    .ready = link_ready,
+    .timer = link_timer,
+    .flush = link_flush,
+    .fini = link_fini,
+    .bound = RT_BOUND_MUTE,
+    .mailbox_bytes_max = 4 * MESH_LINK_BYTES,
+    .unflushable = true,
+};

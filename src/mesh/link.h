@@ -1,0 +1,77 @@
+#ifndef MESH_LINK_H
+#define MESH_LINK_H
+/* link: one connection to another node: an actor that owns the socket. link.c: its life and its bytes; link_hand.c: the handshake; link_in.c:
+ * what the peer says; link_out.c: what is said to it. */
+#include "mesh/int.h"
+#include "proto/dist/frame_in.h"
+#include "proto/dist/frame_out.h"
+
+typedef struct mesh_link_arg { /* of an accepted connection */
+    mesh *m;
+    int fd;
+    sys_addr addr;
+} mesh_link_arg;
+
+typedef struct mesh_hand { /* until it is up */
+    dist_handshake h;
+    buf in; /* bytes that the machine has not used */
+    bool admitted;
+} mesh_hand;
+
+/* A monitor that a process of the peer has on something here. By reference, as the peer names it; by number, as the runtime does. */
+typedef struct mesh_watch {
+    hmap_node by_ref, by_id;
+    uint64_t id;
+    etf_pid watcher; /* its node is the peer: not set */
+    etf_ref ref;     /* likewise */
+    rt_pid watched;
+    uint32_t name_len; /* it was asked for by a name, which follows */
+    uint8_t name[];
+} mesh_watch;
+
+typedef struct mesh_link {
+    mesh *m;
+    int fd;
+    uint32_t index, creation; /* of the peer, once it is up */
+    mesh_hand *hand;          /* NULL: up */
+    uint8_t *name;            /* of the peer, once it is known; name_len bytes */
+    uint32_t name_len;
+    bool full;                /* out is over link_bytes: it takes no messages */
+    bool polled;              /* waits until the socket takes more */
+    bool wrote;               /* since the last tick was due */
+    usec read_at;             /* when the peer last said something */
+    uint64_t sequence;        /* of the last message in fragments */
+    uint64_t next_id;         /* of watches */
+    rt_timer timer;           /* handshake: until it has to be over; up: the next tick */
+    rt_pid over;              /* who takes this one over, and waits for its end; RT_PID_NONE */
+    uint64_t old_ref;         /* taking over: the monitor of the one that gives way */
+    buf out;                  /* for the socket */
+    dist_in in;
+    dist_out enc;
+    hmap by_ref, by_id; /* mesh_watch */
+} mesh_link;
+
+extern const rt_class mesh_link_class; /* arg: const mesh_link_arg * */
+
+static inline slice mesh_link_name(const mesh_link *l) { return slice_of(l->name, l->name_len); }
+/* It ends; why, in words, goes into the log. */
+NODISCARD err mesh_link_end(rt_ctx *cx, mesh_link *l, const char *why);
+void mesh_link_flush(rt_ctx *cx, mesh_link *l); /* something was put into out */
+
+/* link_hand.c */
+NODISCARD err mesh_hand_begin(rt_ctx *cx, mesh_link *l);
+NODISCARD err mesh_hand_feed(rt_ctx *cx, mesh_link *l, slice bytes); /* may leave the link up, with all bytes used or handed on */
+NODISCARD err mesh_hand_old_down(rt_ctx *cx, mesh_link *l);          /* the link that it takes over from has ended */
+void mesh_hand_free(mesh_link *l);
+
+/* link_in.c */
+NODISCARD err mesh_in_feed(rt_ctx *cx, mesh_link *l, slice bytes);
+void mesh_watch_forget(mesh_link *l, mesh_watch *w); /* takes it out and frees it */
+void mesh_watches_end(rt_ctx *cx, mesh_link *l);     /* the connection is lost */
+mesh_watch *mesh_watch_by_id(mesh_link *l, uint64_t id);
+
+/* link_out.c. What cannot be said to this peer is dropped, with the answer that its sender expects. */
+NODISCARD err mesh_out(rt_ctx *cx, mesh_link *l, const dist_ctl *c);
+NODISCARD err mesh_out_send(rt_ctx *cx, mesh_link *l, const mesh_send_msg *s);
+NODISCARD err mesh_out_signal(rt_ctx *cx, mesh_link *l, const mesh_signal_msg *s);
+#endif

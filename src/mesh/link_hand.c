@@ -1,0 +1,144 @@
+/* link_hand: the handshake of a link, from its first byte until it is up: moves bytes between the machine (proto/dist/handshake.h) and
+ * the table of peers.
+ *
+ *     PEER      -> the table says: ok, alive, not allowed ... -> admit
+ *     TAKEOVER  -> the old link is told to give way, and watched; its DOWN -> old_down
+ *     UP        -> the table says whether another was faster; else the link is up, and bytes that came already are frames */
+#include "mesh/link.h"
+
+#include "base/mem.h"
+#include "base/utf8.h"
+#include "rt/event.h"
+
+err mesh_hand_begin(rt_ctx *cx, mesh_link *l) {
+    (void)cx;
+    l->hand = mem_zalloc(sizeof *l->hand);
+    buf_init(&l->hand->in, 2 * DIST_HANDSHAKE_MESSAGE_MAX + RT_SCRATCH);
+    dist_handshake_accept(&l->hand->h, DIST_CARRIER_TCP, &l->m->self);
+    return ERR_OK;
+}
+
+void mesh_hand_free(mesh_link *l) {
+    if (!l->hand) return;
+    buf_fini(&l->hand->in);
+    mem_free(l->hand);
+    l->hand = NULL;
+}
+
+static void keep_name(mesh_link *l, slice name) {
+    l->name = mem_alloc(name.len);
+    memcpy(l->name, name.p, name.len);
+    l->name_len = (uint32_t)name.len;
+}
+
+static void admit(rt_ctx *cx, mesh_link *l) {
+    dist_handshake *h = &l->hand->h;
+    buf given;
+    buf_init(&given, DIST_NAME_MAX);
+    dist_admission a = {.cookie = l->m->cfg.cookie};
+    rt_entropy(cx, &a.challenge, sizeof a.challenge);
+    if (dist_handshake_wants_name(h)) { /* a name that nobody has */
+        uint64_t random;
+        rt_entropy(cx, &random, sizeof random);
+        rt_entropy(cx, &a.given_creation, sizeof a.given_creation);
+        a.given_creation |= 4u;
+        dist_name_invent(&given, random, dist_handshake_peer(h));
+        a.given_name = buf_slice(&given);
+        a.verdict = DIST_VERDICT_OK;
+    } else {
+        keep_name(l, dist_handshake_peer(h));
+        a.verdict = mesh_peers_admit(l->m, cx, mesh_link_name(l));
+    }
+    dist_handshake_admit(h, &a, &l->out);
+    buf_fini(&given);
+}
+
+static void take_over(rt_ctx *cx, mesh_link *l) {
+    rt_pid old = mesh_peers_old(l->m, cx, mesh_link_name(l));
+    l->old_ref = rt_monitor(cx, old); /* a DOWN comes also if it is gone */
+    if (!rt_pid_ok(old)) return;
+    rt_msg *m = rt_msg_new(cx, MESH_GIVE_WAY, sizeof(mesh_give_way));
+    mesh_give_way_of(m)->taken_over = true;
+    rt_send(cx, old, &m);
+}
+
+static err is_up(rt_ctx *cx, mesh_link *l) {
+    mesh_hand *hand = l->hand;
+    dist_handshake *h = &hand->h;
+    if (!l->name_len) keep_name(l, dist_handshake_peer(h));
+    l->creation = h->peer_creation;
+    if (!mesh_peers_up(l->m, cx, mesh_link_name(l), l->creation, &l->index))
+        return mesh_link_end(cx, l, "another connection to it was faster");
+    dist_in_init(&l->in, &l->m->limits, h->flags);
+    dist_out_init(&l->enc, h->flags, NULL, 0);
+    buf rest = hand->in;
+    buf_init(&hand->in, 0);
+    bool hidden = !(h->flags & DIST_FLAG(PUBLISHED));
+    mesh_hand_free(l);
+    l->read_at = rt_now(cx);
+    /* Spread over the interval, so that thousands of links of one node do not tick at once. */
+    rt_timer_set(cx, &l->timer, rt_now(cx) + 1 + (usec)(rt_random(cx) % (uint64_t)(l->m->cfg.ticktime / MESH_TICK_INTENSITY)));
+    buf text;
+    buf_init(&text, 2 * DIST_NAME_MAX);
+    buf_add(&text, mesh_link_name(l));
+    if (hidden) buf_add_str(&text, ", hidden");
+    rt_event_text(cx, EV_MESH_UP, l->index, l->creation, buf_slice(&text));
+    buf_fini(&text);
+    err e = rest.len ? mesh_in_feed(cx, l, buf_slice(&rest)) : ERR_OK;
+    buf_fini(&rest);
+    return e;
+}
+
+static err ended(rt_ctx *cx, mesh_link *l, const dist_handshake_event *ev) {
+    buf text;
+    buf_init(&text, 2048);
+    buf_add_str(&text, dist_handshake_end_text(ev->end));
+    if (ev->missing) {
+        buf_add_str(&text, ": ");
+        dist_flags_print(&text, ev->missing);
+    }
+    if (ev->what.len) {
+        char safe[512];
+        buf_add_str(&text, ": ");
+        buf_add(&text, slice_of(safe, utf8_escape(ev->what, safe, sizeof safe)));
+    }
+    buf_add_byte(&text, 0);
+    sys *y = rt_ctx_sys(cx);
+    sys_iov v = {l->out.p, l->out.len};
+    size_t n;
+    if (l->out.len) (void)y->writev(y, l->fd, &v, 1, &n); /* the refusal: a peer that does not take it learns by the close */
+    err e = mesh_link_end(cx, l, (const char *)text.p);
+    buf_fini(&text);
+    return e;
+}
+
+static err run(rt_ctx *cx, mesh_link *l) {
+    for (;;) {
+        mesh_hand *hand = l->hand;
+        dist_handshake_event ev;
+        size_t used;
+        dist_handshake_next(&hand->h, buf_slice(&hand->in), &l->out, &used, &ev);
+        buf_consume(&hand->in, used);
+        mesh_link_flush(cx, l);
+        switch (ev.kind) {
+        case DIST_HANDSHAKE_NONE: return ERR_OK;
+        case DIST_HANDSHAKE_PEER: admit(cx, l); break;
+        case DIST_HANDSHAKE_TAKEOVER: take_over(cx, l); return ERR_OK;
+        case DIST_HANDSHAKE_UP: return is_up(cx, l);
+        case DIST_HANDSHAKE_END: return ended(cx, l, &ev);
+        case DIST_HANDSHAKE_ALIVE:
+        case DIST_HANDSHAKE_CHALLENGED: return check(false) ? ERR_OK : ERR_BUG; /* a dialler's */
+        }
+    }
+}
+
+err mesh_hand_feed(rt_ctx *cx, mesh_link *l, slice bytes) {
+    buf_add(&l->hand->in, bytes);
+    if (!buf_ok(&l->hand->in)) return mesh_link_end(cx, l, "it sends before it is connected");
+    return run(cx, l);
+}
+
+err mesh_hand_old_down(rt_ctx *cx, mesh_link *l) {
+    dist_handshake_old_down(&l->hand->h, &l->out);
+    return run(cx, l);
+}

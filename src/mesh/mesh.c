@@ -1,0 +1,169 @@
+/* mesh: configuration, boot, and the plug of the runtime: what an actor sends to a pid of another node finds its link here. */
+#include "mesh/int.h"
+
+#include "base/mem.h"
+#include "proto/dist/cookie.h"
+#include "rt/sup.h"
+
+#define RESTARTS       10
+#define RESTART_PERIOD (10 * USEC_PER_SEC)
+
+void mesh_cfg_default(mesh_cfg *c) {
+    *c = (mesh_cfg){.ticktime = MESH_TICKTIME, .setup_time = MESH_SETUP_TIME, .link_bytes = MESH_LINK_BYTES, .backlog = 1024};
+}
+
+/* --- the plug --------------------------------------------------------------------------------------------------------------------- */
+static void plug_send(rt_remote *r, rt_ctx *cx, rt_pid to, rt_msg **mp) {
+    mesh *m = container_of(r, mesh, remote);
+    rt_pid link = mesh_peers_link(m, cx, to.node);
+    rt_msg *in = *mp, *out = NULL;
+    *mp = NULL;
+    if (rt_pid_ok(link) && in->tag == MESH_TERM) {
+        out = rt_msg_new(cx, MESH_SEND, sizeof(mesh_send_msg));
+        *mesh_send_msg_of(out) = (mesh_send_msg){.from = in->sender, .to = to, .term = rt_blob_ref(mesh_term_of(in)->term)};
+    } else if (rt_pid_ok(link) && in->tag == MESH_SEND) {
+        out = in;
+        in = NULL;
+    }
+    rt_msg_drop(m->node, &in); /* not connected; or a message that has no form as a term */
+    if (out) rt_send(cx, link, &out);
+}
+
+/* Links and monitors of actors here to processes there are not said yet: they end at once, as if the node were not connected. */
+static void plug_signal(rt_remote *r, rt_ctx *cx, rt_pid from, rt_pid to, rt_signal sig, uint64_t ref, err reason, rt_blob *term) {
+    mesh *m = container_of(r, mesh, remote);
+    if (sig == RT_SIG_LINK || sig == RT_SIG_MONITOR) {
+        rt_remote_signal(cx, to, from, sig == RT_SIG_LINK ? RT_SIG_EXIT_LINK : RT_SIG_DOWN, ref, ERR_NOCONN, NULL);
+        return;
+    }
+    rt_pid link = mesh_peers_link(m, cx, to.node);
+    if (!rt_pid_ok(link)) return; /* its end has told everybody */
+    rt_msg *out = rt_msg_new(cx, MESH_SIGNAL, sizeof(mesh_signal_msg));
+    *mesh_signal_msg_of(out) = (mesh_signal_msg){(uint8_t)sig, from, to, ref, reason, rt_blob_ref(term)};
+    rt_send(cx, link, &out);
+}
+
+/* --- life ------------------------------------------------------------------------------------------------------------------------- */
+static void draw_creation(mesh *m) {
+    sys *y = rt_node_sys(m->node);
+    do y->entropy(y, &m->self.creation, sizeof m->self.creation);
+    while (m->self.creation < 4); /* 0 to 3 could be mistaken for creations of two bits */
+}
+
+err mesh_new(rt_node *n, const mesh_cfg *c, mesh **out) {
+    dist_name name;
+    err e = dist_name_parse_own(c->name, &name);
+    if (!e) e = dist_cookie_check(c->cookie);
+    if (e) return e;
+    mesh *m = mem_zalloc(sizeof *m);
+    m->node = n;
+    m->itself = m;
+    m->cfg = *c;
+    m->remote = (rt_remote){.send = plug_send, .signal = plug_signal};
+    m->limits = (dist_in_cfg){.frame_max = DIST_FRAME_MAX,
+                              .cache_max = DIST_CACHE_MAX,
+                              .fragments = {.messages_max = DIST_FRAGMENTS_OPEN_MAX,
+                                            .message_max = DIST_FRAGMENTS_EACH_MAX,
+                                            .bytes_max = DIST_FRAGMENTS_BYTES_MAX,
+                                            .key = *rt_node_hash_key(n)}};
+    uint64_t flags = dist_flags_offered();
+    if (c->hidden) flags &= ~DIST_FLAG(PUBLISHED);
+    m->self = (dist_self){.name = c->name, .flags = flags};
+    draw_creation(m);
+    rt_node_add_msgs(n, mesh_msgs, mesh_msgs_count);
+    rt_node_set_remote(n, &m->remote);
+    *out = m;
+    return ERR_OK;
+}
+
+void mesh_free(mesh *m) {
+    if (!m) return;
+    for (size_t i = 0; i < m->n_ports; i++)
+        for (unsigned k = 0; k < RT_SHARDS_MAX; k++) mem_free(m->ports[i][k]);
+    mem_free(m);
+}
+
+uint32_t mesh_creation(const mesh *m) { return m->self.creation; }
+
+/* --- boot ------------------------------------------------------------------------------------------------------------------------- */
+typedef struct booting {
+    mesh *m;
+    mesh_port *port;
+    err status;
+} booting;
+
+static void boot_first(rt_ctx *cx, void *arg) {
+    static const rt_child net_kernel = {.id = "net_kernel", .cls = &mesh_net_kernel_class, .restart = RT_PERMANENT};
+    static const rt_sup_spec spec = {
+        .strategy = RT_ONE_FOR_ONE, .intensity = RESTARTS, .period = RESTART_PERIOD, .children = &net_kernel, .n_children = 1, .vital = true};
+    booting *b = arg;
+    rt_pid pid;
+    b->status = mesh_peers_init(b->m, cx);
+    if (!b->status) b->status = rt_spawn(cx, &rt_sup_class, &spec, 0, &pid, NULL);
+}
+
+err mesh_boot(mesh *m) {
+    booting b = {.m = m};
+    rt_node_boot(m->node, 0, boot_first, &b);
+    return b.status;
+}
+
+static void boot_port(rt_ctx *cx, void *arg) {
+    booting *b = arg;
+    rt_pid pid;
+    b->status = rt_spawn(cx, &rt_sup_class, &b->port->spec, 0, &pid, NULL);
+}
+
+static err port_open(mesh *m, const sys_addr *a, mesh_port **out) {
+    sys *y = rt_node_sys(m->node);
+    int fd = -1;
+    sys_addr bound = *a;
+    err e = y->listen(y, a, m->cfg.backlog, true, &fd);
+    if (e) return e;
+    e = y->local_addr(y, fd, &bound);
+    if (e) {
+        y->close(y, fd);
+        return e;
+    }
+    mesh_port *p = mem_zalloc(sizeof *p);
+    *p = (mesh_port){.m = m, .self = p, .addr = bound, .fd = fd};
+    p->child = (rt_child){.id = "mesh_acceptor", .cls = &mesh_acceptor_class, .arg = &p->self, .restart = RT_PERMANENT};
+    p->spec = (rt_sup_spec){
+        .strategy = RT_ONE_FOR_ONE, .intensity = RESTARTS, .period = RESTART_PERIOD, .children = &p->child, .n_children = 1, .vital = true};
+    *out = p;
+    return ERR_OK;
+}
+
+err mesh_listen(mesh *m, const sys_addr *a, sys_addr *out_bound) {
+    if (m->n_ports == MESH_LISTEN_MAX) return ERR_LIMIT;
+    mesh_port **ports = m->ports[m->n_ports++];
+    sys_addr addr = *a;
+    for (unsigned i = 0; i < rt_node_shards(m->node); i++) {
+        booting b = {.m = m};
+        err e = port_open(m, &addr, &ports[i]);
+        if (e) return e;
+        addr = ports[i]->addr; /* the same port on every shard */
+        b.port = ports[i];
+        rt_node_boot(m->node, i, boot_port, &b);
+        if (b.status) return b.status;
+    }
+    if (m->port == 0) m->port = addr.port;
+    *out_bound = addr;
+    return ERR_OK;
+}
+
+static void boot_epmd(rt_ctx *cx, void *arg) {
+    booting *b = arg;
+    rt_pid pid;
+    b->status = rt_spawn(cx, &rt_sup_class, &b->m->epmd_spec, 0, &pid, NULL);
+}
+
+err mesh_register(mesh *m) {
+    booting b = {.m = m};
+    if (m->cfg.epmd.port == 0 || !check(m->port != 0)) return ERR_OK;
+    m->epmd_child = (rt_child){.id = "epmd", .cls = &mesh_epmd_class, .arg = &m->itself, .restart = RT_PERMANENT};
+    m->epmd_spec = (rt_sup_spec){
+        .strategy = RT_ONE_FOR_ONE, .intensity = RESTARTS, .period = RESTART_PERIOD, .children = &m->epmd_child, .n_children = 1, .vital = true};
+    rt_node_boot(m->node, 0, boot_epmd, &b);
+    return b.status;
+}

@@ -1,0 +1,50 @@
+#ifndef MESH_MESH_H
+#define MESH_MESH_H
+/* mesh: this node as a member of an Erlang cluster (OTP: erl_dist_protocol; kernel's net_kernel and dist_util).
+ *
+ *      acceptor (every shard) --spawn--> link: handshake --> up: frames <--> signals and terms --> actors
+ *                                         |    ^
+ *                              peers: who has which name, who is up; the number of a node (rt_pid.node) -> its link
+ *
+ * An actor of a foreign class (rt_class.foreign) gets what processes of other nodes send as MESH_TERM; its answer is MESH_TERM too,
+ * sent to the sender's pid. Links, monitors and exits are the runtime's own. */
+#include "mesh/msgs.h"
+#include "rt/remote.h"
+#include "rt/verbs.h"
+
+#define MESH_TICK_INTENSITY 4u                  /* ticks in a ticktime (OTP: net_tickintensity) */
+#define MESH_TICKTIME       (60 * USEC_PER_SEC) /* OTP: net_ticktime */
+#define MESH_SETUP_TIME     (15 * USEC_PER_SEC) /* OTP: net_setuptime, whose 7 s are too short where thousands of nodes start */
+#define MESH_LISTEN_MAX     16u /* addresses that a node listens on */
+#define MESH_LINK_BYTES     (1u << 20)          /* OTP: dist_buf_busy_limit */
+
+typedef struct mesh_cfg {
+    slice name;       /* alive@host; borrowed, as the cookie, until mesh_free */
+    slice cookie;     /* of all peers (proto/dist/cookie.h) */
+    bool hidden;      /* not in nodes() of the others, who then do not introduce it to each other */
+    usec ticktime;    /* a peer that says nothing for so long is gone; all nodes of a cluster have the same */
+    usec setup_time;  /* a handshake takes at most this */
+    size_t link_bytes; /* written to a peer and not yet taken by its socket; past it, what comes for it waits with its senders */
+    int backlog;      /* connections that wait to be accepted */
+    sys_addr epmd;    /* the port mapper to register with; port 0: none */
+} mesh_cfg;
+void mesh_cfg_default(mesh_cfg *c); /* all but name and cookie */
+
+typedef struct mesh mesh;
+/* Between rt_node_new and boot: messages, verbs, the plug. creation is drawn. ERR_INVALID: the name is none; ERR_AUTH: the cookie is too
+ * weak. Freed after the node. */
+NODISCARD err mesh_new(rt_node *n, const mesh_cfg *c, mesh **out);
+void mesh_free(mesh *m);
+/* Boot: net_kernel, and acceptors on every shard for an address. *out_bound: with the port that was bound. */
+NODISCARD err mesh_boot(mesh *m);
+NODISCARD err mesh_listen(mesh *m, const sys_addr *a, sys_addr *out_bound);
+
+/* Registers the port of the first mesh_listen with the port mapper, and keeps it registered. Nothing if there is none. */
+NODISCARD err mesh_register(mesh *m);
+
+uint32_t mesh_creation(const mesh *m); /* which life of this node's name it is: 4 to 2^32-1 */
+
+/* The node's mesh, for verbs: murrectl nodes. */
+extern const rt_verb mesh_verbs[];
+extern const size_t mesh_verbs_count;
+#endif

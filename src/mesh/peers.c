@@ -1,0 +1,139 @@
+/* peers: who has which name. The two tables are shared (rt/table.h): a link looks up and changes an entry in one step, under the lock of the
+ * name's stripe, wherever it runs; senders read without a lock.
+ *
+ *     name -> number, creation, link that is up, link that may take over        the rule of simultaneous connections is decided here
+ *     number -> link, creation, name                                            what a send to rt_pid.node needs
+ *
+ * Invariants: (1) a name has at most one link that is up. (2) A number means one life of one node for ever; a node that comes back with
+ * another creation gets another number. (3) An entry of a name outlives its links: it has the number. It goes never, and only peers that
+ * have proved to know the cookie have one. */
+#include "mesh/int.h"
+
+#include "base/mem.h"
+
+err mesh_peers_init(mesh *m, rt_ctx *cx) {
+    rt_table_cfg names = {.name = "mesh.names", .writers = RT_TABLE_ALL_WRITE}, nodes = {.name = MESH_NODES, .writers = RT_TABLE_ALL_WRITE};
+    err e = rt_table_create(cx, &names, &m->names);
+    return e ? e : rt_table_create(cx, &nodes, &m->nodes);
+}
+
+static mesh_peer peer_of(slice old) {
+    mesh_peer p = {0};
+    if (old.p) memcpy(&p, old.p, sizeof p);
+    return p;
+}
+
+/* --- admitting -------------------------------------------------------------------------------------------------------------------- */
+typedef struct step {
+    mesh *m;
+    slice name;
+    rt_pid me;
+    mesh_peer p; /* before and after */
+    dist_verdict verdict;
+    bool won;
+    uint32_t creation;
+} step;
+
+static rt_table_verdict put(step *s, slice *value) {
+    *value = slice_of(&s->p, sizeof s->p);
+    return RT_TABLE_PUT;
+}
+
+/* A name that was never up has no entry yet: whoever says it has proved nothing. */
+static rt_table_verdict admit(void *arg, slice old, slice *value) {
+    step *s = arg;
+    s->p = peer_of(old);
+    dist_peer_view v = {.allowed = true, .connected = rt_pid_ok(s->p.up), .takeover_pending = rt_pid_ok(s->p.takeover)};
+    s->verdict = dist_handshake_decide(s->m->cfg.name, s->name, v);
+    if (s->verdict != DIST_VERDICT_ALIVE) return RT_TABLE_KEEP;
+    s->p.takeover = s->me;
+    return put(s, value);
+}
+
+dist_verdict mesh_peers_admit(mesh *m, rt_ctx *cx, slice name) {
+    step s = {.m = m, .name = name, .me = rt_self(cx), .verdict = DIST_VERDICT_NOT_ALLOWED};
+    err e = rt_table_update(rt_epoch_reader(cx), m->names, name, admit, &s);
+    return e ? DIST_VERDICT_NOT_ALLOWED : s.verdict;
+}
+
+rt_pid mesh_peers_old(mesh *m, rt_ctx *cx, slice name) {
+    slice v;
+    return rt_table_lookup(rt_epoch_reader(cx), m->names, name, &v) == ERR_OK ? peer_of(v).up : RT_PID_NONE;
+}
+
+/* --- up and down ------------------------------------------------------------------------------------------------------------------ */
+static rt_table_verdict win(void *arg, slice old, slice *value) {
+    step *s = arg;
+    s->p = peer_of(old);
+    s->won = !rt_pid_ok(s->p.up);
+    if (!s->won) return RT_TABLE_KEEP;
+    if (s->p.index == 0 || s->p.creation != s->creation)
+        s->p.index = atomic_fetch_add_explicit(&s->m->next_index, 1, memory_order_relaxed) + 1; /* only unique */
+    s->p.creation = s->creation;
+    s->p.up = s->me;
+    s->p.takeover = RT_PID_NONE;
+    return put(s, value);
+}
+
+static rt_table_verdict lose(void *arg, slice old, slice *value) {
+    step *s = arg;
+    s->p = peer_of(old);
+    s->won = rt_pid_eq(s->p.up, s->me);
+    if (!s->won && !rt_pid_eq(s->p.takeover, s->me)) return RT_TABLE_KEEP;
+    if (s->won)
+        s->p.up = RT_PID_NONE;
+    else
+        s->p.takeover = RT_PID_NONE;
+    return put(s, value);
+}
+
+/* The entry by number, with a link or without. It may fail for want of memory only; then nothing reaches the node. */
+static void number(mesh *m, rt_ctx *cx, const mesh_peer *p, slice name, rt_pid link) {
+    mesh_node n = {.link = link, .creation = p->creation, .name_len = (uint32_t)name.len};
+    memcpy(n.name, name.p, name.len);
+    err e = rt_table_insert(rt_epoch_reader(cx), m->nodes, slice_of(&p->index, sizeof p->index),
+                            slice_of(&n, offsetof(mesh_node, name) + name.len));
+    (void)check(e == ERR_OK || e == ERR_LIMIT || e == ERR_FULL);
+}
+
+bool mesh_peers_up(mesh *m, rt_ctx *cx, slice name, uint32_t creation, uint32_t *out_index) {
+    step s = {.m = m, .name = name, .me = rt_self(cx), .creation = creation};
+    if (rt_table_update(rt_epoch_reader(cx), m->names, name, win, &s) || !s.won) return false;
+    *out_index = s.p.index;
+    number(m, cx, &s.p, name, s.me);
+    return true;
+}
+
+void mesh_peers_down(mesh *m, rt_ctx *cx, slice name) {
+    step s = {.m = m, .name = name, .me = rt_self(cx)};
+    if (rt_table_update(rt_epoch_reader(cx), m->names, name, lose, &s) == ERR_OK && s.won) number(m, cx, &s.p, name, RT_PID_NONE);
+}
+
+/* --- looking ---------------------------------------------------------------------------------------------------------------------- */
+rt_pid mesh_peers_link(mesh *m, rt_ctx *cx, uint32_t index) {
+    slice v;
+    rt_pid link = RT_PID_NONE;
+    if (rt_table_lookup(rt_epoch_reader(cx), m->nodes, slice_of(&index, sizeof index), &v) == ERR_OK) memcpy(&link, v.p, sizeof link);
+    return link;
+}
+
+typedef struct each {
+    void (*fn)(void *arg, uint32_t index, const mesh_node *n);
+    void *arg;
+} each;
+static bool one(void *arg, slice key, slice value) {
+    const each *e = arg;
+    mesh_node n = {0};
+    uint32_t index;
+    memcpy(&index, key.p, sizeof index);
+    memcpy(&n, value.p, value.len < sizeof n ? value.len : sizeof n);
+    if (rt_pid_ok(n.link)) e->fn(e->arg, index, &n);
+    return true;
+}
+
+void mesh_peers_each(rt_tid nodes, rt_reader *r, void (*fn)(void *arg, uint32_t index, const mesh_node *n), void *arg) {
+    each e = {fn, arg};
+    rt_table_at at = {0};
+    while (!at.done)
+        if (rt_table_fold(r, nodes, &at, 1024, one, &e)) return;
+}
