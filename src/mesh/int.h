@@ -44,7 +44,8 @@ typedef struct mesh_peer {
 typedef struct mesh_node {
     rt_pid link; /* RT_PID_NONE: not connected */
     uint32_t creation;
-    uint32_t name_len;
+    bool hidden;
+    uint8_t name_len;
     uint8_t name[DIST_NAME_MAX];
 } mesh_node;
 NODISCARD err mesh_peers_init(mesh *m, rt_ctx *cx);
@@ -53,13 +54,16 @@ dist_verdict mesh_peers_admit(mesh *m, rt_ctx *cx, slice name);
 /* The link that has to give way to this one, which was answered with alive; RT_PID_NONE: it is gone already. */
 rt_pid mesh_peers_old(mesh *m, rt_ctx *cx, slice name);
 /* The handshake is over. False: another link of that name was faster. */
-bool mesh_peers_up(mesh *m, rt_ctx *cx, slice name, uint32_t creation, uint32_t *out_index);
+bool mesh_peers_up(mesh *m, rt_ctx *cx, slice name, uint32_t creation, bool hidden, uint32_t *out_index);
 void mesh_peers_down(mesh *m, rt_ctx *cx, slice name); /* this link is over, up or not */
 /* The link to a node; RT_PID_NONE: not connected, or never heard of. */
 rt_pid mesh_peers_link(mesh *m, rt_ctx *cx, uint32_t index);
 /* Calls fn for each node that is connected now; nodes: the table of that name. */
 #define MESH_NODES "mesh.nodes"
 void mesh_peers_each(rt_tid nodes, rt_reader *r, void (*fn)(void *arg, uint32_t index, const mesh_node *n), void *arg);
+
+/* A registered name that other nodes may know of. */
+bool mesh_is_service(const char *name);
 
 /* --- identities: pids of this node as others see them, and the reasons of exits */
 bool mesh_own_pid(const mesh *m, const etf_pid *p, rt_pid *out); /* false: of another node, or of an earlier life of this one */

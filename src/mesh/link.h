@@ -42,6 +42,7 @@ typedef struct mesh_link {
     usec read_at;             /* when the peer last said something */
     uint64_t sequence;        /* of the last message in fragments */
     uint64_t next_id;         /* of watches */
+    uint64_t never;           /* counts the processes that rpc.c pretends */
     rt_timer timer;           /* handshake: until it has to be over; up: the next tick */
     rt_pid over;              /* who takes this one over, and waits for its end; RT_PID_NONE */
     uint64_t old_ref;         /* taking over: the monitor of the one that gives way */
@@ -69,6 +70,10 @@ NODISCARD err mesh_in_feed(rt_ctx *cx, mesh_link *l, slice bytes);
 void mesh_watch_forget(mesh_link *l, mesh_watch *w); /* takes it out and frees it */
 void mesh_watches_end(rt_ctx *cx, mesh_link *l);     /* the connection is lost */
 mesh_watch *mesh_watch_by_id(mesh_link *l, uint64_t id);
+
+/* rpc.c: answers a spawn request. */
+#define MESH_NEVER_SHARD 254u /* of pids that never were: no shard has this number, nor callers from outside */
+NODISCARD err mesh_rpc_spawn(rt_ctx *cx, mesh_link *l, const dist_message *m, const dist_ctl *c, arena *text);
 
 /* link_out.c. What cannot be said to this peer is dropped, with the answer that its sender expects. */
 NODISCARD err mesh_out(rt_ctx *cx, mesh_link *l, const dist_ctl *c);

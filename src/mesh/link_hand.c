@@ -66,14 +66,14 @@ static err is_up(rt_ctx *cx, mesh_link *l) {
     mesh_hand *hand = l->hand;
     dist_handshake *h = &hand->h;
     if (!l->name_len) keep_name(l, dist_handshake_peer(h));
+    bool hidden = !(h->flags & DIST_FLAG(PUBLISHED));
     l->creation = h->peer_creation;
-    if (!mesh_peers_up(l->m, cx, mesh_link_name(l), l->creation, &l->index))
+    if (!mesh_peers_up(l->m, cx, mesh_link_name(l), l->creation, hidden, &l->index))
         return mesh_link_end(cx, l, "another connection to it was faster");
     dist_in_init(&l->in, &l->m->limits, h->flags);
     dist_out_init(&l->enc, h->flags, NULL, 0);
     buf rest = hand->in;
     buf_init(&hand->in, 0);
-    bool hidden = !(h->flags & DIST_FLAG(PUBLISHED));
     mesh_hand_free(l);
     l->read_at = rt_now(cx);
     /* Spread over the interval, so that thousands of links of one node do not tick at once. */

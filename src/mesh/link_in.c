@@ -146,12 +146,6 @@ static err on_unlink(rt_ctx *cx, mesh_link *l, const dist_ctl *c) {
     return mesh_out(cx, l, &ack);
 }
 
-/* No code comes over the wire: there is nothing that could be spawned by a stranger's module. */
-static err on_spawn(rt_ctx *cx, mesh_link *l, const dist_ctl *c) {
-    dist_ctl no = {.signal = DIST_SIG_SPAWN_REPLY, .ref = c->ref, .to = c->from, .from = {.kind = DIST_ADDR_NAME, .name = SLICE("notsup")}};
-    return mesh_out(cx, l, &no);
-}
-
 static err on_link(rt_ctx *cx, mesh_link *l, const dist_ctl *c) {
     rt_pid to;
     if (target(cx, l, &c->to, &to)) {
@@ -171,7 +165,7 @@ static err act(rt_ctx *cx, mesh_link *l, const dist_message *m, const dist_ctl *
     case DIST_SIG_EXIT2: return on_exit(cx, l, m, c, RT_SIG_EXIT);
     case DIST_SIG_MONITOR: return on_monitor(cx, l, c);
     case DIST_SIG_DEMONITOR: return on_demonitor(cx, l, c);
-    case DIST_SIG_SPAWN: return on_spawn(cx, l, c);
+    case DIST_SIG_SPAWN: return mesh_rpc_spawn(cx, l, m, c, text);
     case DIST_SIG_UNLINK_ACK:
     case DIST_SIG_DOWN:
     case DIST_SIG_SPAWN_REPLY:  /* answers to what this node does not ask yet */

@@ -88,25 +88,25 @@ static rt_table_verdict lose(void *arg, slice old, slice *value) {
 }
 
 /* The entry by number, with a link or without. It may fail for want of memory only; then nothing reaches the node. */
-static void number(mesh *m, rt_ctx *cx, const mesh_peer *p, slice name, rt_pid link) {
-    mesh_node n = {.link = link, .creation = p->creation, .name_len = (uint32_t)name.len};
+static void number(mesh *m, rt_ctx *cx, const mesh_peer *p, slice name, rt_pid link, bool hidden) {
+    mesh_node n = {.link = link, .creation = p->creation, .hidden = hidden, .name_len = (uint8_t)name.len};
     memcpy(n.name, name.p, name.len);
     err e = rt_table_insert(rt_epoch_reader(cx), m->nodes, slice_of(&p->index, sizeof p->index),
                             slice_of(&n, offsetof(mesh_node, name) + name.len));
     (void)check(e == ERR_OK || e == ERR_LIMIT || e == ERR_FULL);
 }
 
-bool mesh_peers_up(mesh *m, rt_ctx *cx, slice name, uint32_t creation, uint32_t *out_index) {
+bool mesh_peers_up(mesh *m, rt_ctx *cx, slice name, uint32_t creation, bool hidden, uint32_t *out_index) {
     step s = {.m = m, .name = name, .me = rt_self(cx), .creation = creation};
     if (rt_table_update(rt_epoch_reader(cx), m->names, name, win, &s) || !s.won) return false;
     *out_index = s.p.index;
-    number(m, cx, &s.p, name, s.me);
+    number(m, cx, &s.p, name, s.me, hidden);
     return true;
 }
 
 void mesh_peers_down(mesh *m, rt_ctx *cx, slice name) {
     step s = {.m = m, .name = name, .me = rt_self(cx)};
-    if (rt_table_update(rt_epoch_reader(cx), m->names, name, lose, &s) == ERR_OK && s.won) number(m, cx, &s.p, name, RT_PID_NONE);
+    if (rt_table_update(rt_epoch_reader(cx), m->names, name, lose, &s) == ERR_OK && s.won) number(m, cx, &s.p, name, RT_PID_NONE, true);
 }
 
 /* --- looking ---------------------------------------------------------------------------------------------------------------------- */

@@ -1,0 +1,185 @@
+"""A murre node in an Erlang cluster, seen by real Erlang nodes: ping, nodes(), monitors, rpc, ticks, take-over, refusals, and the settings node.*."""
+import json, os, re, socket, stat, subprocess, sys, tempfile
+
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+sys.dont_write_bytecode = True
+import rig
+from rig import COOKIE, Epmd, Erl, xmpp_rig
+
+xmpp = xmpp_rig()
+ME = "murre@127.0.0.1"
+THERE = "N = list_to_atom(\"murre@127.0.0.1\"), "
+
+
+class Murre(xmpp.Server):
+    def __init__(self, epmd, name=ME, cookie=COOKIE, **settings):
+        base = {"xmpp.listen": "127.0.0.1:0", "xmpp.tls_listen": "", "node.name": name, "shards": "2", "log.level": "info"}
+        base.update({k.replace("__", "."): v for k, v in settings.items()})
+        if epmd:
+            base["node.epmd_port"] = str(epmd.port)
+        super().__init__(base)
+        path = self.dir + "/cookie"
+        with open(os.open(path, os.O_CREAT | os.O_WRONLY, 0o600), "w") as f:
+            f.write(cookie + "\n")
+        self.settings.setdefault("node.cookie_file", path)
+
+    def nodes(self):
+        return {r["node"]: r for r in self.ctl("nodes", "list")}
+
+    def event(self, name):
+        return next(e["count"] for e in self.ctl("events") if e["event"] == name)
+
+    def registered(self):
+        return self.event("epmd_registered") > 0
+
+    def __enter__(self):
+        s = super().__enter__()
+        if "node.epmd_port" in self.settings:
+            xmpp.until("registered", s.registered)
+        return s
+
+
+def said(epmd, code, name="a@127.0.0.1", cookie=COOKIE, more=()):
+    """The lines that a real node prints when it evaluates code."""
+    with Erl(name, epmd.port, THERE + code + " halt().", cookie, more) as e:
+        return e.all()
+
+
+def test_ping_and_nodes():
+    "net_adm:ping says pong, nodes() has the node, and both sides agree on who is connected."
+    with Epmd() as epmd, Murre(epmd) as s, Erl("a@127.0.0.1", epmd.port) as a:
+        a.wait("ready")
+        assert said(epmd, 'io:format("~p ~p~n", [net_adm:ping(N), lists:member(N, nodes())]),', "b@127.0.0.1") == ["pong true"]
+        xmpp.until("b is gone", lambda: s.nodes() == {})
+        assert s.event("mesh_up") == 1 and s.event("mesh_down") == 1
+
+
+def test_a_hidden_node_is_hidden():
+    with Epmd() as epmd, Murre(epmd, node__hidden="true"):
+        assert said(epmd, 'io:format("~p ~p ~p~n", [net_adm:ping(N), nodes(), nodes(hidden)]),') == ["pong [] ['murre@127.0.0.1']"]
+
+
+def test_monitors_of_names_and_their_absence():
+    "A monitor of a name that is not there fires at once; one of net_kernel when the node ends, with noconnection."
+    with Epmd() as epmd, Murre(epmd) as s:
+        got = said(epmd, 'R = monitor(process, {nobody, N}), receive {\'DOWN\', R, process, W, Why} -> io:format("~p ~p~n", [W, Why]) end, '
+                         'io:format("~p~n", [catch gen_server:call({nobody, N}, x, 5000)]),')
+        assert got == ["{nobody,'murre@127.0.0.1'} noproc", "{'EXIT',{noproc,{gen_server,call,[{nobody,'murre@127.0.0.1'},x,5000]}}}"], got
+        code = ('R = monitor(process, {net_kernel, N}), pong = net_adm:ping(N), io:format("watching~n"), '
+                'receive {\'DOWN\', R, process, W, Why} -> io:format("~p ~p~n", [W, Why]) end,')
+        with Erl("b@127.0.0.1", epmd.port, THERE + code + " halt().") as b:
+            b.wait("watching")
+            s.proc.kill()
+            assert b.wait("{net_kernel") == ",'murre@127.0.0.1'} noconnection"
+
+
+def test_an_actor_that_ends_is_told():
+    "net_kernel is killed from afar: its watcher hears killed, its supervisor starts it again."
+    with Epmd() as epmd, Murre(epmd):
+        got = said(epmd, 'P = rpc:call(N, erlang, whereis, [net_kernel]), R = monitor(process, P), link(P), process_flag(trap_exit, true), exit(P, kill), '
+                         'receive {\'DOWN\', R, process, P, Why} -> io:format("down ~p~n", [Why]) end, '
+                         'receive {\'EXIT\', P, Ex} -> io:format("exit ~p~n", [Ex]) end, '
+                         'Q = (fun F() -> case rpc:call(N, erlang, whereis, [net_kernel]) of undefined -> F(); X -> X end end)(), '
+                         'io:format("~p ~p~n", [Q =/= P, net_adm:ping(N)]), link(P), receive {\'EXIT\', P, No} -> io:format("~p~n", [No]) end,')
+        assert got == ["down killed", "exit killed", "true pong", "noproc"], got
+
+
+def test_rpc_and_erpc():
+    "Values, undef as OTP has it, badarg, casts, what cannot be spawned; the process that answered is gone afterwards."
+    with Epmd() as epmd, Murre(epmd):
+        got = said(epmd, """
+            io:format("~p~n", [rpc:call(N, erlang, node, [])]),
+            io:format("~p~n", [rpc:call(N, erlang, nodes, []) =:= [node()]]),
+            io:format("~p~n", [erpc:call(N, erlang, is_alive, [])]),
+            io:format("~p~n", [rpc:call(N, no, such, [1, a])]),
+            io:format("~p~n", [try erpc:call(N, no, such, [[$h]]) catch C:E -> {C, E} end]),
+            io:format("~p~n", [rpc:call(N, erlang, whereis, [1])]),
+            io:format("~p~n", [rpc:call(N, erlang, whereis, [nobody])]),
+            io:format("~p~n", [node(rpc:call(N, erlang, whereis, [net_kernel]))]),
+            io:format("~p ~p~n", [rpc:cast(N, erlang, node, []), erpc:cast(N, no, such, [])]),
+            io:format("~p~n", [length([1 || _ <- lists:seq(1, 2000), rpc:call(N, erlang, node, []) =:= N])]),
+            io:format("~p~n", [erpc:multicall([N, node()], erlang, node, [])]),
+            {P, R} = spawn_monitor(fun() -> link(spawn(N, fun() -> ok end)), receive never -> ok end end),
+            receive {'DOWN', R, process, P, Why} -> io:format("~p~n", [Why]) end,
+            io:format("~p~n", [net_adm:ping(N)]),""")
+        want = ["'murre@127.0.0.1'", "true", "true", "{badrpc,{'EXIT',{undef,[{no,such,[1,a],[]}]}}}", '{error,{exception,undef,[{no,such,["h"],[]}]}}',
+                None, "undefined", "'murre@127.0.0.1'", "true ok", "2000", "[{ok,'murre@127.0.0.1'},{ok,'a@127.0.0.1'}]"]
+        assert [g for g, w in zip(got, want) if w is not None and g != w] == [], got
+        assert "badarg" in got[5] and got[-1] == "pong", got
+        assert any("noproc" in g or "notsup" in g for g in got[len(want):-1]), got
+
+
+def test_wrong_cookie():
+    "Either side finds out; nothing is connected, and the log says why."
+    with Epmd() as epmd, Murre(epmd) as s:
+        assert said(epmd, 'io:format("~p~n", [net_adm:ping(N)]),', cookie="ABCDEFGHIJKLMNOPQRST")[-1] == "pang"
+        xmpp.until("it was refused", lambda: s.event("mesh_refused") > 0)
+        assert s.nodes() == {}
+
+
+def test_take_over():
+    "A node of the same name that knows the cookie takes the place of one that is not gone yet, with a number of its own."
+    with Epmd() as epmd, Murre(epmd) as s:
+        port = int(re.search(r"port (\d+)", rig.epmd_tool(epmd.port, "-names").split("murre")[1])[1])
+        with rig.peer("dial", own="x@127.0.0.1", peer=ME, port=port) as one:
+            first = xmpp.until("the first is up", lambda: s.nodes().get("x@127.0.0.1"))
+            with rig.peer("dial", own="x@127.0.0.1", peer=ME, port=port, creation=77777) as two:
+                second = xmpp.until("the second is up", lambda: (lambda n: n if n and n["creation"] != first["creation"] else None)(s.nodes().get("x@127.0.0.1")))
+                assert second["index"] != first["index"]
+                assert s.event("mesh_down") == 1 and s.event("mesh_up") == 2
+
+
+def test_ticks_keep_a_silent_connection():
+    "With a short ticktime an idle connection lives on over several of them: both sides tick."
+    with Epmd() as epmd, Murre(epmd, node__ticktime="1s") as s:
+        got = said(epmd, 'pong = net_adm:ping(N), monitor_node(N, true), receive {nodedown, N} -> io:format("down~n") after 3500 -> io:format("~p~n", [nodes()]) end,',
+                   more=("-kernel", "net_ticktime", "1"))
+        assert got == ["['murre@127.0.0.1']"], got
+        assert s.event("mesh_down") <= 1
+
+
+def test_epmd_goes():
+    "Without its port mapper the node runs on and says so once; those who are connected stay so."
+    with Epmd() as epmd, Murre(epmd) as s, Erl("a@127.0.0.1", epmd.port, THERE + 'pong = net_adm:ping(N), io:format("up~n"), receive never -> ok end.') as a:
+        a.wait("up")
+        epmd.kill()
+        xmpp.until("it says that there is none", lambda: s.event("epmd_lost") == 1)
+        assert list(s.nodes()) == ["a@127.0.0.1"]
+
+
+def refused(text, code=1, files=(), **settings):
+    with tempfile.TemporaryDirectory(prefix="murre-test-") as d:
+        for name, content, mode in files:
+            with open(os.open(d + "/" + name, os.O_CREAT | os.O_WRONLY, mode), "w") as f:
+                f.write(content)
+            os.chmod(d + "/" + name, mode)
+        args = [xmpp.BUILD + "/murre", "run", "--set", f"data={d}/data", "--set", "xmpp.listen=127.0.0.1:0", "--set", "xmpp.tls_listen="]
+        for k, v in settings.items():
+            args += ["--set", k.replace("__", ".") + "=" + v.replace("DIR", d)]
+        r = subprocess.run(args, capture_output=True, text=True, timeout=xmpp.LIMIT)
+        assert r.returncode != 0 and text in r.stderr, (r.returncode, r.stderr)
+
+
+def test_bad_settings():
+    "Each says what is wrong, and the node does not start."
+    good = ("cookie", COOKIE + "\n", 0o600)
+    both = {"node__cookie_file": "DIR/cookie", "node__epmd": "off"}
+    refused("'murre' is not a name", files=[good], node__name="murre", **both)
+    refused("'a b@c' is not a name", files=[good], node__name="a b@c", **both)
+    refused("needs the cookie of its cluster", node__name=ME)
+    refused("cannot be read", node__name=ME, node__cookie_file="DIR/none")
+    refused("can be read by others: chmod 600", files=[("cookie", COOKIE, 0o644)], node__name=ME, **both)
+    refused("bits; at least 90 are wanted", files=[("cookie", "monster", 0o600)], node__name=ME, **both)
+    refused("is not one line of printable ASCII", files=[("cookie", "two\nlines\n", 0o600)], node__name=ME, **both)
+    refused("is not loopback", files=[good], node__name=ME, node__listen="0.0.0.0:0", **both)
+    refused("is not an address", files=[good], node__name=ME, node__listen="here", **both)
+    refused("listens somewhere", files=[good], node__name=ME, node__listen="", **both)
+    refused("on or off, not 'perhaps'", files=[good], node__name=ME, node__cookie_file="DIR/cookie", node__epmd="perhaps")
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        refused("cannot listen on", files=[good], node__name=ME, node__listen=f"127.0.0.1:{taken.getsockname()[1]}", **both)
+
+
+if __name__ == "__main__":
+    rig.main(sys.modules["__main__"])
