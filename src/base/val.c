@@ -15,8 +15,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#define VAL_DEPTH_MAX 64
-#define REPLACEMENT   "\\ufffd"
+#define REPLACEMENT "\\ufffd"
 
 struct val {
     val_kind kind;
@@ -283,3 +282,13 @@ bool val_get_int(const val *v, const char *key, int64_t *out) {
 }
 
 val_kind val_kind_of(const val *v) { return v ? v->kind : VAL_NULL; }
+
+bool val_bool_of(const val *v) { return v && v->kind == VAL_BOOL && v->b; }
+int64_t val_int_of(const val *v) { return v && v->kind == VAL_INT ? v->i : 0; }
+double val_real_of(const val *v) { return v && v->kind == VAL_REAL ? v->d : 0; }
+slice val_str_of(const val *v) { return v && v->kind == VAL_STR ? v->s : SLICE_NULL; }
+
+const val *val_first(const val *v) { return v && (v->kind == VAL_LIST || v->kind == VAL_MAP) ? v->first : NULL; }
+const val *val_next(const val *item) { return item ? item->next : NULL; }
+const char *val_key(const val *item) { return item ? item->key : NULL; }
+bool val_is_whole(const val *v) { return v && !v->incomplete; }

@@ -1,10 +1,12 @@
 #ifndef BASE_VAL_H
 #define BASE_VAL_H
-/* val: a small tree of values, the result type of verbs (rt/verbs.h): printed as JSON for murrectl, later encoded as Erlang terms.
+/* val: a small tree of values, the result type of verbs (rt/verbs.h): printed as JSON for murrectl, encoded as an Erlang term (proto/etf).
  * Everything lives in the arena that is passed in; constructors return NULL past its limit and every function accepts NULL, so that a
  * verb checks once, at its end. Map keys keep their order. */
 #include "base/arena.h"
 #include "base/buf.h"
+
+#define VAL_DEPTH_MAX 64 /* containers in containers; a tree that is deeper has no written form */
 
 typedef enum val_kind { VAL_NULL, VAL_BOOL, VAL_INT, VAL_REAL, VAL_STR, VAL_LIST, VAL_MAP } val_kind;
 typedef struct val val;
@@ -31,5 +33,16 @@ val_kind val_kind_of(const val *v);
 void val_lines(const val *list, buf *out);
 /* An integer of a map. False: there is none of that name, or v is no map. */
 NODISCARD bool val_get_int(const val *v, const char *key, int64_t *out);
+/* What is in v, for who writes it in another form. Of another kind: false, 0, empty, NULL. */
+bool val_bool_of(const val *v);
+int64_t val_int_of(const val *v);
+double val_real_of(const val *v);
+slice val_str_of(const val *v);
+/* The items of a list or map in their order, and the key of an item of a map. False from val_is_whole: an item is missing, because it was
+ * NULL. */
+const val *val_first(const val *v);
+const val *val_next(const val *item);
+const char *val_key(const val *item);
+bool val_is_whole(const val *v);
 
 #endif

@@ -203,6 +203,26 @@ static void nesting_past_the_limit_fails(void **state) {
     }
 }
 
+static void what_is_in_a_tree_can_be_walked(void **state) {
+    (void)state;
+    val *map = val_map(&a), *list = val_list(&a);
+    val_push(&a, list, val_bool(&a, true));
+    val_push(&a, list, val_real(&a, 2.5));
+    val_set(&a, map, "n", val_int(&a, -7));
+    val_set(&a, map, "s", val_str(&a, SLICE("text")));
+    val_set(&a, map, "l", list);
+    const val *i = val_first(map);
+    assert_true(val_int_of(i) == -7 && strcmp(val_key(i), "n") == 0 && val_str_of(i).len == 0 && !val_first(i));
+    i = val_next(i);
+    assert_true(slice_is(val_str_of(i), "text") && val_int_of(i) == 0 && !val_bool_of(i));
+    i = val_next(i);
+    assert_null(val_next(i));
+    assert_true(val_bool_of(val_first(i)) && val_real_of(val_next(val_first(i))) == 2.5);
+    assert_true(val_is_whole(map) && val_is_whole(list) && !val_is_whole(NULL));
+    val_push(&a, list, NULL);
+    assert_true(!val_is_whole(list) && val_is_whole(map)); /* what is inside is asked for itself */
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(scalars, setup, teardown),
@@ -216,6 +236,7 @@ int main(void) {
         cmocka_unit_test_setup_teardown(an_integer_of_a_map_is_found_by_its_name, setup, teardown),
         cmocka_unit_test_setup_teardown(the_strings_of_a_list_are_lines, setup, teardown),
         cmocka_unit_test_setup_teardown(nesting_past_the_limit_fails, setup, teardown),
+        cmocka_unit_test_setup_teardown(what_is_in_a_tree_can_be_walked, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
