@@ -154,7 +154,7 @@ void etf_put_list(buf *out, uint32_t n); /* n elements follow, then the tail, mo
 void etf_put_nil(buf *out);
 void etf_put_map(buf *out, uint32_t n);
 void etf_put_pid(buf *out, const etf_pid *p);
-void etf_put_port(buf *out, const etf_port *p); /* tag 89 where the id fits 32 bits, else 120 */
+void etf_put_port(buf *out, const etf_port *p); /* tag 89 where 28 bits are enough for the id, else 120 */
 void etf_put_ref(buf *out, const etf_ref *r);
 void etf_put_export(buf *out, const etf_export *f);
 void etf_put_record(buf *out,

@@ -16,6 +16,7 @@
 
 #define FLOAT_TEXT    31 /* bytes of an old float */
 #define TINY_CREATION 3u /* what the old tags have room for */
+#define OLD_REF_FIRST (UINT32_C(1) << 18)
 #define LATIN1_GROWTH 2u /* bytes of UTF-8 for one of Latin-1, at most */
 
 static inline const uint8_t *take(cursor *c, size_t n) {
@@ -160,7 +161,8 @@ static bool old_float(cursor *c, etf_item *out) {
     return put_float(out, strtod(text, NULL));
 }
 
-/* --- identities: the old tags have one byte of creation, of which two bits may be set (OTP: erts external.c, is_tiny_creation) */
+/* --- identities: the old tags have one byte of creation, of which two bits may be set, and 18 bits in the first word of a reference (OTP:
+ * erts external.c, dec_pid and dec_term) */
 
 static bool creation(cursor *c, bool old, uint32_t *out) {
     const uint8_t *p = take(c, old ? 1 : 4);
@@ -192,9 +194,9 @@ static bool port(const etf_reader *r, cursor *c, uint8_t tag, bool convert, etf_
     return true;
 }
 
-static bool ref_words(cursor *c, const slice *node, uint32_t cr, uint32_t n, etf_item *out) {
+static bool ref_words(cursor *c, const slice *node, bool old, uint32_t cr, uint32_t n, etf_item *out) {
     const uint8_t *p = take(c, (size_t)n * 4);
-    if (!p) return false;
+    if (!p || (old && be32(p) >= OLD_REF_FIRST)) return false;
     etf_ref ref = {.node = *node, .creation = cr, .n = n};
     for (uint32_t i = 0; i < n; i++) ref.word[i] = be32(p + (size_t)i * 4);
     out->kind = ETF_REF;
@@ -207,7 +209,7 @@ static bool new_ref(const etf_reader *r, cursor *c, bool old, bool convert, etf_
     slice node;
     uint32_t cr;
     if (!p || be16(p) == 0 || be16(p) > ETF_REF_WORDS) return false;
-    return atom(r, c, convert, &node) && creation(c, old, &cr) && ref_words(c, &node, cr, be16(p), out);
+    return atom(r, c, convert, &node) && creation(c, old, &cr) && ref_words(c, &node, old, cr, be16(p), out);
 }
 
 static bool old_ref(const etf_reader *r, cursor *c, bool convert, etf_item *out) {
@@ -216,7 +218,7 @@ static bool old_ref(const etf_reader *r, cursor *c, bool convert, etf_item *out)
     cursor word = *c; /* the one word is before the creation */
     uint32_t cr;
     if (!take(c, 4) || !creation(c, true, &cr)) return false;
-    return ref_words(&word, &node, cr, 1, out);
+    return ref_words(&word, &node, true, cr, 1, out);
 }
 
 /* --- bytes */

@@ -232,7 +232,7 @@ void etf_put_pid(buf *out, const etf_pid *v) {
 void etf_put_port(buf *out, const etf_port *v) {
     uint8_t *p = reserve(out, 1, &v->node, NULL, 12);
     if (!p) return;
-    bool fits = v->id <= UINT32_MAX;
+    bool fits = etf_port_is_small(v);
     uint8_t *at = put_atom(put8(p, fits ? TAG_NEW_PORT : TAG_V4_PORT), &v->node);
     done(out, p, put32(fits ? put32(at, (uint32_t)v->id) : put64(at, v->id), v->creation));
 }
