@@ -532,7 +532,40 @@ def dist_in():
             yield f"fragments_{name}-{agreed}", bytes([agreed, 9, 8]) + b"".join(parts)
 
 
-TARGETS = {f.__name__: f for f in (config, core, dist_cache, dist_ctl, dist_frame, dist_in, epmd, framer, handshake, jid, log, sasl, sm,
+def etf():
+    """First byte: 0, a term of the external format; 1, the text of one."""
+    node, small = bytes((119, 3)) + b"a@b", lambda *n: struct.pack(">" + "I" * len(n), *n)
+    atom = lambda t: bytes((119, len(t.encode()))) + t.encode()
+    free = atom("m") + b"a\1b\xff\0\0\1" + b"X" + node + small(1, 2, 3) + b"a\1"
+    fun = lambda size: b"p" + small(size) + b"\2" + bytes(range(16)) + small(7, 1) + free
+    terms = {
+        "small": b"a\0", "integer": b"b\x80\0\0\0", "big": b"n\x09\1" + bytes(range(1, 10)), "big_fits": b"n\x08\1\0\0\0\0\0\0\0\x80",
+        "big_zero": b"n\0\0", "large_big": b"o\0\0\0\x0c\0" + bytes(range(1, 13)), "float": b"F?\xf8\0\0\0\0\0\0", "nan": b"F\x7f\xf8\0\0\0\0\0\0",
+        "power": b"F\x3e\x70\0\0\0\0\0\0", "old_float": b"c" + b"1.50000000000000000000e+00".ljust(31, b"\0"), "atom": atom("ok"), "utf8": atom("λ"),
+        "atom_none": atom(""), "long_atom": b"v\3\xfc" + "😀".encode() * 255, "latin1": b"s\1\xe5", "latin1_long": b"d\0\2\xe5x", "cache": b"R\0",
+        "cache_none": b"R\2", "pid": b"X" + node + small(1, 2, 3), "cache_pid": b"XR\1" + small(1, 2, 3), "old_pid": b"g" + node + small(1, 2) + b"\3",
+        "port": b"Y" + node + small(1, 3), "v4_port": b"x" + node + small(1, 0, 3), "old_port": b"f" + node + small(1) + b"\3",
+        "ref": b"Z\0\3" + node + small(3, 1, 2, 3), "ref_5": b"Z\0\5" + node + small(3, 1, 2, 3, 4, 5), "ref_0": b"Z\0\0" + node + small(3),
+        "old_ref": b"e" + node + small(1) + b"\3", "new_ref": b"r\0\1" + node + b"\3" + small(1), "binary": b"m\0\0\0\2hi", "bits": b"M\0\0\0\1\3\xff",
+        "bits_none": b"M\0\0\0\0\0", "nil": b"j", "string": b"k\0\2hi", "bytes": b"k\0\2\0\1", "list": b"l\0\0\0\2a\1jj", "improper": b"l\0\0\0\1a\1a\2",
+        "rows": b"l\0\0\0\1a\1l\0\0\0\1a\2k\0\1\3", "no_row": b"l\0\0\0\0j", "tuple": b"h\2a\1h\0", "large_tuple": b"i\0\0\0\1j",
+        "map": b"t\0\0\0\2" + atom("b") + b"a\1" + atom("a") + b"a\2", "map_twice": b"t\0\0\0\2jjjj", "map_numbers": b"t\0\0\0\2F?\xf0\0\0\0\0\0\0ja\1j",
+        "export": b"q" + atom("m") + atom("f") + b"a\2", "fun": fun(29 + len(free)), "fun_short": fun(28 + len(free)), "fun_long": fun(30 + len(free)) + b"j",
+        "record": b"C\0\0\0\1\1" + atom("m") + atom("r") + atom("f") + b"j", "record_0": b"C\0\0\0\0\0" + atom("m") + atom("r"),
+        "compressed": b"P\0\0\0\1x\x9c", "private": b"y\0\0\0\0j", "huge_list": b"l\xff\xff\xff\xffj", "huge_map": b"t\xff\xff\xff\xffjj",
+        "promises": b"l\0\0\0\x20" * 12, "deep": b"h\1" * 1024 + b"j", "too_deep": b"h\1" * 1025 + b"j", "deep_list": b"l\0\0\0\1" * 1025 + b"j" * 1026,
+        "tails": b"l\0\0\0\1j" * 1500 + b"j",
+        "call": b"h\3" + atom("$gen_call") + b"h\2X" + node + small(1, 2, 3) + b"l\0\0\0\1" + atom("alias") + b"Z\0\3" + node + small(3, 1, 2, 3) + b"h\1" + atom("get")}
+    for name, data in terms.items():
+        yield f"term-{name}", b"\0" + data
+    for i, text in enumerate((
+            "{ok, [1,2|x], #{b=>1, a => \"hi\"}}", "[]", "\"\"", "[104|\"i\"]", "[a|[b|c]]", "\"\\x{3bb}\\101\\n\\\"\\^A\\xFF\"", "<<>>", "<<\"abc\", 1:3, \"λ\"/utf8, -1>>",
+            "<<258:16>>", "'hello \\'world'", "''", "'fun'", "fun m:'F'/255", "-12", "1_000", "-16#fF", "36#Zz", "$\\n", "1.5e-3", "-0.0", "1.0e999", "#{a=>1,a=>2}",
+            "16#" + "1f" * 600, "9" * 2500, "{" * 1100, "[" * 1024 + "]" * 1024, "<0.1.2>", "#m:r{a = 1}", "a b", "{a,}", "\"\\x{d800}\"", "fun", "[a|b,c]")):
+        yield f"text-{i:02}", b"\1" + text.encode()
+
+
+TARGETS = {f.__name__: f for f in (config, core, dist_cache, dist_ctl, dist_frame, dist_in, epmd, etf, framer, handshake, jid, log, sasl, sm,
                                  stanza, xml)}
 
 
