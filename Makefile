@@ -176,7 +176,12 @@ plant: ## planted faults: does the gate find them? PLANTS="NAME ..." for some
 	$(MAKE) -s PLANT=1 all build/plant/inject.so $(PLANT_UNIT:%=build/plant/test/%)
 	@tools/plant $(PLANTS)
 
-interop: all $(B)/gsasl-login $(B)/dist-peer ## live tests with real clients and a real Erlang
+# The external term format on a pipe, for a real Erlang to judge; libei is a second oracle in it.
+$(B)/obj/test/interop/otp/etf_peer.o: CFLAGS += -D_REENTRANT
+$(B)/etf-peer: $(B)/obj/test/interop/otp/etf_peer.o $(LIB)
+	$(call say,LD,$@)$(CC) $(LDFLAGS) -o $@ $^ -lei $(LIBS)
+
+interop: all $(B)/gsasl-login $(B)/dist-peer $(B)/etf-peer ## live tests with real clients and a real Erlang
 	test/interop/run
 
 LIVE := test_stream.py test_chat.py test_clients.py
