@@ -91,9 +91,10 @@ static bool read_one(dist_bed *b, slice frame, uint32_t i, read_how how) {
     return how == READ_CONTROL || read_call(&e.message, c.payload, i);
 }
 
-static bool writes(uint64_t agreed, double *out, size_t *out_len) {
+static bool writes(uint64_t agreed, bool rewrite, double *out, size_t *out_len) {
     dist_bed b;
     bed_init(&b, agreed);
+    if (!rewrite) b.out.rewrite_max = 0;
     bool ok = write_one(&b, 0);
     uint64_t t0 = bench_cpu_nsec();
     for (uint32_t i = 0; i < MESSAGES && ok; i++) {
@@ -130,17 +131,17 @@ static double copies(size_t len) {
 }
 
 bool micro_dist(const micro_cfg *c) {
-    enum { WRITE, WRITE_CACHED, CONTROL, CHECKED, VALUES, CONTROL_CACHED, VALUES_CACHED, ROWS };
-    static const char *const keys[ROWS] = {"write",       "write_cached",        "read_control",      "read_checked",
-                                           "read_values", "read_control_cached", "read_values_cached"};
+    enum { WRITE, WRITE_CONTROL_CACHED, WRITE_CACHED, CONTROL, CHECKED, VALUES, CONTROL_CACHED, VALUES_CACHED, ROWS };
+    static const char *const keys[ROWS] = {"write",        "write_control_cached", "write_cached",        "read_control",
+                                           "read_checked", "read_values",          "read_control_cached", "read_values_cached"};
     micro_row row[ROWS] = {0}, limit[ROWS] = {0};
-    size_t len[2];
+    size_t len[2], len_control;
     for (unsigned i = 0; i < MICRO_ROUNDS; i++) {
         double v[ROWS];
-        bool ok = writes(PLAIN, &v[WRITE], &len[0]) && writes(CACHED, &v[WRITE_CACHED], &len[1]) &&
-                  reads(PLAIN, READ_CONTROL, &v[CONTROL]) && reads(PLAIN, READ_CHECKED, &v[CHECKED]) &&
-                  reads(PLAIN, READ_VALUES, &v[VALUES]) && reads(CACHED, READ_CONTROL, &v[CONTROL_CACHED]) &&
-                  reads(CACHED, READ_VALUES, &v[VALUES_CACHED]);
+        bool ok = writes(PLAIN, false, &v[WRITE], &len[0]) && writes(CACHED, false, &v[WRITE_CONTROL_CACHED], &len_control) &&
+                  writes(CACHED, true, &v[WRITE_CACHED], &len[1]) && reads(PLAIN, READ_CONTROL, &v[CONTROL]) &&
+                  reads(PLAIN, READ_CHECKED, &v[CHECKED]) && reads(PLAIN, READ_VALUES, &v[VALUES]) &&
+                  reads(CACHED, READ_CONTROL, &v[CONTROL_CACHED]) && reads(CACHED, READ_VALUES, &v[VALUES_CACHED]);
         if (!ok) {
             (void)fputs("murre-bench: a message did not come through\n", stderr);
             return false;
@@ -152,6 +153,7 @@ bool micro_dist(const micro_cfg *c) {
     }
     bench_report_begin(c->json, "dist");
     bench_report_num("frame", "bytes", (double)len[0]);
+    bench_report_num("frame_control_cached", "bytes", (double)len_control);
     bench_report_num("frame_cached", "bytes", (double)len[1]);
     for (unsigned k = 0; k < ROWS; k++) micro_report(keys[k], "ns/message", false, &row[k], &limit[k]);
     bench_report_end();

@@ -88,7 +88,8 @@ typedef struct dist_pen {
 void dist_put_atom(dist_pen *p, slice text);
 void dist_put_pid(dist_pen *p, const etf_pid *pid);
 void dist_put_ref(dist_pen *p, const etf_ref *ref);
-/* One term that was written without a cache, with one. ERR_INVALID: it is not one term. What is inside a fun stays as it is. */
+/* One term that was written without a cache, with one. ERR_INVALID: it is not one term. Texts of atoms are not checked again. What is
+ * inside a fun stays as it is. */
 NODISCARD err dist_put_term(dist_pen *p, slice term);
 
 #endif

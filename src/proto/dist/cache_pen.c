@@ -9,8 +9,14 @@
 #define TAG_CACHED    82u
 #define TAG_PID       88u
 #define TAG_REFERENCE 90u
+#define TAG_SMALL_INT 97u
+#define TAG_INT       98u
 #define TAG_OLD_REF   101u
-#define REF_NODE      3u /* bytes of a reference before its node: the tag and the number of words, which the oldest kind does not have */
+#define TAG_TUPLE     104u
+#define TAG_NIL       106u
+#define TAG_BINARY    109u
+#define TAG_ATOM      119u /* UTF-8, a byte of length: the only kind that is written where it fits */
+#define REF_NODE      3u   /* bytes of a reference before its node: the tag and the number of words, which the oldest kind does not have */
 
 void dist_put_atom(dist_pen *p, slice text) {
     uint8_t ref;
@@ -93,6 +99,51 @@ static void on_item(walk *w, const uint8_t *at, const etf_item *it) {
     }
 }
 
+/* Past what is frequent and holds no atom, without making an item of it: *left terms are to come. False: something else, or cut short. */
+static inline bool step_over(cursor *c, uint64_t *left) {
+    const uint8_t *p = c->p;
+    size_t have = cursor_left(c), n = 0;
+    if (have < 1) return false;
+    if (*p == TAG_NIL) {
+        n = 1;
+    } else if (*p == TAG_SMALL_INT) {
+        n = 2;
+    } else if (*p == TAG_INT) {
+        n = 5;
+    } else if (*p == TAG_TUPLE && have >= 2) {
+        n = 2;
+        *left += p[1];
+    } else if (*p == TAG_BINARY && have >= 5) {
+        n = 5 + ((size_t)p[1] << 24 | (size_t)p[2] << 16 | (size_t)p[3] << 8 | p[4]);
+    }
+    if (n == 0 || n > have) return false;
+    c->p += n;
+    return true;
+}
+
+/* The same for an atom, and for the identity of a process or a reference, with the tags that are written today. */
+static inline bool swap_over(walk *w, cursor *c) {
+    const uint8_t *p = c->p;
+    size_t have = cursor_left(c), before, after;
+    if (have < REF_NODE + 2) return false;
+    if (*p == TAG_ATOM) {
+        before = after = 0;
+    } else if (*p == TAG_PID) {
+        before = 1;
+        after = 12;
+    } else if (*p == TAG_REFERENCE && p[1] == 0 && p[2] >= 1 && p[2] <= ETF_REF_WORDS) {
+        before = REF_NODE;
+        after = 4 + 4u * p[2];
+    } else {
+        return false;
+    }
+    slice text = slice_of(p + before + 2, p[before + 1]);
+    if (p[before] != TAG_ATOM || before + 2 + text.len + after > have) return false;
+    swap(w, p, before, text);
+    c->p += before + 2 + text.len + after;
+    return true;
+}
+
 err dist_put_term(dist_pen *p, slice term) {
     if (!p->head) {
         buf_add(p->out, term);
@@ -103,6 +154,7 @@ err dist_put_term(dist_pen *p, slice term) {
     for (uint64_t left = 1; left > 0; left--) {
         const uint8_t *at = r.in.p;
         etf_item it;
+        if (step_over(&r.in, &left) || swap_over(&w, &r.in)) continue;
         if (!etf_next(&r, &it)) return ERR_INVALID;
         if (it.kind == ETF_FUN) {
             r.in.p = at;

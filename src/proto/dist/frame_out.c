@@ -11,7 +11,7 @@
 #include "proto/dist/frame_out.h"
 
 void dist_out_init(dist_out *o, uint64_t agreed, const slice *hot, size_t hot_n) {
-    *o = (dist_out){.agreed = agreed, .headers = agreed & DIST_FLAG(DIST_HDR_ATOM_CACHE)};
+    *o = (dist_out){.agreed = agreed, .headers = agreed & DIST_FLAG(DIST_HDR_ATOM_CACHE), .rewrite_max = DIST_SHORT};
     o->fragmenting = o->headers && (agreed & DIST_FLAG(FRAGMENTS));
     dist_cache_out_init(&o->cache, hot, hot_n);
 }
@@ -45,7 +45,10 @@ static err put_terms(const dist_out *o, const dist_ctl *c, dist_op op, dist_pen 
     if (e || !rest->p) return e;
     if (!o->headers) etf_put_version(pen->out);
     if (rest->len > DIST_SHORT) return buf_ok(pen->out) ? ERR_OK : ERR_LIMIT;
-    e = dist_put_term(pen, *rest);
+    if (rest->len > o->rewrite_max)
+        buf_add(pen->out, *rest);
+    else
+        e = dist_put_term(pen, *rest);
     *rest = SLICE_NULL;
     return e ? e : buf_ok(pen->out) ? ERR_OK : ERR_LIMIT;
 }

@@ -13,11 +13,13 @@
 #include "proto/dist/frame.h"
 
 #define DIST_FRAGMENT_BYTES 65536u /* of payload in a fragment, as OTP has it (erts: ERTS_DIST_FRAGMENT_SIZE) */
-#define DIST_SHORT          4096u  /* a payload up to this is gone through for atoms that the cache has, and copied */
+#define DIST_SHORT          4096u  /* bytes of a payload that is copied behind its control message */
 
 typedef struct dist_out {
     uint64_t agreed;
     bool headers, fragmenting; /* as agreed */
+    uint32_t
+        rewrite_max; /* bytes of a payload that is gone through for atoms that the cache has, at most DIST_SHORT: the caller's choice */
     dist_cache_out cache;
 } dist_out;
 
@@ -28,7 +30,9 @@ typedef struct dist_split {
     slice rest;    /* of the payload, borrowed until left is 0 */
 } dist_split;
 
-/* agreed: dist_flags_common. hot: as in dist_cache_out_init. */
+/* agreed: dist_flags_common. hot: as in dist_cache_out_init. rewrite_max becomes DIST_SHORT: a third fewer bytes, and less to do for OTP,
+ * whose atoms are numbers. Between nodes of ours the caller sets it to 0, since both ends are faster without: then only control messages
+ * use the cache. */
 void dist_out_init(dist_out *o, uint64_t agreed, const slice *hot, size_t hot_n);
 void dist_out_fini(dist_out *o);
 /* Writes a signal, or its first fragment. sequence: which message it is, if it is in fragments; another than that of any other that is

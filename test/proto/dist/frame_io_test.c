@@ -281,6 +281,7 @@ static void begin(link_bed *l, prng *rng, flight *f, uint32_t id, buf *token) {
     random_payload(rng, &f->payload, id);
     dist_ctl c = random_ctl(rng, buf_slice(&f->payload), buf_slice(token));
     dist_op op;
+    l->out.rewrite_max = prng_chance(rng, 1, 2) ? DIST_SHORT : 0;
     assert_int_equal(dist_ctl_choose(&c, l->agreed, &op), ERR_OK);
     assert_int_equal(dist_ctl_write(&c, op, l->agreed, &(dist_pen){&f->control, NULL}), ERR_OK);
     assert_int_equal(dist_out_signal(&l->out, &c, (uint64_t)(f - l->f) << 40, &l->stream, &rest, &f->split), ERR_OK);
