@@ -1,6 +1,6 @@
 """The handshake and the port mapper of src/proto/dist against a real Erlang: both roles, every answer that a real node gives, and a wrong
 cookie both ways; our client against a real epmd, real nodes and epmd's own commands against our server."""
-import os, sys
+import os, re, sys
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 from rig import *
@@ -170,7 +170,7 @@ def test_names_are_given_on_demand_both_ways():
             with dial("b@127.0.0.1", epmd, own="127.0.0.1", flags=hex(2 << 32), without=1) as us:
                 us.wait("up")
                 own = us.wait("own")
-                assert own.endswith("@127.0.0.1") and len(own) == 13 + 10, own
+                assert re.fullmatch(r"[0-9A-Z]{1,13}@127\.0\.0\.1", own), own
                 assert int(us.wait("creation").split()[1]) > 3
                 assert erl.wait("nodeup") == own
 
@@ -247,7 +247,8 @@ def test_real_nodes_and_tools_use_our_port_mapper():
                 assert b.wait("nodeup") == "a@127.0.0.1"
             with dial("b@127.0.0.1", ours) as us:
                 us.wait("up")
-            with Ours(ours) as us, connect("c@127.0.0.1", ours) as c:
+            # A name that b has not met, so that nobody but c dials it.
+            with Ours(ours, own="new@127.0.0.1") as us, connect("c@127.0.0.1", ours, to="new@127.0.0.1"):
                 assert us.wait("up") == "c@127.0.0.1"
             assert "Killing not allowed" in epmd_tool(ours.port, "-kill")
             ours.wait("refused STOP")

@@ -41,6 +41,7 @@ static void weak_cookies_are_refused(void **state) {
                                        "secret",
                                        "QZLTVIWNEHJSKFDWRPM", /* 19 capitals: 89 bits */
                                        "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa",
+                                       "axaaxxaxxaaxaxxaxaaxaxxaaxxaxaaxaxxaxaax", /* two letters */
                                        "monstermonstermonstermonster",
                                        "abcdefghijklmnopqrstuvwxyz",
                                        "0123456789abcdefghijklmnopqrstuvwxyz",
