@@ -25,7 +25,7 @@ typedef enum dist_epmd_fail {
 #include "proto/dist/epmd.def"
 #undef DIST_EPMD_FAIL_DEF
 } dist_epmd_fail;
-/* "in_use" and a sentence without a full stop. Never NULL. */
+/* "IN_USE", and a sentence without a full stop. Never NULL. */
 const char *dist_epmd_fail_name(dist_epmd_fail f);
 const char *dist_epmd_fail_text(dist_epmd_fail f);
 

@@ -31,7 +31,7 @@ typedef enum dist_end {
 #undef DIST_END_DEF
 } dist_end;
 
-/* Why it ended: "not_allowed" and a sentence without a full stop. Never NULL. */
+/* Why it ended: "NOT_ALLOWED", and a sentence without a full stop. Never NULL. */
 const char *dist_handshake_end_name(dist_end e);
 const char *dist_handshake_end_text(dist_end e);
 
@@ -73,9 +73,9 @@ typedef struct dist_admission {
 } dist_admission;
 
 typedef enum dist_handshake_kind {
-    DIST_HANDSHAKE_NONE,       /* more bytes are needed, or an answer of the caller */
-    DIST_HANDSHAKE_PEER,       /* acceptor: dist_handshake_admit is awaited. peer_name (a host if wants_name) and peer_flags are known */
-    DIST_HANDSHAKE_ALIVE,      /* dialler: the peer believes that it is connected to us; dist_handshake_consent is awaited */
+    DIST_HANDSHAKE_NONE,  /* more bytes are needed, or an answer of the caller */
+    DIST_HANDSHAKE_PEER,  /* acceptor: dist_handshake_admit is awaited. The peer (a host, if it wants a name) and peer_flags are known */
+    DIST_HANDSHAKE_ALIVE, /* dialler: the peer believes that it is connected to us; dist_handshake_consent is awaited */
     DIST_HANDSHAKE_CHALLENGED, /* dialler: dist_handshake_reply is awaited */
     DIST_HANDSHAKE_TAKEOVER,   /* acceptor: the peer knows the cookie: take the old connection down, then dist_handshake_old_down */
     DIST_HANDSHAKE_UP,         /* connected */
@@ -92,7 +92,7 @@ typedef struct dist_handshake_event {
 } dist_handshake_event;
 
 typedef struct dist_handshake {
-    dist_self self;              /* what init was told; the name is own_name after a named: */
+    dist_self self;              /* what init was told; creation is the one that we were given after a named: */
     slice cookie;                /* borrowed; empty before it is known */
     uint64_t peer_flags;         /* as sent; complete after a complement */
     uint64_t flags;              /* what both can do (dist_flags_common); without PUBLISHED: one of the two is hidden */
