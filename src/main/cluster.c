@@ -1,5 +1,5 @@
-/* cluster: see cluster.h. The cookie is the only proof that nodes ask of each other, and what passes between them is not encrypted: so it is
- * never made up, a weak or readable one is refused, and node.listen is loopback only. */
+/* cluster: see cluster.h. The cookie is the only proof that nodes ask of each other, and what passes between them is not encrypted: so it
+ * is never made up, a weak or readable one is refused, and node.listen is loopback only. */
 #include "main/cluster.h"
 
 #include "base/mem.h"
@@ -38,7 +38,8 @@ err main_cluster_check(const config *f, char why[CONFIG_WHY_MAX]) {
     dist_name name;
     if (!*f->node_name) return ERR_OK;
     if (dist_name_parse_own(slice_str(f->node_name), &name))
-        return say(why, ERR_CONFIG, "node.name: '%s' is not a name such as murre@host.example, of letters, digits, _ and - before the @", f->node_name);
+        return say(why, ERR_CONFIG, "node.name: '%s' is not a name such as murre@host.example, of letters, digits, _ and - before the @",
+                   f->node_name);
     if (!*f->node_cookie_file) return say(why, ERR_CONFIG, "node.cookie_file: a node with a name needs the cookie of its cluster");
     if (f->node_listen.n == 0) return say(why, ERR_CONFIG, "node.listen: a node with a name listens somewhere");
     if (f->node_listen.n > MESH_LISTEN_MAX) return say(why, ERR_CONFIG, "node.listen: at most %u addresses", MESH_LISTEN_MAX);
@@ -47,7 +48,8 @@ err main_cluster_check(const config *f, char why[CONFIG_WHY_MAX]) {
         if (sys_addr_parse(slice_str(f->node_listen.v[i]), &a) || a.family == SYS_UNIX)
             return say(why, ERR_CONFIG, "node.listen: '%s' is not an address such as 127.0.0.1:9100", f->node_listen.v[i]);
         if (!is_loopback(&a))
-            return say(why, ERR_CONFIG, "node.listen: %s is not loopback; what nodes say to each other is not encrypted", f->node_listen.v[i]);
+            return say(why, ERR_CONFIG, "node.listen: %s is not loopback; what nodes say to each other is not encrypted",
+                       f->node_listen.v[i]);
     }
     if (strcmp(f->node_epmd, "on") != 0 && strcmp(f->node_epmd, "off") != 0)
         return say(why, ERR_CONFIG, "node.epmd: on or off, not '%s'", f->node_epmd);
@@ -68,7 +70,8 @@ static err read_cookie(main_cluster *k, const char *path, slice *out, char why[C
     if (dist_cookie_parse(slice_of(k->cookie, (size_t)n), out))
         return say(why, ERR_CONFIG, "node.cookie_file: %s is not one line of printable ASCII of at most %u bytes", path, DIST_COOKIE_MAX);
     if (dist_cookie_check(*out))
-        return say(why, ERR_AUTH, "node.cookie_file: the cookie is worth %u bits; at least %u are wanted, as 20 random capital letters have",
+        return say(why, ERR_AUTH,
+                   "node.cookie_file: the cookie is worth %u bits; at least %u are wanted, as 20 random capital letters have",
                    dist_cookie_bits(*out), DIST_COOKIE_BITS_MIN);
     return ERR_OK;
 }
@@ -83,7 +86,8 @@ err main_cluster_new(const config *f, rt_node *n, main_cluster **out, char why[C
     c.name = slice_str(f->node_name);
     c.hidden = f->node_hidden;
     c.ticktime = f->node_ticktime;
-    if (strcmp(f->node_epmd, "on") == 0) c.epmd = (sys_addr){.family = SYS_INET4, .port = (uint16_t)f->node_epmd_port, .ip = {127, 0, 0, 1}};
+    if (strcmp(f->node_epmd, "on") == 0)
+        c.epmd = (sys_addr){.family = SYS_INET4, .port = (uint16_t)f->node_epmd_port, .ip = {127, 0, 0, 1}};
     err e = read_cookie(k, f->node_cookie_file, &c.cookie, why);
     if (!e && mesh_new(n, &c, &k->mesh)) e = say(why, ERR_CONFIG, "node.name: '%s' cannot be a node", f->node_name);
     if (e) {

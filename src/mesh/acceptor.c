@@ -1,7 +1,6 @@
-/* acceptor: takes connections of other nodes on one shard; each becomes a link there. Out of descriptors it pauses, as edge's listener does:
- * polling would report the same connection again and again. */
+/* acceptor: takes connections of other nodes on one shard; each becomes a link there. Out of descriptors it pauses, as edge's listener
+ * does: polling would report the same connection again and again. */
 #include "mesh/int.h"
-
 #include "mesh/link.h"
 #include "rt/event.h"
 

@@ -1,8 +1,8 @@
 /* epmd: keeps this node registered with the port mapper of its machine (kernel, erl_epmd.erl; proto/dist/epmd.h). The registration lives as
  * long as the connection; when that is lost it is made again, every RETRY, as OTP does, and the node keeps the creation that it has. */
-#include "mesh/int.h"
-
 #include "proto/dist/epmd.h"
+
+#include "mesh/int.h"
 #include "rt/event.h"
 
 #include <stdio.h>
@@ -11,7 +11,7 @@
 
 typedef struct mapper {
     mesh *m;
-    int fd; /* -1: not connected */
+    int fd;    /* -1: not connected */
     bool said; /* what is wrong was said, and has not changed */
     buf in, out;
     dist_epmd_client client;

@@ -61,10 +61,8 @@ void mesh_gen_reply(rt_ctx *cx, const rt_msg *m, const mesh_gen *g, slice reply)
     buf_add(&b, reply);
     rt_pid to = {m->sender.node, g->from.id, g->from.serial};
     rt_msg *out = rt_msg_new(cx, MESH_SEND, sizeof(mesh_send_msg));
-    *mesh_send_msg_of(out) = (mesh_send_msg){.from = rt_self(cx),
-                                             .to = to,
-                                             .alias = g->alias.len ? rt_blob_new(g->alias) : NULL,
-                                             .term = rt_blob_new(buf_slice(&b))};
+    *mesh_send_msg_of(out) = (mesh_send_msg){
+        .from = rt_self(cx), .to = to, .alias = g->alias.len ? rt_blob_new(g->alias) : NULL, .term = rt_blob_new(buf_slice(&b))};
     buf_fini(&b);
     rt_send(cx, to, &out);
 }

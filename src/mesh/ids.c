@@ -1,8 +1,7 @@
-/* ids: who is who on the wire. A pid of this node is its slot and generation; nothing is looked up on the way out or in. Reasons that have a
- * name on both sides are translated; others are carried along as they are. */
-#include "mesh/int.h"
-
+/* ids: who is who on the wire. A pid of this node is its slot and generation; nothing is looked up on the way out or in. Reasons that have
+ * a name on both sides are translated; others are carried along as they are. */
 #include "base/mem.h"
+#include "mesh/int.h"
 
 bool mesh_own_pid(const mesh *m, const etf_pid *p, rt_pid *out) {
     *out = (rt_pid){0, p->id, p->serial};
@@ -27,7 +26,8 @@ rt_blob *mesh_term_blob(etf_reader *r) {
 static const struct {
     err e;
     const char *name;
-} reasons[] = {{ERR_OK, "normal"}, {ERR_NOPROC, "noproc"}, {ERR_NOCONN, "noconnection"}, {ERR_SHUTDOWN, "shutdown"}, {ERR_KILLED, "killed"}};
+} reasons[] = {
+    {ERR_OK, "normal"}, {ERR_NOPROC, "noproc"}, {ERR_NOCONN, "noconnection"}, {ERR_SHUTDOWN, "shutdown"}, {ERR_KILLED, "killed"}};
 
 err mesh_reason_in(slice term, const etf_atoms *atoms, rt_blob **out_term) {
     etf_reader r = {.in = cursor_of(term), .atoms = atoms};

@@ -22,24 +22,24 @@ struct mesh {
     rt_node *node;
     mesh_cfg cfg;
     dist_self self;
-    dist_in_cfg limits; /* of what a peer may send */
-    rt_tid names; /* name of a node -> mesh_peer */
-    rt_tid nodes; /* number of a node -> mesh_node */
+    dist_in_cfg limits;          /* of what a peer may send */
+    rt_tid names;                /* name of a node -> mesh_peer */
+    rt_tid nodes;                /* number of a node -> mesh_node */
     _Atomic uint32_t next_index; /* relaxed: only unique */
     mesh_port *ports[MESH_LISTEN_MAX][RT_SHARDS_MAX];
     size_t n_ports;
-    uint16_t port;      /* of the first one */
-    mesh *itself;       /* args of actors point here */
+    uint16_t port; /* of the first one */
+    mesh *itself;  /* args of actors point here */
     rt_child epmd_child;
     rt_sup_spec epmd_spec;
 };
 
 /* --- peers.c: both tables. Any shard; a step each, as seen by all. */
 typedef struct mesh_peer {
-    uint32_t index;    /* its number, of this creation; 0: it was never up */
+    uint32_t index; /* its number, of this creation; 0: it was never up */
     uint32_t creation;
-    rt_pid up;         /* the link that is connected; RT_PID_NONE */
-    rt_pid takeover;   /* the link that was answered with alive; RT_PID_NONE */
+    rt_pid up;       /* the link that is connected; RT_PID_NONE */
+    rt_pid takeover; /* the link that was answered with alive; RT_PID_NONE */
 } mesh_peer;
 typedef struct mesh_node {
     rt_pid link; /* RT_PID_NONE: not connected */

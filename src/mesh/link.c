@@ -2,8 +2,8 @@
  *
  *     accepted --handshake--> up --(peer closes, ticktime passes, it says nonsense, another takes its place)--> over: watches fire
  *
- * Reading: into the shard's scratch, straight to the machine of the state. Writing: into out, at the end of the round to the socket. What the
- * socket does not take stays in out; past link_bytes the link holds back its mailbox, so that its senders feel it (rt_hold). Ticks are
+ * Reading: into the shard's scratch, straight to the machine of the state. Writing: into out, at the end of the round to the socket. What
+ * the socket does not take stays in out; past link_bytes the link holds back its mailbox, so that its senders feel it (rt_hold). Ticks are
  * written whatever waits (they are 4 bytes, and what waits counts as said).
  *
  * Invariants: (1) hand is NULL exactly when the peers' table has this link as up, or it is ending. (2) After the end no byte is written. */

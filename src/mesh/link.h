@@ -1,7 +1,7 @@
 #ifndef MESH_LINK_H
 #define MESH_LINK_H
-/* link: one connection to another node: an actor that owns the socket. link.c: its life and its bytes; link_hand.c: the handshake; link_in.c:
- * what the peer says; link_out.c: what is said to it. */
+/* link: one connection to another node: an actor that owns the socket. link.c: its life and its bytes; link_hand.c: the handshake;
+ * link_in.c: what the peer says; link_out.c: what is said to it. */
 #include "mesh/int.h"
 #include "proto/dist/frame_in.h"
 #include "proto/dist/frame_out.h"
@@ -36,17 +36,17 @@ typedef struct mesh_link {
     mesh_hand *hand;          /* NULL: up */
     uint8_t *name;            /* of the peer, once it is known; name_len bytes */
     uint32_t name_len;
-    bool full;                /* out is over link_bytes: it takes no messages */
-    bool polled;              /* waits until the socket takes more */
-    bool wrote;               /* since the last tick was due */
-    usec read_at;             /* when the peer last said something */
-    uint64_t sequence;        /* of the last message in fragments */
-    uint64_t next_id;         /* of watches */
-    uint64_t never;           /* counts the processes that rpc.c pretends */
-    rt_timer timer;           /* handshake: until it has to be over; up: the next tick */
-    rt_pid over;              /* who takes this one over, and waits for its end; RT_PID_NONE */
-    uint64_t old_ref;         /* taking over: the monitor of the one that gives way */
-    buf out;                  /* for the socket */
+    bool full;         /* out is over link_bytes: it takes no messages */
+    bool polled;       /* waits until the socket takes more */
+    bool wrote;        /* since the last tick was due */
+    usec read_at;      /* when the peer last said something */
+    uint64_t sequence; /* of the last message in fragments */
+    uint64_t next_id;  /* of watches */
+    uint64_t never;    /* counts the processes that rpc.c pretends */
+    rt_timer timer;    /* handshake: until it has to be over; up: the next tick */
+    rt_pid over;       /* who takes this one over, and waits for its end; RT_PID_NONE */
+    uint64_t old_ref;  /* taking over: the monitor of the one that gives way */
+    buf out;           /* for the socket */
     dist_in in;
     dist_out enc;
     hmap by_ref, by_id; /* mesh_watch */

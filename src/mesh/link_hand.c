@@ -4,10 +4,9 @@
  *     PEER      -> the table says: ok, alive, not allowed ... -> admit
  *     TAKEOVER  -> the old link is told to give way, and watched; its DOWN -> old_down
  *     UP        -> the table says whether another was faster; else the link is up, and bytes that came already are frames */
-#include "mesh/link.h"
-
 #include "base/mem.h"
 #include "base/utf8.h"
+#include "mesh/link.h"
 #include "rt/event.h"
 
 err mesh_hand_begin(rt_ctx *cx, mesh_link *l) {

@@ -1,14 +1,13 @@
 /* link_in: what the peer says, as signals and messages of the runtime (erl_dist_protocol, "Protocol between Connected Nodes").
  *
  * Who may be meant is decided in three steps: a pid or name of another node than the two is a forgery and ends the link (dist_ctl_forged);
- * one of an earlier life of this node is dropped; an actor whose class is not foreign is, for the peer, not there (the runtime). Monitors are
- * kept here by the peer's reference, because the runtime counts its own.
+ * one of an earlier life of this node is dropped; an actor whose class is not foreign is, for the peer, not there (the runtime). Monitors
+ * are kept here by the peer's reference, because the runtime counts its own.
  *
  * Invariants: (1) everything from the peer is done on this shard, in the order in which it came, so pairs keep their order. (2) A spawn
  * request is always answered, before anything else about it (OTP ends the connection else). */
-#include "mesh/link.h"
-
 #include "base/mem.h"
+#include "mesh/link.h"
 
 /* --- watches ---------------------------------------------------------------------------------------------------------------------- */
 static uint64_t ref_hash(const mesh_link *l, const etf_ref *r, const etf_pid *watcher) {
@@ -88,11 +87,13 @@ static err on_send(rt_ctx *cx, mesh_link *l, const dist_message *m, const dist_c
     return ERR_OK;
 }
 
-static err say_down(rt_ctx *cx, mesh_link *l, const dist_addr *what, const etf_pid *watcher, const etf_ref *ref, err reason, rt_blob *term) {
+static err say_down(rt_ctx *cx, mesh_link *l, const dist_addr *what, const etf_pid *watcher, const etf_ref *ref, err reason,
+                    rt_blob *term) {
     buf b;
     buf_init(&b, UINT32_MAX);
     mesh_reason_out(reason, term, &b);
-    dist_ctl d = {.signal = DIST_SIG_DOWN, .from = *what, .to = {.kind = DIST_ADDR_PID, .pid = *watcher}, .ref = *ref, .reason = buf_slice(&b)};
+    dist_ctl d = {
+        .signal = DIST_SIG_DOWN, .from = *what, .to = {.kind = DIST_ADDR_PID, .pid = *watcher}, .ref = *ref, .reason = buf_slice(&b)};
     err e = mesh_out(cx, l, &d);
     buf_fini(&b);
     return e;

@@ -1,7 +1,6 @@
 /* link_out: what this node says to a peer: the runtime's signals and messages, as control messages into the link's buffer. */
-#include "mesh/link.h"
-
 #include "base/mem.h"
+#include "mesh/link.h"
 
 err mesh_out(rt_ctx *cx, mesh_link *l, const dist_ctl *c) {
     slice rest;
@@ -26,7 +25,8 @@ static dist_addr addr_of(etf_pid p) { return (dist_addr){.kind = DIST_ADDR_PID, 
 
 err mesh_out_send(rt_ctx *cx, mesh_link *l, const mesh_send_msg *s) {
     if (!check(s->term && s->term->len > 1)) return ERR_OK;
-    dist_ctl c = {.signal = DIST_SIG_SEND, .from = addr_of(mesh_etf_pid(l->m, s->from)), .payload = slice_of(s->term->data + 1, s->term->len - 1)};
+    dist_ctl c = {
+        .signal = DIST_SIG_SEND, .from = addr_of(mesh_etf_pid(l->m, s->from)), .payload = slice_of(s->term->data + 1, s->term->len - 1)};
     if (s->alias) {
         etf_reader r = {.in = cursor_of(rt_blob_slice(s->alias))};
         c.to.kind = DIST_ADDR_ALIAS;
@@ -44,7 +44,8 @@ static err down(rt_ctx *cx, mesh_link *l, const mesh_signal_msg *s, slice reason
     dist_ctl c = {.signal = DIST_SIG_DOWN, .ref = w->ref, .reason = reason};
     c.ref.node = mesh_link_name(l);
     c.to = addr_of(peer_pid(l, s->to));
-    c.from = w->name_len ? (dist_addr){.kind = DIST_ADDR_NAME, .name = slice_of(w->name, w->name_len)} : addr_of(mesh_etf_pid(l->m, s->from));
+    c.from =
+        w->name_len ? (dist_addr){.kind = DIST_ADDR_NAME, .name = slice_of(w->name, w->name_len)} : addr_of(mesh_etf_pid(l->m, s->from));
     err e = mesh_out(cx, l, &c);
     mesh_watch_forget(l, w);
     return e;

@@ -1,7 +1,6 @@
 /* mesh: configuration, boot, and the plug of the runtime: what an actor sends to a pid of another node finds its link here. */
-#include "mesh/int.h"
-
 #include "base/mem.h"
+#include "mesh/int.h"
 #include "proto/dist/cookie.h"
 #include "rt/sup.h"
 
@@ -94,8 +93,12 @@ typedef struct booting {
 
 static void boot_first(rt_ctx *cx, void *arg) {
     static const rt_child net_kernel = {.id = "net_kernel", .cls = &mesh_net_kernel_class, .restart = RT_PERMANENT};
-    static const rt_sup_spec spec = {
-        .strategy = RT_ONE_FOR_ONE, .intensity = RESTARTS, .period = RESTART_PERIOD, .children = &net_kernel, .n_children = 1, .vital = true};
+    static const rt_sup_spec spec = {.strategy = RT_ONE_FOR_ONE,
+                                     .intensity = RESTARTS,
+                                     .period = RESTART_PERIOD,
+                                     .children = &net_kernel,
+                                     .n_children = 1,
+                                     .vital = true};
     booting *b = arg;
     rt_pid pid;
     b->status = mesh_peers_init(b->m, cx);
@@ -162,8 +165,12 @@ err mesh_register(mesh *m) {
     booting b = {.m = m};
     if (m->cfg.epmd.port == 0 || !check(m->port != 0)) return ERR_OK;
     m->epmd_child = (rt_child){.id = "epmd", .cls = &mesh_epmd_class, .arg = &m->itself, .restart = RT_PERMANENT};
-    m->epmd_spec = (rt_sup_spec){
-        .strategy = RT_ONE_FOR_ONE, .intensity = RESTARTS, .period = RESTART_PERIOD, .children = &m->epmd_child, .n_children = 1, .vital = true};
+    m->epmd_spec = (rt_sup_spec){.strategy = RT_ONE_FOR_ONE,
+                                 .intensity = RESTARTS,
+                                 .period = RESTART_PERIOD,
+                                 .children = &m->epmd_child,
+                                 .n_children = 1,
+                                 .vital = true};
     rt_node_boot(m->node, 0, boot_epmd, &b);
     return b.status;
 }

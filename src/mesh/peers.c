@@ -1,5 +1,5 @@
-/* peers: who has which name. The two tables are shared (rt/table.h): a link looks up and changes an entry in one step, under the lock of the
- * name's stripe, wherever it runs; senders read without a lock.
+/* peers: who has which name. The two tables are shared (rt/table.h): a link looks up and changes an entry in one step, under the lock of
+ * the name's stripe, wherever it runs; senders read without a lock.
  *
  *     name -> number, creation, link that is up, link that may take over        the rule of simultaneous connections is decided here
  *     number -> link, creation, name                                            what a send to rt_pid.node needs
@@ -7,9 +7,8 @@
  * Invariants: (1) a name has at most one link that is up. (2) A number means one life of one node for ever; a node that comes back with
  * another creation gets another number. (3) An entry of a name outlives its links: it has the number. It goes never, and only peers that
  * have proved to know the cookie have one. */
-#include "mesh/int.h"
-
 #include "base/mem.h"
+#include "mesh/int.h"
 
 err mesh_peers_init(mesh *m, rt_ctx *cx) {
     rt_table_cfg names = {.name = "mesh.names", .writers = RT_TABLE_ALL_WRITE}, nodes = {.name = MESH_NODES, .writers = RT_TABLE_ALL_WRITE};

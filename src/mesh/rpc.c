@@ -1,14 +1,13 @@
-/* rpc: spawn requests of other nodes (erl_dist_protocol, SPAWN_REQUEST). There is no code to run: what erpc asks for is looked up in mfa.def,
- * and its result is the exit reason of a process that never was, as erpc has it:
+/* rpc: spawn requests of other nodes (erl_dist_protocol, SPAWN_REQUEST). There is no code to run: what erpc asks for is looked up in
+ * mfa.def, and its result is the exit reason of a process that never was, as erpc has it:
  *
  *     {erpc, execute_call, 4} [Ref, M, F, Args]   --> SPAWN_REPLY pid, DOWN {Ref, return, Value} or {Ref, error, undef, [{M, F, Args, []}]}
  *     {erpc, execute_cast, 3} [M, F, Args]        --> SPAWN_REPLY pid
  *     anything else                               --> SPAWN_REPLY notsup
  *
  * Invariant: SPAWN_REPLY goes out before anything else about that process (OTP closes the connection else). */
-#include "mesh/link.h"
-
 #include "base/mem.h"
+#include "mesh/link.h"
 
 typedef struct call {
     rt_ctx *cx;
@@ -152,7 +151,8 @@ static uint32_t options(const dist_message *m, const dist_ctl *c) {
         uint32_t arity;
         slice name;
         if (!etf_get_tuple(&at, &arity)) arity = 0; /* the atom alone */
-        if (etf_get_atom(&at, &name)) flags |= slice_is(name, "monitor") ? DIST_SPAWN_MONITOR : slice_is(name, "link") ? DIST_SPAWN_LINK : 0;
+        if (etf_get_atom(&at, &name))
+            flags |= slice_is(name, "monitor") ? DIST_SPAWN_MONITOR : slice_is(name, "link") ? DIST_SPAWN_LINK : 0;
         if (!etf_skip(&r, NULL)) return flags;
     }
     return flags;

@@ -1,6 +1,5 @@
 /* verbs: the mesh for operators: which nodes are connected. */
 #include "mesh/int.h"
-
 #include "rt/verbs_fn.h"
 
 static void push(void *arg, uint32_t index, const mesh_node *n) {
@@ -24,6 +23,7 @@ static err nodes_list(rt_verb_call *c) {
 }
 
 const rt_verb mesh_verbs[] = {
-    {"nodes", "list", 0, 0, RT_READS, nodes_list, "nodes", "lists the nodes that are connected: name, number, creation and the actor of the link"},
+    {"nodes", "list", 0, 0, RT_READS, nodes_list, "nodes",
+     "lists the nodes that are connected: name, number, creation and the actor of the link"},
 };
 const size_t mesh_verbs_count = ARRAY_LEN(mesh_verbs);
