@@ -189,9 +189,9 @@ ci-rest: ## what the gate runs after ./check: gdb commands and BPF scripts, sani
 	$(MAKE) -s inside-root
 	$(MAKE) -s -j2 SAN=asan all test build/asan/dist-peer
 	SIM=build/asan/murre-sim SEEDS=5 tools/sim-seeds
-	MURRE_BUILD=$(abspath build/asan) test/interop/run $(LIVE) ../otp/test_handshake.py
+	MURRE_BUILD=$(abspath build/asan) test/interop/run $(LIVE) ../otp/test_handshake.py ../otp/test_mesh.py
 	$(MAKE) -s -j2 SAN=tsan all test
-	MURRE_BUILD=$(abspath build/tsan) test/interop/run $(LIVE)
+	MURRE_BUILD=$(abspath build/tsan) test/interop/run $(LIVE) ../otp/test_mesh.py
 	$(MAKE) -s fuzz-all
 
 ci: ## the whole gate

@@ -171,8 +171,8 @@ static inline void p_fini(rt_ctx *cx, void *st, err reason) {
     for (int i = 0; i < 8; i++) rt_timer_cancel(cx, &p->t[i]);
 }
 #define PUPPET_CLASS(id, max, how)                                                                                                         \
-    static const rt_class id = {#id, sizeof(puppet_state), p_init, p_handle, p_ready, p_timer, p_flush, p_fini, max, 0, how, false, NULL, true,  \
-                                NULL}
+    static const rt_class id = {                                                                                                           \
+        #id, sizeof(puppet_state), p_init, p_handle, p_ready, p_timer, p_flush, p_fini, max, 0, how, false, NULL, true, NULL}
 PUPPET_CLASS(puppet_class, 0, RT_BOUND_REFUSE);
 
 /* --- doing things ---------------------------------------------------------------------------------------------------------------- */
