@@ -6,6 +6,8 @@
 #include "proto/dist/frame_in.h"
 #include "proto/dist/frame_out.h"
 
+#define MESH_WATCHES_MAX 1000000u /* monitors of one peer, some 200 bytes each */
+
 typedef struct mesh_link_arg { /* of an accepted connection */
     mesh *m;
     int fd;

@@ -103,6 +103,7 @@ static err on_monitor(rt_ctx *cx, mesh_link *l, const dist_ctl *c) {
     rt_pid to;
     if (c->from.kind != DIST_ADDR_PID || watch_by_ref(l, &c->ref, &c->from.pid)) return ERR_OK;
     if (!target(cx, l, &c->to, &to)) return say_down(cx, l, &c->to, &c->from.pid, &c->ref, ERR_NOPROC, NULL);
+    if (l->by_id.count >= MESH_WATCHES_MAX) return mesh_link_end(cx, l, "it has a million monitors here");
     slice name = c->to.kind == DIST_ADDR_NAME ? c->to.name : SLICE_NULL;
     mesh_watch *w = mem_zalloc(sizeof *w + name.len);
     w->id = ++l->next_id;
