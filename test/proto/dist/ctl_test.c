@@ -243,6 +243,37 @@ static void every_control_message_that_is_bent_is_refused(void **state) {
     }
 }
 
+/* As many elements as the tuple says, but not as many as the message has. */
+static void a_tuple_that_is_longer_or_shorter_than_it_should_be_is_refused(void **state) {
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(SAMPLES); i++) {
+        const sample *s = &SAMPLES[i];
+        for (unsigned longer = 0; longer < 2; longer++) {
+            buf b;
+            dist_ctl c;
+            if (s->op == 37 && (longer || has(s, 'k'))) continue; /* that one may grow */
+            buf_init(&b, 1024);
+            hand(&b, s, s->fields);
+            b.p[1] = (uint8_t)(longer ? b.p[1] + 1 : b.p[1] - 1);
+            if (longer) buf_add_byte(&b, 'j');
+            if (s->payload) buf_add(&b, payload());
+            assert_int_equal(read_ctl(buf_slice(&b), false, &c), ERR_PROTO);
+            buf_fini(&b);
+        }
+    }
+    static const sample spawn = {29, DIST_SIG_SPAWN, "", true, DIST_ADDR_NONE, ALL, 0};
+    buf b;
+    dist_ctl c;
+    buf_init(&b, 1024); /* the same of {Module, Function, Arity} */
+    hand(&b, &spawn, "Rfg");
+    b.p[1] = 6;
+    WIRE(&b, "h\4w\5listsw\7reversea\1j");
+    hand_field(&b, &spawn, 'o');
+    buf_add(&b, payload());
+    assert_int_equal(read_ctl(buf_slice(&b), false, &c), ERR_PROTO);
+    buf_fini(&b);
+}
+
 static void what_is_unknown_or_no_control_message_is_refused(void **state) {
     (void)state;
     static const struct {
@@ -304,6 +335,9 @@ static void altact_may_grow_and_its_flags_too(void **state) {
             assert_int_equal(c.priority, cases[i].priority);
             assert_int_equal(c.token.p != NULL, cases[i].token);
             assert_true(slice_eq(c.payload, payload()));
+        } else {
+            buf_add(&b, payload()); /* what follows the tuple is not its token */
+            assert_int_equal(read_ctl(buf_slice(&b), false, &c), ERR_PROTO);
         }
         buf_fini(&b);
     }
@@ -316,7 +350,12 @@ static void an_unlink_has_an_id_of_1_to_the_largest_of_64_bits(void **state) {
         const char *id;
         size_t len;
         bool ok;
-    } cases[] = {{"a\0", 2, false}, {"a\1", 2, true}, {"n\x09\0\0\0\0\0\0\0\0\0\1", 12, false}, {"n\1\1\1", 4, false}, {"w\1x", 3, false}};
+    } cases[] = {{"a\0", 2, false},
+                 {"a\1", 2, true},
+                 {"n\x09\0\0\0\0\0\0\0\0\0\1", 12, false},
+                 {"n\x08\1\xff\xff\xff\xff\xff\xff\xff\xff", 11, false},
+                 {"n\1\1\1", 4, false},
+                 {"w\1x", 3, false}};
     for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
         buf b;
         dist_ctl c;
@@ -473,6 +512,7 @@ int main(void) {
         cmocka_unit_test(every_control_message_is_read_and_written_back),
         cmocka_unit_test(without_a_header_each_term_has_its_version),
         cmocka_unit_test(every_control_message_that_is_bent_is_refused),
+        cmocka_unit_test(a_tuple_that_is_longer_or_shorter_than_it_should_be_is_refused),
         cmocka_unit_test(what_is_unknown_or_no_control_message_is_refused),
         cmocka_unit_test(altact_may_grow_and_its_flags_too),
         cmocka_unit_test(an_unlink_has_an_id_of_1_to_the_largest_of_64_bits),

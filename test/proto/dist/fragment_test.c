@@ -124,6 +124,11 @@ static void what_is_out_of_order_is_refused(void **state) {
     assert_int_equal(dist_fragments_next(&b.f, 5, 3, SLICE("x"), true, true, 0, &b.whole, &b.why), ERR_OK);
     assert_int_equal(dist_fragments_next(&b.f, 5, 2, SLICE("x"), true, false, 0, &b.whole, &b.why), ERR_PROTO);
     bed_fini(&b);
+    bed_init(&b, &CFG);
+    assert_int_equal(first(&b, 5, 4, control()), ERR_OK);
+    assert_int_equal(dist_fragments_next(&b.f, 5, 3, SLICE("x"), true, true, 0, &b.whole, &b.why), ERR_OK);
+    assert_int_equal(dist_fragments_next(&b.f, 5, 2, SLICE("x"), false, false, 0, &b.whole, &b.why), ERR_PROTO);
+    bed_fini(&b);
 }
 
 static void the_control_message_has_to_be_whole_in_the_first_fragment(void **state) {

@@ -488,6 +488,32 @@ static void a_long_payload_is_never_copied_and_the_first_fragment_has_64_kib_of_
     mem_free(payload);
 }
 
+static void a_payload_has_as_many_fragments_as_it_needs(void **state) {
+    (void)state;
+    static const struct {
+        size_t bytes;
+        uint64_t left; /* after the first */
+    } cases[] = {{65535, 0}, {65536, 0}, {65537, 1}, {131072, 1}, {131073, 2}};
+    uint8_t *payload = mem_zalloc(131073);
+    dist_out o;
+    dist_split split;
+    slice rest;
+    buf b;
+    buf_init(&b, 4096);
+    dist_out_init(&o, FRAGMENTS, HOT, ARRAY_LEN(HOT));
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        dist_ctl c = to_name(slice_of(payload, cases[i].bytes));
+        buf_reset(&b);
+        assert_int_equal(dist_out_signal(&o, &c, 1, &b, &rest, &split), ERR_OK);
+        assert_int_equal(b.p[5], cases[i].left ? DIST_TYPE_FIRST : DIST_TYPE_HEAD);
+        assert_true(split.left == cases[i].left);
+        assert_true(rest.len + split.rest.len == cases[i].bytes);
+    }
+    dist_out_fini(&o);
+    buf_fini(&b);
+    mem_free(payload);
+}
+
 static void an_idle_connection_owns_no_memory(void **state) {
     (void)state;
     dist_in in;
@@ -544,6 +570,7 @@ int main(void) {
         cmocka_unit_test(what_does_not_fit_leaves_buf_and_cache_as_they_were),
         cmocka_unit_test(a_short_payload_that_is_not_a_term_is_refused),
         cmocka_unit_test(a_long_payload_is_never_copied_and_the_first_fragment_has_64_kib_of_it),
+        cmocka_unit_test(a_payload_has_as_many_fragments_as_it_needs),
         cmocka_unit_test(an_idle_connection_owns_no_memory),
         cmocka_unit_test(hostile_bytes_cost_at_most_64_times_what_came),
     };
