@@ -33,14 +33,21 @@ static inline uint64_t be64(const uint8_t *p) { return (uint64_t)be32(p) << 32 |
 /* True if there is a byte for each of n terms. */
 static inline bool has_terms(const cursor *c, uint64_t n) { return n <= cursor_left(c) && n <= UINT32_MAX; }
 
+static inline uint64_t load64(const uint8_t *p) {
+    uint64_t v;
+    memcpy(&v, p, sizeof v);
+    return v;
+}
+
+/* Eight bytes at a time; the last eight may overlap those before. */
 static inline bool is_ascii(const uint8_t *p, size_t len) {
     uint64_t seen = 0;
-    for (; len >= 8; p += 8, len -= 8) {
-        uint64_t word;
-        memcpy(&word, p, 8);
-        seen |= word;
+    if (LIKELY(len >= 8)) {
+        for (size_t at = 0; at < len - 8; at += 8) seen |= load64(p + at);
+        seen |= load64(p + len - 8);
+    } else {
+        for (size_t at = 0; at < len; at++) seen |= p[at];
     }
-    for (; len; p++, len--) seen |= *p;
     return (seen & UINT64_C(0x8080808080808080)) == 0;
 }
 
@@ -97,9 +104,20 @@ static bool atom_text(const etf_reader *r, cursor *c, uint8_t tag, bool convert,
     }
 }
 
+/* A whole atom. Nearly all are short and ASCII. */
 static inline bool atom(const etf_reader *r, cursor *c, bool convert, slice *out) {
-    const uint8_t *tag = take(c, 1);
-    return tag && atom_text(r, c, *tag, convert, out);
+    const uint8_t *p = c->p;
+    size_t left = cursor_left(c);
+    if (LIKELY(left >= 2 && p[0] == TAG_SMALL_ATOM_UTF8 && p[1] <= left - 2 && is_ascii(p + 2, p[1]))) {
+        c->p = p + 2 + p[1];
+        *out = slice_of(p + 2, p[1]);
+        return true;
+    }
+    slice other; /* so that *out may stay in registers */
+    p = take(c, 1);
+    if (!p || !atom_text(r, c, *p, convert, &other)) return false;
+    *out = other;
+    return true;
 }
 
 /* --- numbers */
@@ -171,14 +189,13 @@ static bool creation(cursor *c, bool old, uint32_t *out) {
     return true;
 }
 
-static bool pid(const etf_reader *r, cursor *c, bool old, bool convert, etf_item *out) {
+static bool pid(const etf_reader *r, cursor *c, bool old, bool convert, etf_pid *out) {
     slice node;
     if (!atom(r, c, convert, &node)) return false;
     const uint8_t *p = take(c, 8);
     uint32_t cr;
     if (!p || !creation(c, old, &cr)) return false;
-    out->kind = ETF_PID;
-    out->pid = (etf_pid){node, be32(p), be32(p + 4), cr};
+    *out = (etf_pid){node, be32(p), be32(p + 4), cr};
     return true;
 }
 
@@ -194,31 +211,31 @@ static bool port(const etf_reader *r, cursor *c, uint8_t tag, bool convert, etf_
     return true;
 }
 
-static bool ref_words(cursor *c, const slice *node, bool old, uint32_t cr, uint32_t n, etf_item *out) {
+static bool ref_words(cursor *c, slice node, bool old, uint32_t cr, uint32_t n, etf_ref *out) {
     const uint8_t *p = take(c, (size_t)n * 4);
     if (!p || (old && be32(p) >= OLD_REF_FIRST)) return false;
-    etf_ref ref = {.node = *node, .creation = cr, .n = n};
-    for (uint32_t i = 0; i < n; i++) ref.word[i] = be32(p + (size_t)i * 4);
-    out->kind = ETF_REF;
-    out->ref = ref;
+    out->node = node;
+    out->creation = cr;
+    out->n = n;
+    for (uint32_t i = 0; i < ETF_REF_WORDS; i++) out->word[i] = i < n ? be32(p + (size_t)i * 4) : 0;
     return true;
 }
 
-static bool new_ref(const etf_reader *r, cursor *c, bool old, bool convert, etf_item *out) {
+static bool new_ref(const etf_reader *r, cursor *c, bool old, bool convert, etf_ref *out) {
     const uint8_t *p = take(c, 2);
     slice node;
     uint32_t cr;
     if (!p || be16(p) == 0 || be16(p) > ETF_REF_WORDS) return false;
-    return atom(r, c, convert, &node) && creation(c, old, &cr) && ref_words(c, &node, old, cr, be16(p), out);
+    return atom(r, c, convert, &node) && creation(c, old, &cr) && ref_words(c, node, old, cr, be16(p), out);
 }
 
-static bool old_ref(const etf_reader *r, cursor *c, bool convert, etf_item *out) {
+static bool old_ref(const etf_reader *r, cursor *c, bool convert, etf_ref *out) {
     slice node;
     if (!atom(r, c, convert, &node)) return false;
     cursor word = *c; /* the one word is before the creation */
     uint32_t cr;
     if (!take(c, 4) || !creation(c, true, &cr)) return false;
-    return ref_words(&word, &node, true, cr, 1, out);
+    return ref_words(&word, node, true, cr, 1, out);
 }
 
 /* --- bytes */
@@ -293,6 +310,12 @@ static bool integer(cursor *c, size_t len, etf_item *out) {
     return true;
 }
 
+/* The next item is of that kind, if it is one. */
+static inline bool is_kind(etf_item *out, etf_kind kind, bool ok) {
+    if (ok) out->kind = kind;
+    return ok;
+}
+
 /* The rest of an item whose tag is taken. */
 static bool dispatch(const etf_reader *r, cursor *c, uint8_t tag, bool convert, etf_item *out) {
     const uint8_t *p;
@@ -311,41 +334,43 @@ static bool dispatch(const etf_reader *r, cursor *c, uint8_t tag, bool convert, 
     case TAG_STRING: return string(c, out);
     case TAG_BINARY: return (p = take(c, 4)) && bits(c, be32(p), 8, out);
     case TAG_BIT_BINARY: return bit_binary(c, out);
-    case TAG_NEW_PID: return pid(r, c, false, convert, out);
-    case TAG_PID: return pid(r, c, true, convert, out);
+    case TAG_NEW_PID: return is_kind(out, ETF_PID, pid(r, c, false, convert, &out->pid));
+    case TAG_PID: return is_kind(out, ETF_PID, pid(r, c, true, convert, &out->pid));
     case TAG_NEW_PORT:
     case TAG_V4_PORT:
     case TAG_PORT: return port(r, c, tag, convert, out);
-    case TAG_NEWER_REF: return new_ref(r, c, false, convert, out);
-    case TAG_NEW_REF: return new_ref(r, c, true, convert, out);
-    case TAG_REF: return old_ref(r, c, convert, out);
+    case TAG_NEWER_REF: return is_kind(out, ETF_REF, new_ref(r, c, false, convert, &out->ref));
+    case TAG_NEW_REF: return is_kind(out, ETF_REF, new_ref(r, c, true, convert, &out->ref));
+    case TAG_REF: return is_kind(out, ETF_REF, old_ref(r, c, convert, &out->ref));
     case TAG_EXPORT: return export(r, c, convert, out);
     case TAG_NEW_FUN: return fun(c, out);
     case TAG_RECORD: return record(c, out);
     default:
-        if (!atom_text(r, c, tag, convert, &text)) return false;
+        c->p--; /* an atom, or nothing that is known */
+        if (!atom(r, c, convert, &text)) return false;
         out->kind = ETF_ATOM;
         out->text = text;
         return true;
     }
 }
 
+/* Here and below the reader's own cursor goes ahead, and back on failure: a copy of it that goes ahead would be a store of 8 bytes and a
+ * load of 16 an item, for which a processor waits longer than for all the rest. */
+static inline bool stay(etf_reader *r, const uint8_t *from) {
+    r->in.p = from;
+    return false;
+}
+
 bool etf_next_as(etf_reader *r, bool convert, etf_item *out) {
-    cursor c = r->in;
-    const uint8_t *p = take(&c, 1);
+    cursor *c = &r->in;
+    const uint8_t *from = c->p, *p = take(c, 1);
     while (p && *p == TAG_LIST) {
-        const uint8_t *n = take(&c, 4);
-        if (!n) return false;
-        if (LIKELY(be32(n) > 0)) {
-            if (!holds(&c, ETF_LIST, be32(n), 1, 1, out)) return false;
-            r->in = c;
-            return true;
-        }
-        p = take(&c, 1); /* a list of no elements is its tail */
+        const uint8_t *n = take(c, 4);
+        if (!n) return stay(r, from);
+        if (LIKELY(be32(n) > 0)) return holds(c, ETF_LIST, be32(n), 1, 1, out) || stay(r, from);
+        p = take(c, 1); /* a list of no elements is its tail */
     }
-    if (!p || !dispatch(r, &c, *p, convert, out)) return false;
-    r->in = c;
-    return true;
+    return (p && dispatch(r, c, *p, convert, out)) || stay(r, from);
 }
 
 bool etf_next(etf_reader *r, etf_item *out) { return etf_next_as(r, true, out); }
@@ -356,64 +381,88 @@ bool etf_get_version(etf_reader *r) {
     return true;
 }
 
-/* --- one kind */
+/* --- one kind: the tag that is always used is tried at once; any other comes as an item */
+
+/* The next item, if it is of that kind. */
+static bool next_of(etf_reader *r, etf_kind kind, etf_item *out) {
+    const uint8_t *from = r->in.p;
+    return (etf_next(r, out) && out->kind == kind) || stay(r, from);
+}
+
+/* True if the next tag is this one and n bytes follow it. */
+static inline bool is_next(const etf_reader *r, uint8_t tag, size_t n) { return cursor_left(&r->in) > n && *r->in.p == tag; }
 
 bool etf_get_int(etf_reader *r, int64_t *out) {
+    const uint8_t *p = r->in.p;
+    if (is_next(r, TAG_SMALL_INTEGER, 1)) {
+        *out = p[1];
+        r->in.p = p + 2;
+        return true;
+    }
+    if (is_next(r, TAG_INTEGER, 4)) {
+        *out = (int32_t)be32(p + 1);
+        r->in.p = p + 5;
+        return true;
+    }
     etf_item it;
-    etf_reader ahead = *r;
-    if (!etf_next(&ahead, &it) || it.kind != ETF_INT) return false;
-    *r = ahead;
+    if (!next_of(r, ETF_INT, &it)) return false;
     *out = it.i;
     return true;
 }
 
 bool etf_get_atom(etf_reader *r, slice *out) {
-    cursor c = r->in;
-    if (!atom(r, &c, true, out)) return false;
-    r->in = c;
-    return true;
+    const uint8_t *from = r->in.p;
+    return atom(r, &r->in, true, out) || stay(r, from);
 }
 
 bool etf_get_atom_is(etf_reader *r, slice text) {
+    const uint8_t *from = r->in.p;
     slice got;
-    cursor c = r->in;
-    if (!atom(r, &c, true, &got) || !slice_eq(got, text)) return false;
-    r->in = c;
-    return true;
+    return (atom(r, &r->in, true, &got) && slice_eq(got, text)) || stay(r, from);
 }
 
 bool etf_get_tuple(etf_reader *r, uint32_t *out_n) {
+    const uint8_t *p = r->in.p;
+    if (is_next(r, TAG_SMALL_TUPLE, 1) && p[1] <= cursor_left(&r->in) - 2) {
+        *out_n = p[1];
+        r->in.p = p + 2;
+        return true;
+    }
     etf_item it;
-    etf_reader ahead = *r;
-    if (!etf_next(&ahead, &it) || it.kind != ETF_TUPLE) return false;
-    *r = ahead;
+    if (!next_of(r, ETF_TUPLE, &it)) return false;
     *out_n = it.n;
     return true;
 }
 
 bool etf_get_pid(etf_reader *r, etf_pid *out) {
+    const uint8_t *from = r->in.p;
+    if (is_next(r, TAG_NEW_PID, 0)) {
+        r->in.p++;
+        return pid(r, &r->in, false, true, out) || stay(r, from);
+    }
     etf_item it;
-    etf_reader ahead = *r;
-    if (!etf_next(&ahead, &it) || it.kind != ETF_PID) return false;
-    *r = ahead;
+    if (!next_of(r, ETF_PID, &it)) return false;
     *out = it.pid;
     return true;
 }
 
 bool etf_get_ref(etf_reader *r, etf_ref *out) {
+    const uint8_t *from = r->in.p;
+    if (is_next(r, TAG_NEWER_REF, 0)) {
+        r->in.p++;
+        return new_ref(r, &r->in, false, true, out) || stay(r, from);
+    }
     etf_item it;
-    etf_reader ahead = *r;
-    if (!etf_next(&ahead, &it) || it.kind != ETF_REF) return false;
-    *r = ahead;
+    if (!next_of(r, ETF_REF, &it)) return false;
     *out = it.ref;
     return true;
 }
 
 bool etf_get_binary(etf_reader *r, slice *out) {
+    const uint8_t *from = r->in.p;
     etf_item it;
-    etf_reader ahead = *r;
-    if (!etf_next(&ahead, &it) || it.kind != ETF_BITS || it.bits.last != 8) return false;
-    *r = ahead;
+    if (!next_of(r, ETF_BITS, &it)) return false;
+    if (it.bits.last != 8) return stay(r, from);
     *out = it.bits.bytes;
     return true;
 }

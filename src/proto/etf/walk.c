@@ -65,6 +65,29 @@ static bool close_terms(walk *w) {
     return true;
 }
 
+/* True if etf_item_terms is not 0. */
+static inline bool holds_terms(const etf_item *it) {
+    switch (it->kind) {
+    case ETF_LIST:
+    case ETF_FUN:
+    case ETF_RECORD: return true;
+    case ETF_TUPLE:
+    case ETF_MAP: return it->n > 0;
+    case ETF_INT:
+    case ETF_BIG:
+    case ETF_FLOAT:
+    case ETF_ATOM:
+    case ETF_PID:
+    case ETF_PORT:
+    case ETF_REF:
+    case ETF_BITS:
+    case ETF_NIL:
+    case ETF_STRING:
+    case ETF_EXPORT: return false;
+    }
+    return false;
+}
+
 static bool run(walk *w) {
     do {
         if (w->depth) {
@@ -74,7 +97,7 @@ static bool run(walk *w) {
         }
         etf_item it;
         if (!etf_next_as(w->r, w->out != NULL, &it)) return false;
-        if (etf_item_terms(&it)) {
+        if (holds_terms(&it)) {
             if (!open_term(w, &it)) return false;
         } else if (w->out) {
             etf_put_item(w->out, &it);
@@ -85,24 +108,24 @@ static bool run(walk *w) {
 }
 
 bool etf_skip(etf_reader *r, slice *out) {
-    etf_reader ahead = *r;
+    const uint8_t *from = r->in.p;
     walk w;
-    w.r = &ahead, w.out = NULL, w.depth = 0;
-    if (!run(&w)) return false;
-    if (out) *out = slice_of(r->in.p, (size_t)(ahead.in.p - r->in.p));
-    *r = ahead;
+    w.r = r, w.out = NULL, w.depth = 0;
+    if (!run(&w)) {
+        r->in.p = from;
+        return false;
+    }
+    if (out) *out = slice_of(from, (size_t)(r->in.p - from));
     return true;
 }
 
 bool etf_copy(etf_reader *r, buf *out) {
-    etf_reader ahead = *r;
+    const uint8_t *from = r->in.p;
     size_t len = out->len;
     walk w;
-    w.r = &ahead, w.out = out, w.depth = 0;
-    if (!run(&w)) {
-        out->len = len;
-        return false;
-    }
-    *r = ahead;
-    return true;
+    w.r = r, w.out = out, w.depth = 0;
+    if (run(&w)) return true;
+    r->in.p = from;
+    out->len = len;
+    return false;
 }

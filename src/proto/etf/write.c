@@ -105,14 +105,17 @@ void etf_put_float(buf *out, double v) {
 /* --- atoms */
 
 static bool is_atom(slice text) {
-    if (text.len > ETF_ATOM_BYTES) return false;
-    size_t chars = 0;
-    uint8_t high = 0;
-    for (size_t i = 0; i < text.len; i++) {
-        chars += (text.p[i] & 0xc0) != 0x80;
-        high |= text.p[i];
+    uint64_t high = 0, word;
+    size_t at = 0, chars = 0;
+    for (; text.len - at >= sizeof word; at += sizeof word) {
+        memcpy(&word, text.p + at, sizeof word);
+        high |= word;
     }
-    return chars <= ETF_ATOM_CHARS && (high < 0x80 || utf8_valid(text));
+    for (; at < text.len; at++) high |= text.p[at];
+    if (LIKELY((high & UINT64_C(0x8080808080808080)) == 0)) return text.len <= ETF_ATOM_CHARS;
+    if (text.len > ETF_ATOM_BYTES || !utf8_valid(text)) return false;
+    for (size_t i = 0; i < text.len; i++) chars += (text.p[i] & 0xc0) != 0x80;
+    return chars <= ETF_ATOM_CHARS;
 }
 
 /* Room for head bytes, two atoms of which the second may be absent (NULL), and tail bytes; the atoms are to be put with put_atom. */
