@@ -147,8 +147,9 @@ BENCH_OBJ := $(patsubst %.c,$(B)/obj/%.o,$(sort $(wildcard bench/*.c)))
 $(B)/obj/bench/%.o: bench/%.c
 	@mkdir -p $(@D)
 	$(call say,CC,$<)$(CC) $(CFLAGS) $(PKG_CFLAGS) $(TEST_CFLAGS) -Isrc -MMD -MP -c $< -o $@
+$(B)/obj/bench/micro_etf.o: CFLAGS += -D_REENTRANT
 $(B)/murre-bench: $(BENCH_OBJ) $(LIB)
-	$(call say,LD,$@)$(CC) $(LDFLAGS) -o $@ $^ $(LIBS) -lexpat $(shell pkg-config --libs libxml-2.0)
+	$(call say,LD,$@)$(CC) $(LDFLAGS) -o $@ $^ $(LIBS) -lexpat $(shell pkg-config --libs libxml-2.0) -lei
 bench: all $(B)/murre-bench ## measure: make bench T=name (T=list says which; T=all: each in turn)
 	MURRE_BUILD=$(B) bench/run $(or $(T),list)
 
@@ -187,9 +188,9 @@ interop: all $(B)/gsasl-login $(B)/dist-peer $(B)/etf-peer ## live tests with re
 LIVE := test_stream.py test_chat.py test_clients.py
 ci-rest: ## what the gate runs after ./check: gdb commands and BPF scripts, sanitizers over unit tests, simulator and live tests, and short fuzzing
 	$(MAKE) -s inside-root
-	$(MAKE) -s -j2 SAN=asan all test build/asan/dist-peer
+	$(MAKE) -s -j2 SAN=asan all test build/asan/dist-peer build/asan/etf-peer
 	SIM=build/asan/murre-sim SEEDS=5 tools/sim-seeds
-	MURRE_BUILD=$(abspath build/asan) test/interop/run $(LIVE) ../otp/test_handshake.py ../otp/test_mesh.py
+	MURRE_BUILD=$(abspath build/asan) ETF_TERMS=10000 test/interop/run $(LIVE) ../otp/test_handshake.py ../otp/test_etf.py ../otp/test_mesh.py
 	$(MAKE) -s -j2 SAN=tsan all test
 	MURRE_BUILD=$(abspath build/tsan) test/interop/run $(LIVE) ../otp/test_mesh.py
 	$(MAKE) -s fuzz-all

@@ -57,7 +57,7 @@ static const struct {
     bool (*run)(const micro_cfg *c);
 } ALL[] = {{"parse", micro_parse}, {"send", micro_send},       {"cross", micro_cross}, {"timers", micro_timers}, {"log", micro_log},
            {"msacc", micro_msacc}, {"wake", micro_wake},       {"table", micro_table}, {"locks", micro_locks},   {"looks", micro_looks},
-           {"queue", micro_queue}, {"workers", micro_workers}, {"jobs", micro_jobs},   {"dist", micro_dist}};
+           {"queue", micro_queue}, {"workers", micro_workers}, {"jobs", micro_jobs},   {"dist", micro_dist},     {"etf", micro_etf}};
 
 int bench_micro(int argc, char **argv) {
     micro_cfg c = {.dir = "/var/tmp"};

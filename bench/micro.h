@@ -41,5 +41,6 @@ bool micro_log(const micro_cfg *c);     /* micro_log.c */
 bool micro_looks(const micro_cfg *c);   /* micro_looks.c */
 bool micro_queue(const micro_cfg *c);   /* micro_queue.c */
 bool micro_dist(const micro_cfg *c);    /* micro_dist.c */
+bool micro_etf(const micro_cfg *c);     /* micro_etf.c */
 
 #endif
