@@ -50,9 +50,9 @@ static void wire_reg_send(buf *b, bool is_new, uint8_t number) {
 static void assert_reg_send(const dist_in_event *e, uint8_t number) {
     dist_ctl c;
     const char *why;
-    int64_t n;
+    int64_t n = 0;
     uint32_t arity;
-    slice verb;
+    slice verb = SLICE_NULL;
     assert_int_equal(e->kind, DIST_IN_MESSAGE);
     assert_int_equal(dist_ctl_read(&e->message, NULL, &c, &why), ERR_OK);
     assert_int_equal(c.op, DIST_OP_REG_SEND);
@@ -291,7 +291,7 @@ static void begin(link_bed *l, prng *rng, flight *f, uint32_t id, buf *token) {
 static void receive(link_bed *l, const dist_in_event *e) {
     dist_ctl c;
     const char *why;
-    int64_t id;
+    int64_t id = -1;
     uint32_t n;
     buf got;
     buf_init(&got, 1u << 20);
