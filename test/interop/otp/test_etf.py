@@ -1,12 +1,12 @@
 #!/usr/bin/python3
 """The external term format beside a real Erlang and libei: what is written here is read there as the same term, and the other way round; the order
-of terms, what a shell prints, and what is refused agree. ETF_TERMS=n for another number of terms than 100,000; ETF_SEED=n for other ones than
+of terms, what a shell prints, and what is refused agree. ETF_TERMS=n for another number of terms than 20,000; ETF_SEED=n for other ones than
 those of every run."""
 import os, re, subprocess, sys
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 BUILD = os.environ.get("MURRE_BUILD") or os.path.join(HERE, "../../../build")
-TERMS, SEED = os.environ.get("ETF_TERMS", "100000"), os.environ.get("ETF_SEED", "20")
+TERMS, SEED = os.environ.get("ETF_TERMS", "20000"), os.environ.get("ETF_SEED", "20")
 
 run = subprocess.run(["escript", os.path.join(HERE, "etf_oracle.escript"), os.path.join(BUILD, "etf-peer"), TERMS, SEED],
                      capture_output=True, text=True, errors="replace", env={**os.environ, "ERL_CRASH_DUMP": "/dev/null"})
