@@ -59,10 +59,14 @@ void rt_remote_send(rt_ctx *cx, rt_pid from, rt_pid to, rt_msg **mp) {
     m->tag = RT_TAG(m);
     m->sender = from;
     rt_event_often(cx, EV_SEND, to.slot, m->tag, 0);
-    if (rt_pid_shard(to) == sh->id)
+    if (rt_pid_shard(to) == sh->id) {
         rt_mailbox_arrive(sh, to, m, false);
-    else
+    } else if (rt_pid_shard(to) == RT_SHARD_EXTERNAL) { /* not there for other nodes: who waits outside casts what comes */
+        rt_event(cx, EV_NOPROC, to.slot, m->tag, 0);
+        rt_msg_release(sh, m);
+    } else {
         send_elsewhere(sh, to, m, false);
+    }
 }
 
 void rt_pass_work(rt_ctx *cx, rt_pid to, rt_msg **mp) {

@@ -195,7 +195,11 @@ void rt_signal_send(rt_shard *sh, rt_pid from, rt_pid to, unsigned sig, uint64_t
 
 void rt_remote_signal(rt_ctx *cx, rt_pid from, rt_pid to, rt_signal sig, uint64_t ref, err reason, rt_blob *term) {
     rt_signal_body b = {ref, term, reason};
-    if (check(from.node != 0 && to.node == 0)) post(cx->sh, from, to, sig, &b);
+    if (!check(from.node != 0 && to.node == 0)) return;
+    if (rt_pid_shard(to) == RT_SHARD_EXTERNAL)
+        act_on_dead(cx->sh, from, to, sig, ref); /* a caller outside is not there for other nodes */
+    else
+        post(cx->sh, from, to, sig, &b);
 }
 
 void rt_signal_arrive(rt_shard *sh, rt_pid to, rt_msg *m) {
