@@ -3,8 +3,8 @@
  *     accepted --handshake--> up --(peer closes, ticktime passes, it says nonsense, another takes its place)--> over: watches fire
  *
  * Reading: into the shard's scratch, straight to the machine of the state. Writing: into out, at the end of the round to the socket. What
- * the socket does not take stays in out; past link_bytes the link holds back its mailbox, so that its senders feel it (rt_hold), and reads
- * no more, because much of what a peer says is answered: one that asks and does not listen is gone after the ticktime.
+ * the socket does not take stays in out; past link_bytes the link holds back its mailbox, so that its senders feel it (rt_hold). Ticks are
+ * written whatever waits (they are 4 bytes, and what waits counts as said).
  *
  * Invariants: (1) hand is NULL exactly when the peers' table has this link as up, or it is ending. (2) After the end no byte is written. */
 #include "mesh/link.h"
@@ -16,7 +16,9 @@
 
 err mesh_link_end(rt_ctx *cx, mesh_link *l, const char *why) {
     buf text;
-    buf_init(&text, 512);
+    if (l->ended) return ERR_OK;
+    l->ended = true;
+    buf_init(&text, 4096); /* a name, and the longest of link_hand.c */
     if (l->name_len) {
         buf_add(&text, mesh_link_name(l)); /* graphic ASCII (proto/dist/name.h) */
         buf_add_str(&text, ": ");
@@ -34,9 +36,9 @@ err mesh_link_end(rt_ctx *cx, mesh_link *l, const char *why) {
 /* --- writing ---------------------------------------------------------------------------------------------------------------------- */
 static void press(rt_ctx *cx, mesh_link *l) {
     bool full = l->out.len > l->m->cfg.link_bytes;
-    if (full != l->full) rt_hold(cx, full);
+    if (full == l->full) return;
     l->full = full;
-    rt_port_interest(cx, l->fd, (full ? 0 : SYS_IN) | (l->polled ? SYS_OUT : 0));
+    rt_hold(cx, full);
 }
 
 static err write_out(rt_ctx *cx, mesh_link *l) {
@@ -52,9 +54,13 @@ static err write_out(rt_ctx *cx, mesh_link *l) {
     l->wrote = l->wrote || done > 0;
     buf_consume(&l->out, done);
     if (l->out.len == 0) buf_fini(&l->out); /* an idle link has none */
-    l->polled = e == ERR_AGAIN;
+    bool wait = e == ERR_AGAIN;
+    if (wait != l->polled) {
+        l->polled = wait;
+        rt_port_interest(cx, l->fd, wait ? SYS_IN | SYS_OUT : SYS_IN);
+    }
     press(cx, l);
-    return e && !l->polled ? mesh_link_end(cx, l, err_text(e)) : ERR_OK;
+    return e && !wait ? mesh_link_end(cx, l, err_text(e)) : ERR_OK;
 }
 
 void mesh_link_flush(rt_ctx *cx, mesh_link *l) {
@@ -73,7 +79,7 @@ static err link_ready(rt_ctx *cx, void *st, int fd, uint32_t events) {
     sys *y = rt_ctx_sys(cx);
     err e = ERR_OK;
     if (events & SYS_OUT) e = write_out(cx, l);
-    for (int i = 0; i < READS_MAX && !e && !l->full && events & (SYS_IN | SYS_HUP); i++) {
+    for (int i = 0; i < READS_MAX && !e && !l->ended && events & (SYS_IN | SYS_HUP); i++) {
         uint8_t *p = rt_scratch(cx);
         size_t n = 0;
         err r = y->read(y, fd, p, RT_SCRATCH, &n);

@@ -38,6 +38,7 @@ typedef struct mesh_link {
     mesh_hand *hand;          /* NULL: up */
     uint8_t *name;            /* of the peer, once it is known; name_len bytes */
     uint32_t name_len;
+    bool ended;        /* mesh_link_end was called: nothing that came is acted on any more */
     bool full;         /* out is over link_bytes: it takes no messages */
     bool polled;       /* waits until the socket takes more */
     bool wrote;        /* since the last tick was due */
@@ -57,7 +58,7 @@ typedef struct mesh_link {
 extern const rt_class mesh_link_class; /* arg: const mesh_link_arg * */
 
 static inline slice mesh_link_name(const mesh_link *l) { return slice_of(l->name, l->name_len); }
-/* It ends; why, in words, goes into the log. */
+/* It ends; why, in words, goes into the log. Only the first call counts. */
 NODISCARD err mesh_link_end(rt_ctx *cx, mesh_link *l, const char *why);
 void mesh_link_flush(rt_ctx *cx, mesh_link *l); /* something was put into out */
 

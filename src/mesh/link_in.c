@@ -199,6 +199,6 @@ err mesh_in_feed(rt_ctx *cx, mesh_link *l, slice bytes) {
         if (ev.kind == DIST_IN_BAD) return mesh_link_end(cx, l, ev.why);
         if (ev.kind != DIST_IN_MESSAGE) continue;
         err e = on_message(cx, l, &ev.message);
-        if (e) return e;
+        if (e || l->ended) return e;
     }
 }

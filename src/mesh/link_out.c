@@ -5,6 +5,7 @@
 err mesh_out(rt_ctx *cx, mesh_link *l, const dist_ctl *c) {
     slice rest;
     dist_split split;
+    if (l->ended) return ERR_OK;
     err e = dist_out_signal(&l->enc, c, ++l->sequence, &l->out, &rest, &split);
     if (e == ERR_UNSUPPORTED) return ERR_OK; /* OTP drops it, too */
     if (e) return mesh_link_end(cx, l, e == ERR_LIMIT ? "what waits for it is past every limit" : "a signal could not be written");

@@ -179,7 +179,7 @@ err mesh_rpc_spawn(rt_ctx *cx, mesh_link *l, const dist_message *m, const dist_c
     dist_addr pid = {.kind = DIST_ADDR_PID, .pid = mesh_etf_pid(l->m, never)}, notsup = {.kind = DIST_ADDR_NAME, .name = SLICE("notsup")};
     dist_ctl reply = {.signal = DIST_SIG_SPAWN_REPLY, .ref = c->ref, .to = c->from, .flags = flags, .from = known ? pid : notsup};
     err er = mesh_out(cx, l, &reply);
-    if (!er && known) {
+    if (!er && !l->ended && known) {
         if (call_)
             run(cx, l, &e, &reason);
         else
