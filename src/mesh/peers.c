@@ -86,13 +86,25 @@ static rt_table_verdict lose(void *arg, slice old, slice *value) {
     return put(s, value);
 }
 
-/* The entry by number, with a link or without. It may fail for want of memory only; then nothing reaches the node. */
+/* The entry by number of a link that is up. It may fail for want of memory only; then nothing reaches the node. */
 static void number(mesh *m, rt_ctx *cx, const mesh_peer *p, slice name, rt_pid link, bool hidden) {
     mesh_node n = {.link = link, .creation = p->creation, .hidden = hidden, .name_len = (uint8_t)name.len};
     memcpy(n.name, name.p, name.len);
     err e = rt_table_insert(rt_epoch_reader(cx), m->nodes, slice_of(&p->index, sizeof p->index),
                             slice_of(&n, offsetof(mesh_node, name) + name.len));
     (void)check(e == ERR_OK || e == ERR_LIMIT || e == ERR_FULL);
+}
+
+/* Not of another link: between the two tables the same node may have come back. */
+static rt_table_verdict unlink_of(void *arg, slice old, slice *value) {
+    mesh_node *n = arg; /* its link is who goes */
+    rt_pid me = n->link;
+    if (!old.p) return RT_TABLE_KEEP;
+    memcpy(n, old.p, old.len < sizeof *n ? old.len : sizeof *n);
+    if (!rt_pid_eq(n->link, me)) return RT_TABLE_KEEP;
+    n->link = RT_PID_NONE;
+    *value = slice_of(n, old.len);
+    return RT_TABLE_PUT;
 }
 
 bool mesh_peers_up(mesh *m, rt_ctx *cx, slice name, uint32_t creation, bool hidden, uint32_t *out_index) {
@@ -105,7 +117,10 @@ bool mesh_peers_up(mesh *m, rt_ctx *cx, slice name, uint32_t creation, bool hidd
 
 void mesh_peers_down(mesh *m, rt_ctx *cx, slice name) {
     step s = {.m = m, .name = name, .me = rt_self(cx)};
-    if (rt_table_update(rt_epoch_reader(cx), m->names, name, lose, &s) == ERR_OK && s.won) number(m, cx, &s.p, name, RT_PID_NONE, true);
+    mesh_node n = {.link = s.me};
+    if (rt_table_update(rt_epoch_reader(cx), m->names, name, lose, &s) || !s.won) return;
+    err e = rt_table_update(rt_epoch_reader(cx), m->nodes, slice_of(&s.p.index, sizeof s.p.index), unlink_of, &n);
+    (void)check(e == ERR_OK || e == ERR_LIMIT || e == ERR_FULL);
 }
 
 /* --- looking ---------------------------------------------------------------------------------------------------------------------- */
