@@ -14,9 +14,9 @@
 
 #define READS_MAX 4 /* readings of the socket in a row, before others have their turn */
 
-err mesh_link_end(rt_ctx *cx, mesh_link *l, const char *why) {
+static void say_end(rt_ctx *cx, mesh_link *l, const char *why) {
     buf text;
-    if (l->ended) return ERR_OK;
+    if (l->ended) return;
     l->ended = true;
     buf_init(&text, 4096); /* a name, and the longest of link_hand.c */
     if (l->name_len) {
@@ -29,6 +29,10 @@ err mesh_link_end(rt_ctx *cx, mesh_link *l, const char *why) {
     else
         rt_event_text(cx, EV_MESH_DOWN, l->index, l->creation, buf_slice(&text));
     buf_fini(&text);
+}
+
+err mesh_link_end(rt_ctx *cx, mesh_link *l, const char *why) {
+    say_end(cx, l, why);
     rt_stop(cx, ERR_SHUTDOWN);
     return ERR_OK;
 }
@@ -110,16 +114,11 @@ static err link_timer(rt_ctx *cx, void *st, rt_timer *t) {
 }
 
 /* --- messages --------------------------------------------------------------------------------------------------------------------- */
-static err give_way(rt_ctx *cx, mesh_link *l, rt_msg *m) {
-    return mesh_link_end(cx, l, mesh_give_way_of(m)->taken_over ? "it has connected anew" : "another connection to it was faster");
-}
-
 static err link_handle(rt_ctx *cx, void *st, rt_msg **m) {
     mesh_link *l = st;
     switch ((*m)->tag) {
     case MESH_SEND: return l->hand ? ERR_OK : mesh_out_send(cx, l, mesh_send_msg_of(*m));
     case MESH_SIGNAL: return l->hand ? ERR_OK : mesh_out_signal(cx, l, mesh_signal_msg_of(*m));
-    case MESH_GIVE_WAY: return give_way(cx, l, *m);
     case RT_DOWN: return l->hand && rt_down_of(*m)->ref == l->old_ref ? mesh_hand_old_down(cx, l) : ERR_OK;
     default: return ERR_OK;
     }
@@ -142,7 +141,7 @@ static err link_init(rt_ctx *cx, void *st, const void *arg) {
 
 static void link_fini(rt_ctx *cx, void *st, err reason) {
     mesh_link *l = st;
-    (void)reason; /* the event said it */
+    if (!l->hand && reason == ERR_SHUTDOWN) say_end(cx, l, "it has connected anew"); /* link_hand.c told it to; all else was said */
     if (!l->hand) {
         mesh_watches_end(cx, l);
         dist_in_fini(&l->in);

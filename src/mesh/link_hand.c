@@ -55,10 +55,7 @@ static void admit(rt_ctx *cx, mesh_link *l) {
 static void take_over(rt_ctx *cx, mesh_link *l) {
     rt_pid old = mesh_peers_old(l->m, cx, mesh_link_name(l));
     l->old_ref = rt_monitor(cx, old); /* a DOWN comes also if it is gone */
-    if (!rt_pid_ok(old)) return;
-    rt_msg *m = rt_msg_new(cx, MESH_GIVE_WAY, sizeof(mesh_give_way));
-    mesh_give_way_of(m)->taken_over = true;
-    rt_send(cx, old, &m);
+    rt_exit(cx, old, ERR_SHUTDOWN);   /* a signal: the old one may be held back, its peer reads no more */
 }
 
 static err is_up(rt_ctx *cx, mesh_link *l) {
