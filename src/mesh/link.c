@@ -42,6 +42,7 @@ static void press(rt_ctx *cx, mesh_link *l) {
     bool full = l->out.len > l->m->cfg.link_bytes;
     if (full == l->full) return;
     l->full = full;
+    l->answers = 0;
     rt_hold(cx, full);
 }
 
@@ -56,6 +57,7 @@ static err write_out(rt_ctx *cx, mesh_link *l) {
         done += n;
     }
     l->wrote = l->wrote || done > 0;
+    if (done > 0 || !l->polled) l->wrote_at = rt_now(cx);
     buf_consume(&l->out, done);
     if (l->out.len == 0) buf_fini(&l->out); /* an idle link has none */
     bool wait = e == ERR_AGAIN;
@@ -104,6 +106,7 @@ static err link_timer(rt_ctx *cx, void *st, rt_timer *t) {
     usec every = l->m->cfg.ticktime / MESH_TICK_INTENSITY;
     if (l->hand) return mesh_link_end(cx, l, "the handshake took too long");
     if (rt_now(cx) - l->read_at >= l->m->cfg.ticktime) return mesh_link_end(cx, l, "it was silent for the ticktime");
+    if (l->polled && rt_now(cx) - l->wrote_at >= l->m->cfg.ticktime) return mesh_link_end(cx, l, "it did not read for the ticktime");
     if (!l->wrote) {
         if (l->out.len == 0) dist_frame_tick(&l->out);
         mesh_link_flush(cx, l);

@@ -7,6 +7,7 @@
 #include "proto/dist/frame_out.h"
 
 #define MESH_WATCHES_MAX 1000000u /* monitors of one peer, some 200 bytes each */
+#define MESH_ANSWERS_MAX (64u << 20) /* to a peer that asks and does not read; it cannot be slowed down otherwise */
 
 typedef struct mesh_link_arg { /* of an accepted connection */
     mesh *m;
@@ -43,6 +44,8 @@ typedef struct mesh_link {
     bool polled;       /* waits until the socket takes more */
     bool wrote;        /* since the last tick was due */
     usec read_at;      /* when the peer last said something */
+    usec wrote_at;     /* when the socket last took something, or began to refuse */
+    size_t answers;    /* bytes of out that the peer's own doing brought, since it is full */
     uint64_t sequence; /* of the last message in fragments */
     uint64_t next_id;  /* of watches */
     uint64_t never;    /* counts the processes that rpc.c pretends */

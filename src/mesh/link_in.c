@@ -198,7 +198,11 @@ err mesh_in_feed(rt_ctx *cx, mesh_link *l, slice bytes) {
         if (ev.kind == DIST_IN_NONE) return ERR_OK;
         if (ev.kind == DIST_IN_BAD) return mesh_link_end(cx, l, ev.why);
         if (ev.kind != DIST_IN_MESSAGE) continue;
+        bool was_full = l->full; /* what made it full may be long */
+        size_t before = l->out.len;
         err e = on_message(cx, l, &ev.message);
+        if (was_full) l->answers += l->out.len - before;
+        if (l->answers > MESH_ANSWERS_MAX) return mesh_link_end(cx, l, "it asks and does not take the answers");
         if (e || l->ended) return e;
     }
 }
