@@ -44,7 +44,10 @@ static void begin(rt_ctx *cx, mapper *p) {
                         .proto = DIST_EPMD_PROTO_TCP};
     err e = dist_epmd_register(&p->client, &n, &p->out);
     if (!e) e = y->connect(y, &p->m->cfg.epmd, &p->fd);
-    if (!e) e = rt_port_add(cx, p->fd, SYS_OUT);
+    if (!e && (e = rt_port_add(cx, p->fd, SYS_OUT))) {
+        y->close(y, p->fd);
+        p->fd = -1; /* it is no port */
+    }
     if (e) again(cx, p, err_text(e));
 }
 

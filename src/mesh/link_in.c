@@ -60,7 +60,7 @@ void mesh_watches_end(rt_ctx *cx, mesh_link *l) {
 static bool target(rt_ctx *cx, const mesh_link *l, const dist_addr *to, rt_pid *out) {
     char name[256 * 4];
     if (to->kind == DIST_ADDR_PID) return mesh_own_pid(l->m, &to->pid, out);
-    if (to->kind != DIST_ADDR_NAME || to->name.len >= sizeof name) return false;
+    if (to->kind != DIST_ADDR_NAME || to->name.len >= sizeof name || memchr(to->name.p, 0, to->name.len)) return false;
     memcpy(name, to->name.p, to->name.len);
     name[to->name.len] = 0;
     *out = rt_name_find(cx, name);

@@ -27,6 +27,7 @@ const rt_class mesh_net_kernel_class = {
     .init = net_kernel_init,
     .handle = net_kernel_handle,
     .mailbox_max = 100000,
+    .mailbox_bytes_max = 16u << 20, /* a message has up to 128 MiB */
     .bound = RT_BOUND_DROP_OLDEST,
     .foreign = true,
 };

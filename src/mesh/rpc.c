@@ -57,10 +57,11 @@ static bool erlang_whereis(call *c) {
     etf_item row;
     slice name;
     if (!etf_next(&r, &row) || row.kind != ETF_LIST || !etf_get_atom(&r, &name)) return false;
-    char text[RT_TABLE_KEY_MAX];
+    char text[ETF_ATOM_BYTES + 1];
+    if (!check(name.len < sizeof text)) return false;
     memcpy(text, name.p, name.len);
     text[name.len] = 0;
-    rt_pid pid = mesh_is_service(text) ? rt_name_find(c->cx, text) : RT_PID_NONE;
+    rt_pid pid = strlen(text) == name.len && mesh_is_service(text) ? rt_name_find(c->cx, text) : RT_PID_NONE;
     etf_pid p = mesh_etf_pid(c->l->m, pid);
     if (rt_pid_ok(pid))
         etf_put_pid(c->out, &p);
