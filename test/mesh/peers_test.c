@@ -1,0 +1,270 @@
+/* Who has which name (mesh/peers.c): links are puppets here, on two shards. */
+#include "mesh/int.h"
+#include "rt/epoch.h"
+#include "rt/rt_world.h"
+
+#define NAME SLICE("p@h")
+static struct {
+    world *w;
+    mesh *m;
+    puppet *a, *b; /* links, on shard 0 and on shard 1 */
+} at;
+
+static void boot_peers(rt_ctx *cx, void *arg) { assert_int_equal(mesh_peers_init(arg, cx), ERR_OK); }
+
+static void begin(void) {
+    mesh_cfg c;
+    mesh_cfg_default(&c);
+    c.name = SLICE("murre@h");
+    c.cookie = SLICE("XKQJZPWVBNMTRHGFDSLC");
+    at.w = world_new(2, 1);
+    assert_int_equal(mesh_new(at.w->n, &c, &at.m), ERR_OK);
+    rt_node_boot(at.w->n, 0, boot_peers, at.m);
+    at.a = puppet_new(at.w, 0, &puppet_class);
+    at.b = puppet_new(at.w, 1, &puppet_class);
+}
+
+static void end(void) {
+    world_free(at.w);
+    mesh_free(at.m);
+    mem_free(at.a);
+    mem_free(at.b);
+}
+
+/* --- what a link does, in its own context ------------------------------------------------------------------------------------------ */
+static struct {
+    slice name;
+    uint32_t creation;
+    bool hidden;
+    dist_verdict verdict;
+    bool up;
+    uint32_t index;
+    rt_pid pid;
+    unsigned nodes; /* that are connected; the last one of them: */
+    mesh_node last;
+    uint32_t last_index;
+} x;
+
+static void does(const puppet *p, deed *d) {
+    tell(at.w, p, d, 0);
+    (void)world_run(at.w);
+}
+static void do_admit(rt_ctx *cx, puppet *p, uint64_t arg) {
+    (void)p, (void)arg;
+    x.verdict = mesh_peers_admit(at.m, cx, x.name);
+}
+static void do_up(rt_ctx *cx, puppet *p, uint64_t arg) {
+    (void)p, (void)arg;
+    x.up = mesh_peers_up(at.m, cx, x.name, x.creation, x.hidden, &x.index);
+}
+static void do_down(rt_ctx *cx, puppet *p, uint64_t arg) {
+    (void)p, (void)arg;
+    mesh_peers_down(at.m, cx, x.name);
+}
+static void do_old(rt_ctx *cx, puppet *p, uint64_t arg) {
+    (void)p, (void)arg;
+    x.pid = mesh_peers_old(at.m, cx, x.name);
+}
+static void do_find(rt_ctx *cx, puppet *p, uint64_t arg) {
+    (void)p, (void)arg;
+    x.pid = mesh_peers_link(at.m, cx, x.index);
+}
+static void one_node(void *arg, uint32_t index, const mesh_node *n) {
+    (void)arg;
+    x.nodes++;
+    x.last = *n;
+    x.last_index = index;
+}
+static void do_each(rt_ctx *cx, puppet *p, uint64_t arg) {
+    (void)p, (void)arg;
+    x.nodes = 0;
+    mesh_peers_each(at.m->nodes, rt_epoch_reader(cx), one_node, NULL);
+}
+
+static dist_verdict admit(const puppet *p, slice name) {
+    x.name = name;
+    does(p, do_admit);
+    return x.verdict;
+}
+static uint32_t up(const puppet *p, slice name, uint32_t creation) { /* 0: another was faster */
+    x.name = name, x.creation = creation, x.index = 0;
+    does(p, do_up);
+    assert_int_equal(x.up, x.index != 0);
+    return x.index;
+}
+static void down(const puppet *p, slice name) {
+    x.name = name;
+    does(p, do_down);
+}
+static rt_pid old(slice name) {
+    x.name = name;
+    does(at.b, do_old);
+    return x.pid;
+}
+/* Seen from both shards. */
+static void is_link(uint32_t index, rt_pid want) {
+    x.index = index;
+    does(at.a, do_find);
+    assert_true(rt_pid_eq(x.pid, want));
+    does(at.b, do_find);
+    assert_true(rt_pid_eq(x.pid, want));
+}
+static unsigned nodes(void) {
+    does(at.a, do_each);
+    return x.nodes;
+}
+
+/* --- tests ------------------------------------------------------------------------------------------------------------------------- */
+static void up_and_down(void **state) {
+    (void)state;
+    begin();
+    assert_int_equal(nodes(), 0);
+    is_link(1, RT_PID_NONE); /* never heard of */
+    assert_true(rt_pid_eq(old(NAME), RT_PID_NONE));
+    assert_int_equal(admit(at.a, NAME), DIST_VERDICT_OK);
+    assert_int_equal(nodes(), 0); /* it has proved nothing yet */
+    x.hidden = false;
+    uint32_t n = up(at.a, NAME, 7);
+    assert_int_not_equal(n, 0);
+    is_link(n, at.a->pid);
+    assert_true(rt_pid_eq(old(NAME), at.a->pid));
+    assert_int_equal(nodes(), 1);
+    assert_int_equal(x.last_index, n);
+    assert_int_equal(x.last.creation, 7);
+    assert_false(x.last.hidden);
+    assert_true(slice_eq(slice_of(x.last.name, x.last.name_len), NAME));
+    down(at.b, NAME); /* of another link: nothing */
+    is_link(n, at.a->pid);
+    down(at.a, NAME);
+    is_link(n, RT_PID_NONE);
+    assert_int_equal(nodes(), 0);
+    end();
+}
+
+static void two_names_have_two_numbers(void **state) {
+    (void)state;
+    begin();
+    x.hidden = true;
+    uint32_t p = up(at.a, NAME, 7), q = up(at.b, SLICE("q@h"), 7);
+    assert_int_not_equal(p, q);
+    is_link(p, at.a->pid);
+    is_link(q, at.b->pid);
+    assert_int_equal(nodes(), 2);
+    assert_true(x.last.hidden);
+    down(at.a, NAME);
+    is_link(p, RT_PID_NONE);
+    is_link(q, at.b->pid);
+    end();
+}
+
+/* A number is one life of a node for ever. */
+static void numbers_and_creations(void **state) {
+    (void)state;
+    begin();
+    uint32_t first = up(at.a, NAME, 7);
+    down(at.a, NAME);
+    assert_int_equal(up(at.b, NAME, 7), first);
+    is_link(first, at.b->pid);
+    down(at.b, NAME);
+    uint32_t second = up(at.a, NAME, 8);
+    assert_int_not_equal(second, first);
+    is_link(first, RT_PID_NONE);
+    is_link(second, at.a->pid);
+    down(at.a, NAME);
+    end();
+}
+
+/* Answered with alive: one at a time may take over, and is up only when the old link has gone. */
+static void take_over(void **state) {
+    (void)state;
+    begin();
+    uint32_t n = up(at.a, NAME, 7);
+    assert_int_equal(admit(at.b, NAME), DIST_VERDICT_ALIVE);
+    puppet *c = puppet_new(at.w, 0, &puppet_class);
+    assert_int_equal(admit(c, NAME), DIST_VERDICT_CLOSE); /* one is under way */
+    down(c, NAME);                                        /* which its end does not touch */
+    assert_int_equal(admit(c, NAME), DIST_VERDICT_CLOSE);
+    is_link(n, at.a->pid);
+    assert_true(rt_pid_eq(old(NAME), at.a->pid));
+    assert_int_equal(up(at.b, NAME, 7), 0); /* not before */
+    down(at.a, NAME);
+    assert_true(rt_pid_eq(old(NAME), RT_PID_NONE));
+    assert_int_equal(up(at.b, NAME, 7), n);
+    is_link(n, at.b->pid);
+    assert_int_equal(admit(c, NAME), DIST_VERDICT_ALIVE); /* the next may try */
+    end();
+    mem_free(c);
+}
+
+static void a_take_over_that_fails_leaves_the_old_link(void **state) {
+    (void)state;
+    begin();
+    uint32_t n = up(at.a, NAME, 7);
+    assert_int_equal(admit(at.b, NAME), DIST_VERDICT_ALIVE);
+    down(at.b, NAME);
+    is_link(n, at.a->pid);
+    assert_int_equal(admit(at.b, NAME), DIST_VERDICT_ALIVE); /* its place is free again */
+    end();
+}
+
+/* A third one, answered with ok before anything was up, is faster than the one that takes over. */
+static void a_take_over_that_is_overtaken(void **state) {
+    (void)state;
+    begin();
+    puppet *c = puppet_new(at.w, 0, &puppet_class);
+    assert_int_equal(admit(c, NAME), DIST_VERDICT_OK);
+    uint32_t n = up(at.a, NAME, 7);
+    assert_int_equal(admit(at.b, NAME), DIST_VERDICT_ALIVE);
+    down(at.a, NAME);
+    assert_int_equal(admit(at.a, NAME), DIST_VERDICT_CLOSE); /* what takes over comes first, even if there is nothing to take */
+    uint32_t m = up(c, NAME, 8);
+    assert_int_not_equal(m, 0);
+    assert_int_not_equal(m, n);
+    assert_int_equal(up(at.b, NAME, 8), 0);
+    down(at.b, NAME);
+    is_link(m, c->pid);
+    is_link(n, RT_PID_NONE);
+    end();
+    mem_free(c);
+}
+
+/* Both were answered with ok, before either was up: the first one wins, and the end of the other changes nothing. */
+static void two_that_were_both_answered_with_ok(void **state) {
+    (void)state;
+    begin();
+    assert_int_equal(admit(at.a, NAME), DIST_VERDICT_OK);
+    assert_int_equal(admit(at.b, NAME), DIST_VERDICT_OK);
+    uint32_t n = up(at.b, NAME, 7);
+    assert_int_not_equal(n, 0);
+    assert_int_equal(up(at.a, NAME, 7), 0);
+    down(at.a, NAME);
+    is_link(n, at.b->pid);
+    assert_int_equal(nodes(), 1);
+    end();
+}
+
+static void one_that_ends_without_having_been_up(void **state) {
+    (void)state;
+    begin();
+    assert_int_equal(admit(at.a, NAME), DIST_VERDICT_OK);
+    down(at.a, NAME);
+    assert_true(rt_pid_eq(old(NAME), RT_PID_NONE));
+    assert_int_equal(nodes(), 0);
+    assert_int_equal(admit(at.b, NAME), DIST_VERDICT_OK);
+    assert_int_not_equal(up(at.b, NAME, 7), 0);
+    end();
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(up_and_down),
+        cmocka_unit_test(two_names_have_two_numbers),
+        cmocka_unit_test(numbers_and_creations),
+        cmocka_unit_test(take_over),
+        cmocka_unit_test(a_take_over_that_fails_leaves_the_old_link),
+        cmocka_unit_test(a_take_over_that_is_overtaken),
+        cmocka_unit_test(two_that_were_both_answered_with_ok),
+        cmocka_unit_test(one_that_ends_without_having_been_up),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
