@@ -1,0 +1,643 @@
+/* A connection of another node (mesh/link.h): a whole node on the fake seam, whose sockets are two queues of bytes. The test plays the
+ * other node, with the project's own dialler and frames. */
+#include "mesh/int.h"
+#include "proto/dist/frame_out.h"
+#include "proto/etf/term.h"
+#include "rt/epoch.h"
+#include "rt/rt_world.h"
+
+#define OWN      "murre@h"
+#define PEER     "p@h"
+#define COOKIE   "XKQJZPWVBNMTRHGFDSLC"
+#define TICKTIME (4 * USEC_PER_SEC)
+#define FIRST_FD 10
+
+/* --- sockets ----------------------------------------------------------------------------------------------------------------------- */
+typedef struct conn {
+    buf in, out; /* to the node, and from it */
+    size_t room; /* bytes that the node may still write */
+    bool eof, closed;
+} conn;
+static struct {
+    world *w;
+    mesh *m;
+    conn c[WORLD_FDS];
+    int listening, accepted, dialled; /* descriptors; the last two: the next one */
+    size_t read_max;
+} net;
+
+static err n_listen(sys *s, const sys_addr *a, int backlog, bool reuse_port, int *out) {
+    (void)s, (void)a, (void)backlog, (void)reuse_port;
+    *out = net.listening = 1;
+    return ERR_OK;
+}
+static err n_local_addr(sys *s, int fd, sys_addr *out) {
+    (void)s, (void)fd;
+    out->port = 4711;
+    return ERR_OK;
+}
+static err n_accept(sys *s, int fd, int *out, sys_addr *out_peer) {
+    (void)s, (void)fd;
+    if (net.accepted == net.dialled) return ERR_AGAIN;
+    *out = net.accepted++;
+    *out_peer = (sys_addr){.family = SYS_INET4};
+    return ERR_OK;
+}
+static err n_read(sys *s, int fd, void *p, size_t len, size_t *out_n) {
+    conn *c = &net.c[fd];
+    (void)s;
+    assert_false(c->closed);
+    size_t n = c->in.len < len ? c->in.len : len;
+    if (n > net.read_max) n = net.read_max;
+    if (n == 0) return c->eof ? ERR_EOF : ERR_AGAIN;
+    memcpy(p, c->in.p, n);
+    buf_consume(&c->in, n);
+    *out_n = n;
+    return ERR_OK;
+}
+static err n_writev(sys *s, int fd, const sys_iov *iov, int k, size_t *out_n) {
+    conn *c = &net.c[fd];
+    (void)s;
+    assert_false(c->closed);
+    assert_int_equal(k, 1);
+    size_t n = iov->len < c->room ? iov->len : c->room;
+    if (n == 0) return ERR_AGAIN;
+    buf_add(&c->out, slice_of(iov->p, n));
+    c->room -= n;
+    *out_n = n;
+    return ERR_OK;
+}
+static void n_close(sys *s, int fd) {
+    net.c[fd].closed = true;
+    w_close(s, fd);
+}
+static int n_poll_wait(sys *s, int poll, usec timeout, sys_ready *out, int max) {
+    world *w = world_of(s);
+    w->level[net.listening] = net.accepted < net.dialled ? SYS_IN : 0;
+    for (int fd = FIRST_FD; fd < net.dialled; fd++)
+        w->level[fd] = (net.c[fd].in.len || net.c[fd].eof ? SYS_IN : 0) | (net.c[fd].room ? SYS_OUT : 0);
+    return w_poll_wait(s, poll, timeout, out, max);
+}
+
+/* --- the node ---------------------------------------------------------------------------------------------------------------------- */
+static void begin(void) {
+    static const mesh_cfg zero;
+    mesh_cfg c = zero;
+    memset(&net, 0, sizeof net);
+    net.accepted = net.dialled = FIRST_FD;
+    net.read_max = SIZE_MAX;
+    mesh_cfg_default(&c);
+    c.name = SLICE(OWN);
+    c.cookie = SLICE(COOKIE);
+    c.ticktime = TICKTIME;
+    c.link_bytes = 1000;
+    net.w = world_new(1, 1);
+    sys *s = &net.w->s;
+    s->listen = n_listen, s->local_addr = n_local_addr, s->accept = n_accept, s->read = n_read, s->writev = n_writev;
+    s->close = n_close, s->poll_wait = n_poll_wait;
+    assert_int_equal(mesh_new(net.w->n, &c, &net.m), ERR_OK);
+    assert_int_equal(mesh_boot(net.m), ERR_OK);
+    sys_addr a = {.family = SYS_INET4}, bound;
+    assert_int_equal(mesh_listen(net.m, &a, &bound), ERR_OK);
+    assert_int_equal(bound.port, 4711);
+    (void)world_run(net.w);
+}
+
+static void end(void) {
+    world_free(net.w);
+    mesh_free(net.m);
+    for (int fd = FIRST_FD; fd < net.dialled; fd++) {
+        assert_true(net.c[fd].closed);
+        buf_fini(&net.c[fd].in);
+        buf_fini(&net.c[fd].out);
+    }
+}
+
+static void count_node(void *arg, uint32_t index, const mesh_node *n) {
+    (void)index, (void)n;
+    ++*(unsigned *)arg;
+}
+static void count_nodes(rt_ctx *cx, void *arg) { mesh_peers_each(net.m->nodes, rt_epoch_reader(cx), count_node, arg); }
+static unsigned nodes(void) {
+    unsigned n = 0;
+    rt_node_boot(net.w->n, 0, count_nodes, &n);
+    return n;
+}
+
+/* --- the other node ---------------------------------------------------------------------------------------------------------------- */
+typedef struct peer {
+    conn *c;
+    dist_self self;
+    dist_handshake h;
+    buf in, out; /* from the node, not used yet; to it, not sent yet */
+    dist_in_cfg limits;
+    dist_in frames;
+    dist_out enc;
+    dist_end end;
+    bool up, early; /* early: sends `first` right after its answer to the challenge */
+    dist_ctl first;
+    size_t sent, cut, piece; /* what it sends is split at byte cut, and in pieces */
+    unsigned ticks, messages;
+    buf heard; /* a line a message */
+} peer;
+
+static etf_pid peer_pid(const peer *p) { return (etf_pid){.node = p->self.name, .id = 91, .creation = p->self.creation}; }
+static etf_ref peer_ref(const peer *p) { return (etf_ref){.node = p->self.name, .creation = p->self.creation, .n = 2, .word = {6, 7}}; }
+static dist_addr to_pid(etf_pid x) { return (dist_addr){.kind = DIST_ADDR_PID, .pid = x}; }
+static dist_addr to_name(const char *name) { return (dist_addr){.kind = DIST_ADDR_NAME, .name = slice_str(name)}; }
+
+static void put(peer *p, const dist_ctl *c) {
+    slice rest;
+    dist_split split;
+    assert_int_equal(dist_out_signal(&p->enc, c, 1, &p->out, &rest, &split), ERR_OK);
+    assert_int_equal(split.left, 0);
+    buf_add(&p->out, rest);
+}
+
+static void coders(peer *p) {
+    dist_in_init(&p->frames, &p->limits, p->h.flags);
+    dist_out_init(&p->enc, p->h.flags, NULL, 0);
+}
+
+static void hear_addr(peer *p, const char *word, const dist_addr *a) {
+    static const char *const kinds[] = {"nobody", "pid", "", "alias"};
+    buf_addf(&p->heard, " %s %s", word, kinds[a->kind]);
+    if (a->kind == DIST_ADDR_NAME) buf_add(&p->heard, a->name);
+}
+
+static void hear(peer *p, const dist_message *m) {
+    dist_ctl c;
+    arena a;
+    const char *why = NULL;
+    const etf_term *t;
+    arena_init(&a, 1 << 20);
+    assert_int_equal(dist_ctl_read(m, &a, &c, &why), ERR_OK);
+    assert_null(dist_ctl_forged(&c, p->self.name, SLICE(OWN)));
+    p->messages++;
+    buf_add_str(&p->heard, dist_signal_name(c.signal));
+    hear_addr(p, "from", &c.from);
+    hear_addr(p, "to", &c.to);
+    if (c.signal == DIST_SIG_SPAWN_REPLY) buf_addf(&p->heard, " flags %u", c.flags);
+    slice body = c.payload.p ? c.payload : c.reason;
+    if (body.p && body.len < 300) {
+        etf_reader r = dist_message_reader(m, body, &a);
+        assert_int_equal(etf_term_read(&r, &a, &t), ERR_OK);
+        buf_add_str(&p->heard, ": ");
+        etf_format(t, &p->heard);
+    }
+    buf_add_byte(&p->heard, '\n');
+    arena_fini(&a);
+}
+
+static void shake(peer *p) {
+    for (dist_handshake_event ev = {.kind = DIST_HANDSHAKE_ALIVE}; ev.kind != DIST_HANDSHAKE_NONE && !p->up && !p->end;) {
+        size_t used;
+        dist_handshake_next(&p->h, buf_slice(&p->in), &p->out, &used, &ev);
+        buf_consume(&p->in, used);
+        switch (ev.kind) {
+        case DIST_HANDSHAKE_NONE: break;
+        case DIST_HANDSHAKE_ALIVE: dist_handshake_consent(&p->h, true, &p->out); break;
+        case DIST_HANDSHAKE_CHALLENGED:
+            dist_handshake_reply(&p->h, false, &p->out);
+            if (!p->early) break;
+            p->h.flags = dist_flags_common(p->self.flags, p->h.peer_flags);
+            coders(p);
+            put(p, &p->first);
+            break;
+        case DIST_HANDSHAKE_UP:
+            p->up = true;
+            if (!p->early) coders(p);
+            break;
+        case DIST_HANDSHAKE_END: p->end = ev.end; break;
+        case DIST_HANDSHAKE_PEER:
+        case DIST_HANDSHAKE_TAKEOVER: fail_msg("an acceptor's");
+        }
+    }
+}
+
+static void listen_to(peer *p) {
+    dist_refs refs;
+    dist_in_event ev = {.kind = DIST_IN_TICK};
+    slice in = buf_slice(&p->in);
+    while (ev.kind != DIST_IN_NONE) {
+        size_t used;
+        dist_in_next(&p->frames, in, 0, &refs, &used, &ev);
+        in = slice_from(in, used);
+        assert_int_not_equal(ev.kind, DIST_IN_BAD);
+        p->ticks += ev.kind == DIST_IN_TICK;
+        if (ev.kind == DIST_IN_MESSAGE) hear(p, &ev.message);
+    }
+    buf_reset(&p->in);
+}
+
+static void take(peer *p) {
+    buf_add(&p->in, buf_slice(&p->c->out));
+    buf_reset(&p->c->out);
+    if (!p->up) shake(p);
+    if (p->up) listen_to(p);
+}
+
+/* Says what it has to say, piece by piece, and hears what there is, until both are silent. */
+static void talk(peer *p) {
+    (void)world_run(net.w);
+    for (take(p); p->out.len && !p->c->closed; take(p)) {
+        size_t n = p->out.len < p->piece ? p->out.len : p->piece;
+        if (p->sent < p->cut && p->sent + n > p->cut) n = p->cut - p->sent;
+        buf_add(&p->c->in, slice_of(p->out.p, n));
+        buf_consume(&p->out, n);
+        p->sent += n;
+        (void)world_run(net.w);
+    }
+    (void)world_run(net.w);
+}
+
+static void say(peer *p, dist_ctl c) {
+    put(p, &c);
+    talk(p);
+}
+
+static void peer_init(peer *p, const char *name, const char *cookie) {
+    *p = (peer){.piece = SIZE_MAX};
+    assert_true(net.dialled < WORLD_FDS);
+    p->c = &net.c[net.dialled];
+    p->c->room = SIZE_MAX;
+    buf_init(&p->c->in, SIZE_MAX);
+    buf_init(&p->c->out, SIZE_MAX);
+    buf_init(&p->in, SIZE_MAX);
+    buf_init(&p->out, SIZE_MAX);
+    buf_init(&p->heard, SIZE_MAX);
+    p->limits = (dist_in_cfg){DIST_FRAME_MAX,
+                              DIST_CACHE_MAX,
+                              {.messages_max = DIST_FRAGMENTS_OPEN_MAX,
+                               .message_max = DIST_FRAGMENTS_EACH_MAX,
+                               .bytes_max = DIST_FRAGMENTS_BYTES_MAX,
+                               .key = *rt_node_hash_key(net.w->n)}};
+    p->self = (dist_self){.name = slice_str(name), .flags = dist_flags_offered(), .creation = 5};
+    const char *dials = strcmp(name, OWN) == 0 ? "x@h" : OWN; /* nobody dials itself: it only says that it has our name */
+    assert_int_equal(dist_handshake_dial(&p->h, DIST_CARRIER_TCP, &p->self, slice_str(dials), slice_str(cookie), 77, &p->out), ERR_OK);
+    net.dialled++;
+}
+
+static void peer_fini(peer *p) {
+    if (p->up) {
+        dist_in_fini(&p->frames);
+        dist_out_fini(&p->enc);
+    }
+    buf_fini(&p->in);
+    buf_fini(&p->out);
+    buf_fini(&p->heard);
+}
+
+static void connect_as(peer *p, const char *name) {
+    peer_init(p, name, COOKIE);
+    talk(p);
+    assert_true(p->up);
+    assert_false(p->c->closed);
+}
+
+static void heard(peer *p, const char *want) {
+    slice got = buf_slice(&p->heard);
+    if (!slice_is(got, want)) fail_msg("'" SLICE_FMT "' is not '%s'", SLICE_ARG(got), want);
+    buf_reset(&p->heard);
+}
+
+/* A term from text; the caller frees it. */
+static buf term(const char *text) {
+    buf b;
+    size_t at;
+    buf_init(&b, 4096);
+    assert_int_equal(etf_parse(slice_str(text), &b, &at), ERR_OK);
+    return b;
+}
+
+static dist_ctl monitor_of(const peer *p, const char *name) {
+    return (dist_ctl){.signal = DIST_SIG_MONITOR, .from = to_pid(peer_pid(p)), .to = to_name(name), .ref = peer_ref(p)};
+}
+
+/* --- the handshake ----------------------------------------------------------------------------------------------------------------- */
+static void handshake_split_anywhere(void **state) {
+    (void)state;
+    size_t all = 1;
+    for (size_t cut = 0; cut < all; cut++) {
+        peer p;
+        begin();
+        peer_init(&p, PEER, COOKIE);
+        p.cut = cut;
+        talk(&p);
+        assert_true(p.up);
+        assert_int_equal(nodes(), 1);
+        all = p.sent;
+        p.c->eof = true;
+        (void)world_run(net.w);
+        assert_true(p.c->closed);
+        assert_int_equal(nodes(), 0);
+        peer_fini(&p);
+        end();
+    }
+    assert_true(all > 40);
+}
+
+static void byte_by_byte(void **state) {
+    (void)state;
+    peer p;
+    begin();
+    net.read_max = 1;
+    peer_init(&p, PEER, COOKIE);
+    p.piece = 1;
+    talk(&p);
+    assert_true(p.up);
+    say(&p, monitor_of(&p, "nobody"));
+    heard(&p, "down from nobody to pid: noproc\n");
+    peer_fini(&p);
+    end();
+}
+
+/* What comes with the last message of the handshake in one reading is frames. */
+static void frames_right_after_the_handshake(void **state) {
+    (void)state;
+    peer p;
+    begin();
+    peer_init(&p, PEER, COOKIE);
+    p.early = true;
+    p.first = monitor_of(&p, "nobody");
+    talk(&p);
+    assert_true(p.up);
+    heard(&p, "down from nobody to pid: noproc\n");
+    peer_fini(&p);
+    end();
+}
+
+static void wrong_cookie(void **state) {
+    (void)state;
+    peer p;
+    begin();
+    peer_init(&p, PEER, "XKQJZPWVBNMTRHGFDSLD");
+    talk(&p);
+    assert_false(p.up);
+    assert_true(p.c->closed);
+    assert_int_equal(nodes(), 0);
+    peer_fini(&p);
+    connect_as(&p, PEER); /* and the name is not lost for who knows it */
+    peer_fini(&p);
+    end();
+}
+
+/* Who says that it has our own name. */
+static void name_not_allowed(void **state) {
+    (void)state;
+    peer p;
+    begin();
+    peer_init(&p, OWN, COOKIE);
+    talk(&p);
+    assert_false(p.up);
+    assert_true(p.c->closed);
+    assert_int_equal(nodes(), 0);
+    peer_fini(&p);
+    end();
+}
+
+static void a_handshake_has_its_time(void **state) {
+    (void)state;
+    peer p;
+    begin();
+    peer_init(&p, PEER, COOKIE);
+    (void)world_run(net.w);
+    net.w->now += MESH_SETUP_TIME - USEC_PER_MSEC;
+    (void)world_run(net.w);
+    assert_false(p.c->closed);
+    net.w->now += 3 * USEC_PER_MSEC;
+    (void)world_run(net.w);
+    assert_true(p.c->closed);
+    peer_fini(&p);
+    end();
+}
+
+/* A peer that connects anew ends its older link, once it has proved to know the cookie. */
+static void take_over(void **state) {
+    (void)state;
+    peer p, q;
+    begin();
+    connect_as(&p, PEER);
+    peer_init(&q, PEER, "XKQJZPWVBNMTRHGFDSLD");
+    talk(&q);
+    assert_true(q.c->closed);
+    assert_false(p.c->closed);
+    peer_fini(&q);
+    connect_as(&q, PEER);
+    assert_true(p.c->closed);
+    assert_int_equal(nodes(), 1);
+    say(&q, monitor_of(&q, "nobody"));
+    heard(&q, "down from nobody to pid: noproc\n");
+    peer_fini(&p);
+    peer_fini(&q);
+    end();
+}
+
+/* --- what it asks ------------------------------------------------------------------------------------------------------------------ */
+static void net_kernel_answers_is_auth(void **state) {
+    (void)state;
+    peer p;
+    begin();
+    connect_as(&p, PEER);
+    for (int alias = 0; alias < 2; alias++) {
+        buf b;
+        etf_pid me = peer_pid(&p);
+        etf_ref r = peer_ref(&p);
+        buf_init(&b, 4096);
+        etf_put_tuple(&b, 3);
+        etf_put_atom(&b, SLICE("$gen_call"));
+        etf_put_tuple(&b, 2);
+        etf_put_pid(&b, &me);
+        if (alias) {
+            etf_put_list(&b, 1);
+            etf_put_atom(&b, SLICE("alias"));
+            etf_put_ref(&b, &r);
+        } else {
+            etf_put_atom(&b, SLICE("tag"));
+        }
+        etf_put_tuple(&b, 2);
+        etf_put_atom(&b, SLICE("is_auth"));
+        etf_put_atom(&b, SLICE(PEER));
+        say(&p, (dist_ctl){.signal = DIST_SIG_SEND, .from = to_pid(me), .to = to_name("net_kernel"), .payload = buf_slice(&b)});
+        buf_fini(&b);
+        assert_int_equal(p.messages, alias + 1);
+        if (!alias) {
+            heard(&p, "send from pid to pid: {tag,yes}\n");
+        } else {
+            static const char head[] = "send from pid to alias: {[alias|";
+            slice got = buf_slice(&p.heard);
+            assert_true(got.len > strlen(head) && memcmp(got.p, head, strlen(head)) == 0);
+        }
+    }
+    peer_fini(&p);
+    end();
+}
+
+static dist_ctl spawn_of(const peer *p, const char *module, const char *function, uint8_t arity, const buf *args, const buf *options) {
+    return (dist_ctl){.signal = DIST_SIG_SPAWN,
+                      .from = to_pid(peer_pid(p)),
+                      .ref = peer_ref(p),
+                      .leader = peer_pid(p),
+                      .module = slice_str(module),
+                      .function = slice_str(function),
+                      .arity = arity,
+                      .options = buf_slice(options),
+                      .payload = buf_slice(args)};
+}
+
+static void spawn_requests(void **state) {
+    (void)state;
+    static const struct {
+        const char *module, *function;
+        uint8_t arity;
+        const char *args, *options, *heard;
+    } cases[] = {
+        {"lists", "seq", 2, "[1,2]", "[monitor]", "spawn_reply from notsup to pid flags 0\n"},
+        {"erpc", "execute_call", 4, "[r,erlang,node,[]]", "[monitor]",
+         "spawn_reply from pid to pid flags 2\ndown from pid to pid: {r,return,murre@h}\n"},
+        {"erpc", "execute_call", 4, "[r,erlang,nodes,[]]", "[{monitor,[]},link]",
+         "spawn_reply from pid to pid flags 3\ndown from pid to pid: {r,return,[p@h]}\nexit from pid to pid: {r,return,[p@h]}\n"},
+        {"erpc", "execute_call", 4, "[r,os,cmd,[\"ls\"]]", "[monitor]",
+         "spawn_reply from pid to pid flags 2\ndown from pid to pid: {r,error,undef,[{os,cmd,[\"ls\"],[]}]}\n"},
+        {"erpc", "execute_call", 4, "[r,erlang,whereis,[7]]", "[monitor]",
+         "spawn_reply from pid to pid flags 2\ndown from pid to pid: {r,error,badarg,[{erlang,whereis,[7],[]}]}\n"},
+        {"erpc", "execute_cast", 3, "[erlang,node,[]]", "[]", "spawn_reply from pid to pid flags 0\n"},
+        {"erpc", "execute_call", 4, "[r]", "[monitor]", "spawn_reply from notsup to pid flags 0\n"},
+    };
+    peer p;
+    begin();
+    connect_as(&p, PEER);
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        buf args = term(cases[i].args), options = term(cases[i].options);
+        say(&p, spawn_of(&p, cases[i].module, cases[i].function, cases[i].arity, &args, &options));
+        heard(&p, cases[i].heard);
+        buf_fini(&args);
+        buf_fini(&options);
+    }
+    peer_fini(&p);
+    end();
+}
+
+/* Whoever speaks for a process of a third node is cut off, and what it says after that is not heard, even in the same reading. */
+static void a_forged_pid_ends_the_link(void **state) {
+    (void)state;
+    peer p;
+    begin();
+    puppet *a = puppet_new(net.w, 0, &puppet_class);
+    connect_as(&p, PEER);
+    buf b = term("hello");
+    dist_addr to = to_pid(mesh_etf_pid(net.m, a->pid));
+    dist_ctl send = {.signal = DIST_SIG_SEND, .from = to_pid(peer_pid(&p)), .to = to, .payload = buf_slice(&b)};
+    dist_ctl forged = {.signal = DIST_SIG_LINK, .from = to_pid(peer_pid(&p)), .to = to};
+    forged.from.pid.node = SLICE("q@h");
+    say(&p, send);
+    assert_int_equal(a->n, 1);
+    assert_int_equal(a->log[0].tag, MESH_TERM);
+    put(&p, &forged);
+    put(&p, &send);
+    talk(&p);
+    assert_true(p.c->closed);
+    assert_int_equal(a->n, 1);
+    assert_int_equal(nodes(), 0);
+    buf_fini(&b);
+    peer_fini(&p);
+    end();
+    mem_free(a);
+}
+
+/* --- time and pressure ------------------------------------------------------------------------------------------------------------- */
+static void ticks(void **state) {
+    (void)state;
+    peer p;
+    begin();
+    connect_as(&p, PEER);
+    for (int i = 0; i < 40; i++) { /* a quarter of an interval each */
+        net.w->now += TICKTIME / MESH_TICK_INTENSITY / 4;
+        if (i % 4 == 0) dist_frame_tick(&p.out);
+        talk(&p);
+        take(&p);
+    }
+    assert_false(p.c->closed);
+    assert_in_range(p.ticks, 9, 11);
+    talk(&p);
+    net.w->now += TICKTIME - USEC_PER_SEC - USEC_PER_MSEC; /* it is silent, and said something in the last second */
+    talk(&p);
+    assert_false(p.c->closed);
+    for (int i = 0; i < 10 && !p.c->closed; i++) {
+        net.w->now += USEC_PER_SEC / 4;
+        (void)world_run(net.w);
+    }
+    assert_true(p.c->closed);
+    assert_int_equal(nodes(), 0);
+    peer_fini(&p);
+    end();
+}
+
+static rt_blob *big;
+static void do_send(rt_ctx *cx, puppet *p, uint64_t arg) {
+    (void)p;
+    for (uint64_t i = 0; i < arg; i++) {
+        rt_pid to = {1, 91, 0}; /* the first node that was ever up */
+        rt_msg *m = rt_msg_new(cx, MESH_TERM, sizeof(mesh_term));
+        mesh_term_of(m)->term = rt_blob_ref(big);
+        rt_send(cx, to, &m);
+    }
+}
+
+/* What its socket does not take waits in the link up to link_bytes, and then in the link's mailbox, where the runtime counts it. */
+static void a_peer_that_does_not_read(void **state) {
+    (void)state;
+    peer p;
+    begin();
+    puppet *a = puppet_new(net.w, 0, &puppet_class);
+    connect_as(&p, PEER);
+    buf b;
+    uint8_t zeros[400] = {0};
+    buf_init(&b, 4096);
+    etf_put_version(&b);
+    etf_put_binary(&b, slice_of(zeros, sizeof zeros));
+    big = rt_blob_new(buf_slice(&b));
+    buf_fini(&b);
+    p.c->room = 0;
+    tell(net.w, a, do_send, 10);
+    (void)world_run(net.w);
+    assert_in_range(big->refs, 1 + 6, 1 + 8); /* two or three are in its buffer */
+    take(&p);
+    assert_int_equal(p.messages, 0);
+    p.c->room = 300; /* less than one, and nothing more is taken from the mailbox */
+    (void)world_run(net.w);
+    take(&p);
+    assert_int_equal(p.messages, 0);
+    for (int i = 0; i < 100 && p.messages < 10; i++) {
+        p.c->room = 300;
+        (void)world_run(net.w);
+        take(&p);
+    }
+    assert_int_equal(p.messages, 10);
+    assert_int_equal(big->refs, 1);
+    p.c->room = SIZE_MAX;
+    say(&p, monitor_of(&p, "nobody")); /* it goes on as ever */
+    assert_int_equal(p.messages, 11);
+    rt_blob_unref(big);
+    peer_fini(&p);
+    end();
+    mem_free(a);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(handshake_split_anywhere),
+        cmocka_unit_test(byte_by_byte),
+        cmocka_unit_test(frames_right_after_the_handshake),
+        cmocka_unit_test(wrong_cookie),
+        cmocka_unit_test(name_not_allowed),
+        cmocka_unit_test(a_handshake_has_its_time),
+        cmocka_unit_test(take_over),
+        cmocka_unit_test(net_kernel_answers_is_auth),
+        cmocka_unit_test(spawn_requests),
+        cmocka_unit_test(a_forged_pid_ends_the_link),
+        cmocka_unit_test(ticks),
+        cmocka_unit_test(a_peer_that_does_not_read),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
