@@ -107,9 +107,10 @@ static err link_timer(rt_ctx *cx, void *st, rt_timer *t) {
     if (l->hand) return mesh_link_end(cx, l, "the handshake took too long");
     if (rt_now(cx) - l->read_at >= l->m->cfg.ticktime) return mesh_link_end(cx, l, "it was silent for the ticktime");
     if (l->polled && rt_now(cx) - l->wrote_at >= l->m->cfg.ticktime) return mesh_link_end(cx, l, "it did not read for the ticktime");
-    if (!l->wrote) {
-        if (l->out.len == 0) dist_frame_tick(&l->out);
-        mesh_link_flush(cx, l);
+    if (!l->wrote && l->out.len == 0) {
+        dist_frame_tick(&l->out);
+        err e = write_out(cx, l); /* at once: a tick does not count as written, or every second one would be left out */
+        if (e) return e;
     }
     l->wrote = false;
     rt_timer_set(cx, t, rt_now(cx) + every);
