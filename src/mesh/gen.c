@@ -53,6 +53,7 @@ void mesh_gen_read(const mesh_term *t, mesh_gen *out) {
 
 void mesh_gen_reply(rt_ctx *cx, const rt_msg *m, const mesh_gen *g, slice reply) {
     if (!check(g->kind == MESH_GEN_CALL)) return;
+    if (g->from.id != m->sender.slot || g->from.serial != m->sender.gen) return; /* passed on by another: its node may be a third one */
     buf b;
     buf_init(&b, UINT32_MAX - 64u);
     etf_put_version(&b);

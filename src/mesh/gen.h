@@ -19,6 +19,7 @@ typedef struct mesh_gen {
 } mesh_gen;
 /* Reads a MESH_TERM. What looks like a call and is none is an info. */
 void mesh_gen_read(const mesh_term *t, mesh_gen *out);
-/* Answers a call of m, the MESH_TERM that *g was read from, with one term (without version byte). */
+/* Answers a call of m, the MESH_TERM that *g was read from, with one term (without version byte). A call that somebody else than From has
+ * passed on gets none. */
 void mesh_gen_reply(rt_ctx *cx, const rt_msg *m, const mesh_gen *g, slice reply);
 #endif

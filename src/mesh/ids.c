@@ -29,14 +29,13 @@ static const struct {
 } reasons[] = {
     {ERR_OK, "normal"}, {ERR_NOPROC, "noproc"}, {ERR_NOCONN, "noconnection"}, {ERR_SHUTDOWN, "shutdown"}, {ERR_KILLED, "killed"}};
 
-err mesh_reason_in(slice term, const etf_atoms *atoms, rt_blob **out_term) {
-    etf_reader r = {.in = cursor_of(term), .atoms = atoms};
+err mesh_reason_in(etf_reader r, rt_blob **out_term) {
+    etf_reader at = r;
     slice name;
     *out_term = NULL;
-    if (etf_get_atom(&r, &name))
+    if (etf_get_atom(&at, &name))
         for (size_t i = 0; i < ARRAY_LEN(reasons); i++)
             if (slice_is(name, reasons[i].name)) return reasons[i].e;
-    r = (etf_reader){.in = cursor_of(term), .atoms = atoms};
     *out_term = mesh_term_blob(&r);
     return ERR_FOREIGN;
 }

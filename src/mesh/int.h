@@ -68,7 +68,7 @@ bool mesh_is_service(const char *name);
 /* --- identities: pids of this node as others see them, and the reasons of exits */
 bool mesh_own_pid(const mesh *m, const etf_pid *p, rt_pid *out); /* false: of another node, or of an earlier life of this one */
 etf_pid mesh_etf_pid(const mesh *m, rt_pid own);
-err mesh_reason_in(slice term, const etf_atoms *atoms, rt_blob **out_term); /* ERR_FOREIGN: *out_term is the caller's */
+err mesh_reason_in(etf_reader r, rt_blob **out_term); /* ERR_FOREIGN: *out_term is the caller's; NULL: it is no term */
 void mesh_reason_out(err reason, const rt_blob *term, buf *out);
 /* One term, complete in itself and with its version byte; NULL: it is none. */
 rt_blob *mesh_term_blob(etf_reader *r);

@@ -137,6 +137,7 @@ static err link_init(rt_ctx *cx, void *st, const void *arg) {
     buf_init(&l->out, UINT32_MAX);
     hmap_init(&l->by_ref);
     hmap_init(&l->by_id);
+    hmap_init(&l->ties);
     err e = rt_port_add(cx, a->fd, SYS_IN);
     if (e) return e;
     rt_timer_set(cx, &l->timer, rt_now(cx) + l->m->cfg.setup_time);
@@ -155,6 +156,7 @@ static void link_fini(rt_ctx *cx, void *st, err reason) {
     mesh_hand_free(l);
     hmap_fini(&l->by_ref);
     hmap_fini(&l->by_id);
+    hmap_fini(&l->ties);
     mem_free(l->name);
     buf_fini(&l->out);
     rt_timer_cancel(cx, &l->timer);

@@ -6,7 +6,7 @@
 #include "proto/dist/frame_in.h"
 #include "proto/dist/frame_out.h"
 
-#define MESH_WATCHES_MAX 1000000u /* monitors of one peer, some 200 bytes each */
+#define MESH_WATCHES_MAX 1000000u    /* monitors and links of one peer, some 200 bytes each */
 #define MESH_ANSWERS_MAX (64u << 20) /* to a peer that asks and does not read; it cannot be slowed down otherwise */
 
 typedef struct mesh_link_arg { /* of an accepted connection */
@@ -32,6 +32,12 @@ typedef struct mesh_watch {
     uint8_t name[];
 } mesh_watch;
 
+/* A link of a process of the peer with an actor here: the runtime has our end, this is what fires it when the connection is lost. */
+typedef struct mesh_tie {
+    hmap_node node;
+    rt_pid here, there;
+} mesh_tie;
+
 typedef struct mesh_link {
     mesh *m;
     int fd;
@@ -56,6 +62,7 @@ typedef struct mesh_link {
     dist_in in;
     dist_out enc;
     hmap by_ref, by_id; /* mesh_watch */
+    hmap ties;          /* mesh_tie, by both pids */
 } mesh_link;
 
 extern const rt_class mesh_link_class; /* arg: const mesh_link_arg * */
@@ -76,6 +83,7 @@ NODISCARD err mesh_in_feed(rt_ctx *cx, mesh_link *l, slice bytes);
 void mesh_watch_forget(mesh_link *l, mesh_watch *w); /* takes it out and frees it */
 void mesh_watches_end(rt_ctx *cx, mesh_link *l);     /* the connection is lost */
 mesh_watch *mesh_watch_by_id(mesh_link *l, uint64_t id);
+void mesh_tie_forget(mesh_link *l, rt_pid here, rt_pid there); /* fine if there is none */
 
 /* rpc.c: answers a spawn request. */
 #define MESH_NEVER_SHARD 254u /* of pids that never were: no shard has this number, nor callers from outside */

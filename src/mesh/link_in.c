@@ -46,7 +46,40 @@ void mesh_watch_forget(mesh_link *l, mesh_watch *w) {
 
 static rt_pid from_pid(const mesh_link *l, const etf_pid *p) { return (rt_pid){l->index, p->id, p->serial}; }
 
+/* --- ties ------------------------------------------------------------------------------------------------------------------------- */
+static uint64_t tie_hash(rt_pid here, rt_pid there) {
+    return hash_u64(hash_u64((uint64_t)here.slot << 32 | here.gen) ^ ((uint64_t)there.slot << 32 | there.gen));
+}
+
+static mesh_tie *tie_find(mesh_link *l, rt_pid here, rt_pid there) {
+    for (hmap_node *n = hmap_find(&l->ties, tie_hash(here, there)); n; n = hmap_find_next(n)) {
+        mesh_tie *t = container_of(n, mesh_tie, node);
+        if (rt_pid_eq(t->here, here) && rt_pid_eq(t->there, there)) return t;
+    }
+    return NULL;
+}
+
+static void tie_free(mesh_link *l, mesh_tie *t) {
+    hmap_remove(&l->ties, &t->node);
+    mem_free(t);
+}
+
+void mesh_tie_forget(mesh_link *l, rt_pid here, rt_pid there) {
+    mesh_tie *t = tie_find(l, here, there);
+    if (t) tie_free(l, t);
+}
+
+static void ties_end(rt_ctx *cx, mesh_link *l) {
+    for (hmap_node *n = hmap_first(&l->ties), *next; n; n = next) {
+        mesh_tie *t = container_of(n, mesh_tie, node);
+        next = hmap_next(&l->ties, n);
+        rt_remote_signal(cx, t->there, t->here, RT_SIG_EXIT_LINK, 0, ERR_NOCONN, NULL);
+        tie_free(l, t);
+    }
+}
+
 void mesh_watches_end(rt_ctx *cx, mesh_link *l) {
+    ties_end(cx, l);
     for (hmap_node *n = hmap_first(&l->by_id), *next; n; n = next) {
         mesh_watch *w = container_of(n, mesh_watch, by_id);
         next = hmap_next(&l->by_id, n);
@@ -67,9 +100,14 @@ static bool target(rt_ctx *cx, const mesh_link *l, const dist_addr *to, rt_pid *
     return rt_pid_ok(*out);
 }
 
+/* Of the life of the peer that is connected: to one of an earlier life nothing could be told. */
+static bool is_present(const mesh_link *l, const dist_addr *from) {
+    return from->kind == DIST_ADDR_PID && from->pid.creation == l->creation;
+}
+
 /* Who sent it. One of an earlier life of the peer, or none: somebody there. */
 static rt_pid sender(const mesh_link *l, const dist_addr *from) {
-    if (from->kind == DIST_ADDR_PID && from->pid.creation == l->creation) return from_pid(l, &from->pid);
+    if (is_present(l, from)) return from_pid(l, &from->pid);
     return (rt_pid){l->index, 0, 0};
 }
 
@@ -101,9 +139,9 @@ static err say_down(rt_ctx *cx, mesh_link *l, const dist_addr *what, const etf_p
 
 static err on_monitor(rt_ctx *cx, mesh_link *l, const dist_ctl *c) {
     rt_pid to;
-    if (c->from.kind != DIST_ADDR_PID || watch_by_ref(l, &c->ref, &c->from.pid)) return ERR_OK;
+    if (!is_present(l, &c->from) || watch_by_ref(l, &c->ref, &c->from.pid)) return ERR_OK;
     if (!target(cx, l, &c->to, &to)) return say_down(cx, l, &c->to, &c->from.pid, &c->ref, ERR_NOPROC, NULL);
-    if (l->by_id.count >= MESH_WATCHES_MAX) return mesh_link_end(cx, l, "it has a million monitors here");
+    if (l->by_id.count + l->ties.count >= MESH_WATCHES_MAX) return mesh_link_end(cx, l, "it has a million monitors and links here");
     slice name = c->to.kind == DIST_ADDR_NAME ? c->to.name : SLICE_NULL;
     mesh_watch *w = mem_zalloc(sizeof *w + name.len);
     w->id = ++l->next_id;
@@ -127,35 +165,51 @@ static err on_demonitor(rt_ctx *cx, mesh_link *l, const dist_ctl *c) {
     return ERR_OK;
 }
 
-static err on_exit(rt_ctx *cx, mesh_link *l, const dist_message *m, const dist_ctl *c, rt_signal sig) {
-    rt_pid to;
-    if (!target(cx, l, &c->to, &to)) return ERR_OK;
+/* The services of the mesh do not end because a peer says so: without them nobody could reach the node. */
+static bool is_vital(rt_ctx *cx, rt_pid p) { return rt_pid_eq(rt_name_find(cx, "net_kernel"), p); }
+
+static err on_exit(rt_ctx *cx, mesh_link *l, const dist_message *m, const dist_ctl *c, rt_signal sig, arena *text) {
+    rt_pid to, from = sender(l, &c->from);
     rt_blob *term = NULL;
-    etf_reader r = {.in = cursor_of(c->reason), .atoms = &m->atoms};
+    etf_reader r = dist_message_reader(m, c->reason, text);
     bool kill = sig == RT_SIG_EXIT && etf_get_atom_is(&r, SLICE("kill"));
-    err reason = kill ? ERR_KILLED : mesh_reason_in(c->reason, &m->atoms, &term);
+    err reason = kill ? ERR_KILLED : mesh_reason_in(dist_message_reader(m, c->reason, text), &term);
+    if (reason == ERR_FOREIGN && !term) return mesh_link_end(cx, l, "the reason of an exit is not a term");
     if (sig == RT_SIG_EXIT && reason == ERR_KILLED && !kill) reason = ERR_SHUTDOWN; /* exit(P, killed) can be trapped */
-    rt_remote_signal(cx, sender(l, &c->from), to, sig, 0, reason, term);
+    if (target(cx, l, &c->to, &to) && (sig == RT_SIG_EXIT_LINK || !is_vital(cx, to))) {
+        if (sig == RT_SIG_EXIT_LINK) mesh_tie_forget(l, to, from);
+        rt_remote_signal(cx, from, to, sig, 0, reason, term);
+    }
     rt_blob_unref(term);
     return ERR_OK;
 }
 
 static err on_unlink(rt_ctx *cx, mesh_link *l, const dist_ctl *c) {
     rt_pid to;
-    if (target(cx, l, &c->to, &to)) rt_remote_signal(cx, sender(l, &c->from), to, RT_SIG_UNLINK, 0, ERR_OK, NULL);
+    if (target(cx, l, &c->to, &to)) {
+        mesh_tie_forget(l, to, sender(l, &c->from));
+        rt_remote_signal(cx, sender(l, &c->from), to, RT_SIG_UNLINK, 0, ERR_OK, NULL);
+    }
     if (c->id == 0) return ERR_OK; /* a peer that awaits no answer */
     dist_ctl ack = {.signal = DIST_SIG_UNLINK_ACK, .id = c->id, .from = c->to, .to = c->from};
     return mesh_out(cx, l, &ack);
 }
 
 static err on_link(rt_ctx *cx, mesh_link *l, const dist_ctl *c) {
-    rt_pid to;
-    if (target(cx, l, &c->to, &to)) {
-        rt_remote_signal(cx, sender(l, &c->from), to, RT_SIG_LINK, 0, ERR_OK, NULL);
-        return ERR_OK;
+    rt_pid to, from = sender(l, &c->from);
+    if (!is_present(l, &c->from)) return ERR_OK;
+    if (!target(cx, l, &c->to, &to)) {
+        dist_ctl no = {.signal = DIST_SIG_EXIT, .from = c->to, .to = c->from, .reason = SLICE("w\x06noproc")};
+        return mesh_out(cx, l, &no);
     }
-    dist_ctl no = {.signal = DIST_SIG_EXIT, .from = c->to, .to = c->from, .reason = SLICE("w\x06noproc")};
-    return mesh_out(cx, l, &no);
+    if (tie_find(l, to, from)) return ERR_OK;
+    if (l->by_id.count + l->ties.count >= MESH_WATCHES_MAX) return mesh_link_end(cx, l, "it has a million monitors and links here");
+    mesh_tie *t = mem_zalloc(sizeof *t);
+    t->here = to;
+    t->there = from;
+    hmap_insert(&l->ties, &t->node, tie_hash(to, from));
+    rt_remote_signal(cx, from, to, RT_SIG_LINK, 0, ERR_OK, NULL);
+    return ERR_OK;
 }
 
 static err act(rt_ctx *cx, mesh_link *l, const dist_message *m, const dist_ctl *c, arena *text) {
@@ -163,8 +217,8 @@ static err act(rt_ctx *cx, mesh_link *l, const dist_message *m, const dist_ctl *
     case DIST_SIG_SEND: return on_send(cx, l, m, c, text);
     case DIST_SIG_LINK: return on_link(cx, l, c);
     case DIST_SIG_UNLINK: return on_unlink(cx, l, c);
-    case DIST_SIG_EXIT: return on_exit(cx, l, m, c, RT_SIG_EXIT_LINK);
-    case DIST_SIG_EXIT2: return on_exit(cx, l, m, c, RT_SIG_EXIT);
+    case DIST_SIG_EXIT: return on_exit(cx, l, m, c, RT_SIG_EXIT_LINK, text);
+    case DIST_SIG_EXIT2: return on_exit(cx, l, m, c, RT_SIG_EXIT, text);
     case DIST_SIG_MONITOR: return on_monitor(cx, l, c);
     case DIST_SIG_DEMONITOR: return on_demonitor(cx, l, c);
     case DIST_SIG_SPAWN: return mesh_rpc_spawn(cx, l, m, c, text);

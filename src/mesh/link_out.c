@@ -31,7 +31,8 @@ err mesh_out_send(rt_ctx *cx, mesh_link *l, const mesh_send_msg *s) {
     if (s->alias) {
         etf_reader r = {.in = cursor_of(rt_blob_slice(s->alias))};
         c.to.kind = DIST_ADDR_ALIAS;
-        if (!etf_get_ref(&r, &c.to.alias)) return ERR_OK;
+        if (!etf_get_ref(&r, &c.to.alias) || !slice_eq(c.to.alias.node, mesh_link_name(l)))
+            return ERR_OK; /* of a third node: not this way */
     } else {
         c.to = addr_of(peer_pid(l, s->to));
     }
@@ -60,7 +61,10 @@ err mesh_out_signal(rt_ctx *cx, mesh_link *l, const mesh_signal_msg *s) {
     err e = ERR_OK;
     switch ((rt_signal)s->sig) {
     case RT_SIG_EXIT: c.signal = DIST_SIG_EXIT2, e = mesh_out(cx, l, &c); break;
-    case RT_SIG_EXIT_LINK: c.signal = DIST_SIG_EXIT, e = mesh_out(cx, l, &c); break;
+    case RT_SIG_EXIT_LINK:
+        mesh_tie_forget(l, s->from, s->to);
+        c.signal = DIST_SIG_EXIT, e = mesh_out(cx, l, &c);
+        break;
     case RT_SIG_DOWN: e = down(cx, l, s, c.reason); break;
     case RT_SIG_LINK:
     case RT_SIG_UNLINK:

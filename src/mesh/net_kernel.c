@@ -6,6 +6,7 @@
 static err net_kernel_init(rt_ctx *cx, void *st, const void *arg) {
     (void)st;
     (void)arg;
+    rt_trap_exit(cx, true); /* whoever links to it and ends does not take it along */
     return rt_name_register(cx, "net_kernel");
 }
 

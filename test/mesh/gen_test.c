@@ -137,9 +137,9 @@ static void plug_signal(rt_remote *r, rt_ctx *cx, rt_pid from, rt_pid to, rt_sig
 
 /* arg: a shape. As an actor does that got it from a process of node 3. */
 static void do_answer(rt_ctx *cx, puppet *p, uint64_t arg) {
-    (void)p;
     rt_msg *m = rt_msg_new(cx, MESH_TERM, sizeof(mesh_term));
-    m->sender = (rt_pid){3, 55, 1}; /* not who asks: a process may call for another */
+    m->sender = (rt_pid){3, p->next_result == ERR_OK ? 91 : 55, 7}; /* 55: passed on by another process */
+    p->next_result = ERR_OK;
     mesh_term_of(m)->term = term((const char *)(uintptr_t)arg);
     mesh_gen g;
     mesh_gen_read(mesh_term_of(m), &g);
@@ -170,6 +170,12 @@ static void answers_go_to_the_alias_or_to_the_caller(void **state) {
         else
             assert_null(p.msg.alias);
     }
+    char shape[32];
+    (void)snprintf(shape, sizeof shape, "<C(P%sh", tags[0].tag);
+    a->next_result = ERR_INVALID;
+    tell(w, a, do_answer, ARG(shape));
+    (void)world_run(w);
+    assert_int_equal(p.sent, ARRAY_LEN(tags)); /* who asked may be of a third node */
     forget(&p);
     world_free(w);
     mem_free(a);

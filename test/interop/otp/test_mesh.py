@@ -73,15 +73,16 @@ def test_monitors_of_names_and_their_absence():
             assert b.wait("{net_kernel") == ",'murre@127.0.0.1'} noconnection"
 
 
-def test_an_actor_that_ends_is_told():
-    "net_kernel is killed from afar: its watcher hears killed, its supervisor starts it again."
+def test_a_service_does_not_end_because_a_peer_says_so():
+    "exit(P, kill), and a process that is linked to net_kernel and ends, leave it as it was; a pid that is not there answers noproc."
     with Epmd() as epmd, Murre(epmd):
-        got = said(epmd, 'P = rpc:call(N, erlang, whereis, [net_kernel]), R = monitor(process, P), link(P), process_flag(trap_exit, true), exit(P, kill), '
-                         'receive {\'DOWN\', R, process, P, Why} -> io:format("down ~p~n", [Why]) end, '
-                         'receive {\'EXIT\', P, Ex} -> io:format("exit ~p~n", [Ex]) end, '
-                         'Q = (fun F() -> case rpc:call(N, erlang, whereis, [net_kernel]) of undefined -> F(); X -> X end end)(), '
-                         'io:format("~p ~p~n", [Q =/= P, net_adm:ping(N)]), link(P), receive {\'EXIT\', P, No} -> io:format("~p~n", [No]) end,')
-        assert got == ["down killed", "exit killed", "true pong", "noproc"], got
+        got = said(epmd, 'P = rpc:call(N, erlang, whereis, [net_kernel]), exit(P, kill), exit(P, shutdown), '
+                         '{X, R} = spawn_monitor(fun() -> link(P), pong = net_adm:ping(N), exit(oops) end), receive {\'DOWN\', R, process, X, oops} -> ok end, '
+                         'io:format("~p ~p~n", [rpc:call(N, erlang, whereis, [net_kernel]) =:= P, net_adm:ping(N)]), '
+                         'process_flag(trap_exit, true), link(P), unlink(P), '
+                         'Q = binary_to_term(iolist_to_binary(string:replace(term_to_binary(P), <<0, 0, 0, 1>>, <<0, 0, 3, 1>>))), '
+                         'M = monitor(process, Q), receive {\'DOWN\', M, process, Q, Why} -> io:format("~p~n", [Why]) end,')
+        assert got == ["true pong", "noproc"], got
 
 
 def test_rpc_and_erpc():
