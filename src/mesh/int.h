@@ -42,7 +42,7 @@ typedef struct mesh_peer {
     rt_pid takeover; /* the link that was answered with alive; RT_PID_NONE */
 } mesh_peer;
 typedef struct mesh_node {
-    rt_pid link; /* RT_PID_NONE: not connected */
+    rt_pid link;
     uint32_t creation;
     bool hidden;
     uint8_t name_len;
@@ -55,7 +55,8 @@ dist_verdict mesh_peers_admit(mesh *m, rt_ctx *cx, slice name);
 rt_pid mesh_peers_old(mesh *m, rt_ctx *cx, slice name);
 /* The handshake is over. False: another link of that name was faster. */
 bool mesh_peers_up(mesh *m, rt_ctx *cx, slice name, uint32_t creation, bool hidden, uint32_t *out_index);
-void mesh_peers_down(mesh *m, rt_ctx *cx, slice name); /* this link is over, up or not */
+/* This link is over, up or not. invented: the name was made for this connection and never comes again. */
+void mesh_peers_down(mesh *m, rt_ctx *cx, slice name, bool invented);
 /* The link to a node; RT_PID_NONE: not connected, or never heard of. */
 rt_pid mesh_peers_link(mesh *m, rt_ctx *cx, uint32_t index);
 /* Calls fn for each node that is connected now; nodes: the table of that name. */

@@ -152,7 +152,7 @@ static void link_fini(rt_ctx *cx, void *st, err reason) {
         dist_in_fini(&l->in);
         dist_out_fini(&l->enc);
     }
-    if (l->name_len) mesh_peers_down(l->m, cx, mesh_link_name(l));
+    if (l->name_len) mesh_peers_down(l->m, cx, mesh_link_name(l), l->invented);
     mesh_hand_free(l);
     hmap_fini(&l->by_ref);
     hmap_fini(&l->by_id);

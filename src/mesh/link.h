@@ -46,6 +46,7 @@ typedef struct mesh_link {
     uint8_t *name;            /* of the peer, once it is known; name_len bytes */
     uint32_t name_len;
     bool ended;        /* mesh_link_end was called: nothing that came is acted on any more */
+    bool invented;     /* its name was made for this connection */
     bool full;         /* out is over link_bytes: it takes no messages */
     bool polled;       /* waits until the socket takes more */
     bool wrote;        /* since the last tick was due */

@@ -43,6 +43,7 @@ static void admit(rt_ctx *cx, mesh_link *l) {
         a.given_creation |= 4u;
         dist_name_invent(&given, random, dist_handshake_peer(h));
         a.given_name = buf_slice(&given);
+        l->invented = true;
         a.verdict = DIST_VERDICT_OK;
     } else {
         keep_name(l, dist_handshake_peer(h));

@@ -5,8 +5,8 @@
  *     number -> link, creation, name                                            what a send to rt_pid.node needs
  *
  * Invariants: (1) a name has at most one link that is up. (2) A number means one life of one node for ever; a node that comes back with
- * another creation gets another number. (3) An entry of a name outlives its links: it has the number. It goes never, and only peers that
- * have proved to know the cookie have one. */
+ * another creation gets another number. (3) An entry of a name outlives its links, because it has the number, unless the name was made for
+ * one connection; only peers that have proved to know the cookie have one. An entry by number is there while its node is connected. */
 #include "base/mem.h"
 #include "mesh/int.h"
 
@@ -29,7 +29,7 @@ typedef struct step {
     rt_pid me;
     mesh_peer p; /* before and after */
     dist_verdict verdict;
-    bool won;
+    bool won, invented;
     uint32_t creation;
 } step;
 
@@ -79,6 +79,7 @@ static rt_table_verdict lose(void *arg, slice old, slice *value) {
     s->p = peer_of(old);
     s->won = rt_pid_eq(s->p.up, s->me);
     if (!s->won && !rt_pid_eq(s->p.takeover, s->me)) return RT_TABLE_KEEP;
+    if (s->won && s->invented && !rt_pid_ok(s->p.takeover)) return RT_TABLE_REMOVE;
     if (s->won)
         s->p.up = RT_PID_NONE;
     else
@@ -97,14 +98,10 @@ static void number(mesh *m, rt_ctx *cx, const mesh_peer *p, slice name, rt_pid l
 
 /* Not of another link: between the two tables the same node may have come back. */
 static rt_table_verdict unlink_of(void *arg, slice old, slice *value) {
-    mesh_node *n = arg; /* its link is who goes */
-    rt_pid me = n->link;
-    if (!old.p) return RT_TABLE_KEEP;
-    memcpy(n, old.p, old.len < sizeof *n ? old.len : sizeof *n);
-    if (!rt_pid_eq(n->link, me)) return RT_TABLE_KEEP;
-    n->link = RT_PID_NONE;
-    *value = slice_of(n, old.len);
-    return RT_TABLE_PUT;
+    rt_pid link = RT_PID_NONE;
+    (void)value; /* it goes */
+    if (old.p) memcpy(&link, old.p, sizeof link);
+    return rt_pid_eq(link, *(const rt_pid *)arg) ? RT_TABLE_REMOVE : RT_TABLE_KEEP;
 }
 
 bool mesh_peers_up(mesh *m, rt_ctx *cx, slice name, uint32_t creation, bool hidden, uint32_t *out_index) {
@@ -115,12 +112,11 @@ bool mesh_peers_up(mesh *m, rt_ctx *cx, slice name, uint32_t creation, bool hidd
     return true;
 }
 
-void mesh_peers_down(mesh *m, rt_ctx *cx, slice name) {
-    step s = {.m = m, .name = name, .me = rt_self(cx)};
-    mesh_node n = {.link = s.me};
+void mesh_peers_down(mesh *m, rt_ctx *cx, slice name, bool invented) {
+    step s = {.m = m, .name = name, .me = rt_self(cx), .invented = invented};
     if (rt_table_update(rt_epoch_reader(cx), m->names, name, lose, &s) || !s.won) return;
-    err e = rt_table_update(rt_epoch_reader(cx), m->nodes, slice_of(&s.p.index, sizeof s.p.index), unlink_of, &n);
-    (void)check(e == ERR_OK || e == ERR_LIMIT || e == ERR_FULL);
+    err e = rt_table_update(rt_epoch_reader(cx), m->nodes, slice_of(&s.p.index, sizeof s.p.index), unlink_of, &s.me);
+    (void)check(e == ERR_OK || e == ERR_FULL);
 }
 
 /* --- looking ---------------------------------------------------------------------------------------------------------------------- */

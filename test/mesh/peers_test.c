@@ -37,7 +37,7 @@ static struct {
     uint32_t creation;
     bool hidden;
     dist_verdict verdict;
-    bool up;
+    bool up, invented;
     uint32_t index;
     rt_pid pid;
     unsigned nodes; /* that are connected; the last one of them: */
@@ -59,7 +59,7 @@ static void do_up(rt_ctx *cx, puppet *p, uint64_t arg) {
 }
 static void do_down(rt_ctx *cx, puppet *p, uint64_t arg) {
     (void)p, (void)arg;
-    mesh_peers_down(at.m, cx, x.name);
+    mesh_peers_down(at.m, cx, x.name, x.invented);
 }
 static void do_old(rt_ctx *cx, puppet *p, uint64_t arg) {
     (void)p, (void)arg;
