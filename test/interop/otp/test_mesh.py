@@ -33,10 +33,14 @@ class Murre(xmpp.Server):
         return self.event("epmd_registered") > 0
 
     def __enter__(self):
-        s = super().__enter__()
-        if "node.epmd_port" in self.settings:
-            xmpp.until("registered", s.registered)
-        return s
+        super().__enter__()
+        try:
+            if "node.epmd_port" in self.settings:
+                xmpp.until("registered", self.registered)
+        except BaseException:
+            self.__exit__()
+            raise
+        return self
 
 
 def said(epmd, code, name="a@127.0.0.1", cookie=COOKIE, more=()):
