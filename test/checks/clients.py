@@ -300,7 +300,8 @@ class Sender:
 class Recipient:
     """Receives until every sender in senders has its last message here. flap: how likely it goes after a message."""
 
-    def __init__(self, world, user, senders, sm=True, flap=0.0, tls=False, resume=0.7, away=True):
+    def __init__(self, world, user, senders, sm=True, flap=0.0, tls=False, resume=0.7, away=True, repeats=False):
+        self.repeats = repeats  # says its presence again on a resumed session that the server had nothing of (XEP-0198, 5)
         self.w, self.user, self.senders, self.sm, self.flap, self.tls, self.resume, self.away = world, user, senders, sm, flap, tls, resume, away
         self.account, self.jid, self.rng = f"{user}@localhost", f"{user}@localhost/r", world.rng(user)
         self.ways = ("reset", "cut", "close") if resume < 1 else ("reset", "cut")  # after a proper close there is nothing to resume
@@ -319,7 +320,7 @@ class Recipient:
         if h is None:
             self.smid, self.h = None, 0
             self.smid = await s.bind("r", self.sm)
-        if not h:  # a new session, or one of which the server had nothing: its presence was lost on the way, and is ours to say again (XEP-0198, 5)
+        if h is None or (self.repeats and h == 0):  # the server had nothing of that session: its presence was lost, and is ours to say again
             s.send("<presence/>")
 
     def took(self, el):

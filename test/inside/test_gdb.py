@@ -324,7 +324,7 @@ def test_wrong_arguments():
                 ("murre actor <0.0.99999.1>", "<0.0.99999.1> never was"),
                 ("murre actor <0.0.1.77>", "<0.0.1.77> is not alive: its slot has <0.0.1.1> now"),
                 ("murre actor <0.9.1.1>", "there is no shard 9, only 2"),
-                ("murre actor <7.0.1.1>", "another node"),
+                ("murre actor <7.256.1>", "another node"),
                 ("murre actor nobody", "nobody is neither a pid like <0.1.2.3> nor the name of an actor"),
                 ("murre mailbox svc.part.0 many", "COUNT: many is not a number"),
                 ("murre mailbox svc.part.0 0", "COUNT: 0 is not a number from 1"),

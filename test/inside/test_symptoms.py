@@ -249,7 +249,7 @@ def test_what_is_asked_wrongly_is_answered():
     with Profile("starved") as p:
         dead = "<0.0.4000.9>"
         for words, why in ((("actor", "nobody"), "'nobody' is neither a pid nor the name of an actor"), (("probe", "nobody"), "is neither a pid nor the name"),
-                           (("probe", dead), "is not alive"), (("queues", "actor", "<9.0.0.1>"), "node"), (("flush", dead), "is not alive"),
+                           (("probe", dead), "is not alive"), (("queues", "actor", "<9.256.1>"), "node"), (("flush", dead), "is not alive"),
                            (("probe", "store", "0"), "'0' is not a number from 1 to 60000"), (("queues", "longest", "x"), "'x' is not a number from 1 to 100"),
                            (("actors", "0"), "is not a number"), (("actors", "by", "size"), "'size' is not an order: cost, queue, memory, relations"),
                            (("actors", "by", "cost", "100001"), "is not a number from 1 to 100000"), (("locks", "rings"), "is not a class"),

@@ -363,7 +363,7 @@ def test_wrong_use_is_answered():
         (["trace", "--count", "0", "a@b"], USAGE, "'0' is not a number from 1"), (["trace", "--seconds", "x", "a@b"], USAGE, "'x' is not a number"),
         (["trace", "--often", "a@b"], USAGE, "usage: trace"), (["trace", "@localhost"], DATAERR, "is not a JID of the form"),
         (["trace", "a@b@c"], DATAERR, "is not a JID"), (["trace", "<0.1.2>"], DATAERR, "is not a pid of the form"),
-        (["trace", "<0.0.999999.1>"], DATAERR, "is not alive"), (["trace", "<7.0.1.1>"], DATAERR, "is not an actor of this node"),
+        (["trace", "<0.0.999999.1>"], DATAERR, "is not alive"), (["trace", "<7.256.1>"], DATAERR, "is not an actor of this node"),
         (["trace", "store.lug"], DATAERR, "is neither a pid nor the name of an actor"),
         (["events", "follow", "long_cue"], DATAERR, "'long_cue' is not an event"), (["events", "follow", "send"], DATAERR, "happens with every message"),
         (["record", "--trace", "0"], USAGE, "'0' is not the number of a request"), (["record", "--trace", "x"], USAGE, "is not the number"),

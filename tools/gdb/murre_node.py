@@ -197,12 +197,12 @@ class Node:
 
     def actor(self, text):
         """The actor of a pid <0.1.2.3>, of a pid without generation 1.2 (as logs have it), or of a name."""
-        m = re.fullmatch(r"<(\d+)\.(\d+)\.(\d+)\.(\d+)>", text)
+        if re.fullmatch(r"<[1-9]\d*\.\d+\.\d+>", text):
+            raise Trouble(f"{text} is an actor of another node")
+        m = re.fullmatch(r"<0\.(\d+)\.(\d+)\.(\d+)>", text)
         short_form = re.fullmatch(r"(\d+)\.(\d+)", text)
         if m:
-            node, shard, index, gen = (int(x) for x in m.groups())
-            if node:
-                raise Trouble(f"{text} is an actor of another node")
+            shard, index, gen = (int(x) for x in m.groups())
         elif short_form:
             shard, index, gen = int(short_form[1]), int(short_form[2]), None
         else:
