@@ -88,8 +88,8 @@ static void casts(void **state) {
 /* What looks like a call or cast and is none is an info, with all of it as the request. */
 static void all_else_is_an_info(void **state) {
     (void)state;
-    static const char *const shapes[] = {"h",    "n",       "P",      "(hh",    "<hhh", "(C(PR", "<C(hRh",   "<C(RRh",
-                                         "<CPh", "<C<PRhh", "<C[PRh", "<K(PRh", "<Khh", "(Ch",   "[K h" + 3, "<h(PRh"};
+    static const char *const shapes[] = {"h",    "n",       "P",      "(hh",    "<hhh", "(C(PR", "<C(hRh", "<C(RRh",
+                                         "<CPh", "<C<PRhh", "<C[PRh", "<K(PRh", "<Khh", "(Ch",   "K",      "<h(PRh"};
     for (size_t i = 0; i < ARRAY_LEN(shapes); i++) {
         mesh_term t = {.term = term(shapes[i])};
         mesh_gen g;
