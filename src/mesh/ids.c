@@ -8,8 +8,6 @@ bool mesh_own_pid(const mesh *m, const etf_pid *p, rt_pid *out) {
     return slice_eq(p->node, m->cfg.name) && p->creation == m->self.creation && rt_pid_ok(*out);
 }
 
-bool mesh_is_service(const char *name) { return strcmp(name, "net_kernel") == 0; }
-
 etf_pid mesh_etf_pid(const mesh *m, rt_pid own) {
     return (etf_pid){.node = m->cfg.name, .id = own.slot, .serial = own.gen, .creation = m->self.creation};
 }

@@ -17,6 +17,13 @@ typedef struct mesh_port { /* a listening socket of one shard */
     rt_sup_spec spec;
 } mesh_port;
 
+enum {
+#define SERVICE(class, name, doc) MESH_SERVICE_##class,
+#include "mesh/services.def"
+#undef SERVICE
+    MESH_SERVICES /* how many */
+};
+
 struct mesh {
     rt_remote remote; /* the plug */
     rt_node *node;
@@ -30,6 +37,8 @@ struct mesh {
     size_t n_ports;
     uint16_t port; /* of the first one */
     mesh *itself;  /* args of actors point here */
+    rt_child services[MESH_SERVICES];
+    rt_sup_spec services_spec;
     rt_child epmd_child;
     rt_sup_spec epmd_spec;
 };
@@ -63,8 +72,10 @@ rt_pid mesh_peers_link(mesh *m, rt_ctx *cx, uint32_t index);
 #define MESH_NODES "mesh.nodes"
 void mesh_peers_each(rt_tid nodes, rt_reader *r, void (*fn)(void *arg, uint32_t index, const mesh_node *n), void *arg);
 
-/* A registered name that other nodes may know of. */
-bool mesh_is_service(const char *name);
+/* --- service.c: the actors that other nodes reach by name (services.def) */
+NODISCARD err mesh_service_boot(mesh *m, rt_ctx *cx);
+rt_pid mesh_service_find(rt_ctx *cx, slice name); /* RT_PID_NONE: it is no service, or does not run at the moment */
+bool mesh_service_is(rt_ctx *cx, rt_pid p);
 
 /* --- identities: pids of this node as others see them, and the reasons of exits */
 bool mesh_own_pid(const mesh *m, const etf_pid *p, rt_pid *out); /* false: of another node, or of an earlier life of this one */
@@ -75,6 +86,9 @@ void mesh_reason_out(err reason, const rt_blob *term, buf *out);
 rt_blob *mesh_term_blob(etf_reader *r);
 
 extern const rt_class mesh_acceptor_class; /* arg: mesh_port *const * */
-extern const rt_class mesh_net_kernel_class;
-extern const rt_class mesh_epmd_class; /* arg: mesh *const * */
+extern const rt_class mesh_epmd_class;     /* arg: mesh *const * */
+/* Services; arg: mesh *const * */
+#define SERVICE(class, name, doc) extern const rt_class mesh_##class##_class;
+#include "mesh/services.def"
+#undef SERVICE
 #endif

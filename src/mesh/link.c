@@ -3,10 +3,14 @@
  *     accepted --handshake--> up --(peer closes, ticktime passes, it says nonsense, another takes its place)--> over: watches fire
  *
  * Reading: into the shard's scratch, straight to the machine of the state. Writing: into out, at the end of the round to the socket. What
- * the socket does not take stays in out; past link_bytes the link holds back its mailbox, so that its senders feel it (rt_hold). Ticks are
- * written whatever waits (they are 4 bytes, and what waits counts as said).
+ * the socket does not take stays in out; past link_bytes the link holds back its mailbox, so that its senders feel it (rt_hold).
  *
- * Invariants: (1) hand is NULL exactly when the peers' table has this link as up, or it is ending. (2) After the end no byte is written. */
+ * A peer drops a link on which it hears nothing for its ticktime. Any frame counts, so a tick is written only where no byte has been and
+ * none waits. While bytes wait, the socket gets them as soon as it takes any; as long as it takes none, a tick could not go out either, and
+ * in the middle of a frame there is no place for one: that is why long messages go in fragments of 64 KiB.
+ *
+ * Invariants: (1) between two calls hand is NULL exactly from when the peers' table has this link as up until fini takes it out there.
+ * (2) After the end no byte is written. */
 #include "mesh/link.h"
 
 #include "base/mem.h"
@@ -99,8 +103,8 @@ static err link_ready(rt_ctx *cx, void *st, int fd, uint32_t events) {
 }
 
 /* --- time ------------------------------------------------------------------------------------------------------------------------- */
-/* Up: each tick interval a tick, if nothing was written since the last; and the peer is gone if it was silent for a ticktime (OTP:
- * dist_util, con_loop: between T - T/I and T + T/I after its last byte). */
+/* Up: each tick interval a tick, if nothing was written since the last one was due; and the peer is gone if it was silent for a ticktime
+ * (OTP: dist_util, con_loop: between T - T/I and T + T/I after its last byte). */
 static err link_timer(rt_ctx *cx, void *st, rt_timer *t) {
     mesh_link *l = st;
     usec every = l->m->cfg.ticktime / MESH_TICK_INTENSITY;
@@ -141,7 +145,8 @@ static err link_init(rt_ctx *cx, void *st, const void *arg) {
     err e = rt_port_add(cx, a->fd, SYS_IN);
     if (e) return e;
     rt_timer_set(cx, &l->timer, rt_now(cx) + l->m->cfg.setup_time);
-    return mesh_hand_begin(cx, l);
+    mesh_hand_begin(l);
+    return ERR_OK;
 }
 
 static void link_fini(rt_ctx *cx, void *st, err reason) {

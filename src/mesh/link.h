@@ -18,7 +18,6 @@ typedef struct mesh_link_arg { /* of an accepted connection */
 typedef struct mesh_hand { /* until it is up */
     dist_handshake h;
     buf in; /* bytes that the machine has not used */
-    bool admitted;
 } mesh_hand;
 
 /* A monitor that a process of the peer has on something here. By reference, as the peer names it; by number, as the runtime does. */
@@ -57,7 +56,6 @@ typedef struct mesh_link {
     uint64_t next_id;  /* of watches */
     uint64_t never;    /* counts the processes that rpc.c pretends */
     rt_timer timer;    /* handshake: until it has to be over; up: the next tick */
-    rt_pid over;       /* who takes this one over, and waits for its end; RT_PID_NONE */
     uint64_t old_ref;  /* taking over: the monitor of the one that gives way */
     buf out;           /* for the socket */
     dist_in in;
@@ -74,7 +72,7 @@ NODISCARD err mesh_link_end(rt_ctx *cx, mesh_link *l, const char *why);
 void mesh_link_flush(rt_ctx *cx, mesh_link *l); /* something was put into out */
 
 /* link_hand.c */
-NODISCARD err mesh_hand_begin(rt_ctx *cx, mesh_link *l);
+void mesh_hand_begin(mesh_link *l);
 NODISCARD err mesh_hand_feed(rt_ctx *cx, mesh_link *l, slice bytes); /* may leave the link up, with all bytes used or handed on */
 NODISCARD err mesh_hand_old_down(rt_ctx *cx, mesh_link *l);          /* the link that it takes over from has ended */
 void mesh_hand_free(mesh_link *l);

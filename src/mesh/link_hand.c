@@ -9,12 +9,10 @@
 #include "mesh/link.h"
 #include "rt/event.h"
 
-err mesh_hand_begin(rt_ctx *cx, mesh_link *l) {
-    (void)cx;
+void mesh_hand_begin(mesh_link *l) {
     l->hand = mem_zalloc(sizeof *l->hand);
     buf_init(&l->hand->in, 2 * DIST_HANDSHAKE_MESSAGE_MAX + RT_SCRATCH);
     dist_handshake_accept(&l->hand->h, DIST_CARRIER_TCP, &l->m->self);
-    return ERR_OK;
 }
 
 void mesh_hand_free(mesh_link *l) {

@@ -10,10 +10,9 @@
 #include "mesh/link.h"
 
 /* --- watches ---------------------------------------------------------------------------------------------------------------------- */
-static uint64_t ref_hash(const mesh_link *l, const etf_ref *r, const etf_pid *watcher) {
+static uint64_t ref_hash(const etf_ref *r, const etf_pid *watcher) {
     uint64_t h = (uint64_t)watcher->id << 32 | watcher->serial;
     for (uint32_t i = 0; i < r->n; i++) h = hash_u64(h ^ r->word[i]);
-    (void)l;
     return h;
 }
 
@@ -23,7 +22,7 @@ static bool is_ref(const mesh_watch *w, const etf_ref *r, const etf_pid *watcher
 }
 
 static mesh_watch *watch_by_ref(mesh_link *l, const etf_ref *r, const etf_pid *watcher) {
-    for (hmap_node *n = hmap_find(&l->by_ref, ref_hash(l, r, watcher)); n; n = hmap_find_next(n)) {
+    for (hmap_node *n = hmap_find(&l->by_ref, ref_hash(r, watcher)); n; n = hmap_find_next(n)) {
         mesh_watch *w = container_of(n, mesh_watch, by_ref);
         if (is_ref(w, r, watcher)) return w;
     }
@@ -91,12 +90,9 @@ void mesh_watches_end(rt_ctx *cx, mesh_link *l) {
 /* --- signals ---------------------------------------------------------------------------------------------------------------------- */
 /* An actor of this node that is meant; false: there is none, and never will be. */
 static bool target(rt_ctx *cx, const mesh_link *l, const dist_addr *to, rt_pid *out) {
-    char name[256 * 4];
     if (to->kind == DIST_ADDR_PID) return mesh_own_pid(l->m, &to->pid, out);
-    if (to->kind != DIST_ADDR_NAME || to->name.len >= sizeof name || memchr(to->name.p, 0, to->name.len)) return false;
-    memcpy(name, to->name.p, to->name.len);
-    name[to->name.len] = 0;
-    *out = rt_name_find(cx, name);
+    if (to->kind != DIST_ADDR_NAME) return false;
+    *out = rt_name_find_slice(cx, to->name);
     return rt_pid_ok(*out);
 }
 
@@ -151,7 +147,7 @@ static err on_monitor(rt_ctx *cx, mesh_link *l, const dist_ctl *c) {
     w->watched = to;
     w->name_len = (uint32_t)name.len;
     if (name.len) memcpy(w->name, name.p, name.len);
-    hmap_insert(&l->by_ref, &w->by_ref, ref_hash(l, &w->ref, &w->watcher));
+    hmap_insert(&l->by_ref, &w->by_ref, ref_hash(&w->ref, &w->watcher));
     hmap_insert(&l->by_id, &w->by_id, hash_u64(w->id));
     rt_remote_signal(cx, from_pid(l, &w->watcher), to, RT_SIG_MONITOR, w->id, ERR_OK, NULL);
     return ERR_OK;
@@ -165,9 +161,6 @@ static err on_demonitor(rt_ctx *cx, mesh_link *l, const dist_ctl *c) {
     return ERR_OK;
 }
 
-/* The services of the mesh do not end because a peer says so: without them nobody could reach the node. */
-static bool is_vital(rt_ctx *cx, rt_pid p) { return rt_pid_eq(rt_name_find(cx, "net_kernel"), p); }
-
 static err on_exit(rt_ctx *cx, mesh_link *l, const dist_message *m, const dist_ctl *c, rt_signal sig, arena *text) {
     rt_pid to, from = sender(l, &c->from);
     rt_blob *term = NULL;
@@ -176,7 +169,8 @@ static err on_exit(rt_ctx *cx, mesh_link *l, const dist_message *m, const dist_c
     err reason = kill ? ERR_KILLED : mesh_reason_in(dist_message_reader(m, c->reason, text), &term);
     if (reason == ERR_FOREIGN && !term) return mesh_link_end(cx, l, "the reason of an exit is not a term");
     if (sig == RT_SIG_EXIT && reason == ERR_KILLED && !kill) reason = ERR_SHUTDOWN; /* exit(P, killed) can be trapped */
-    if (target(cx, l, &c->to, &to) && (sig == RT_SIG_EXIT_LINK || !is_vital(cx, to))) {
+    /* A service does not end because a peer says so: without it nobody could reach the node. Of a link it hears, and traps it. */
+    if (target(cx, l, &c->to, &to) && (sig == RT_SIG_EXIT_LINK || !mesh_service_is(cx, to))) {
         if (sig == RT_SIG_EXIT_LINK) mesh_tie_forget(l, to, from);
         rt_remote_signal(cx, from, to, sig, 0, reason, term);
     }

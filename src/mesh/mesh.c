@@ -36,7 +36,7 @@ static void plug_signal(rt_remote *r, rt_ctx *cx, rt_pid from, rt_pid to, rt_sig
         return;
     }
     rt_pid link = mesh_peers_link(m, cx, to.node);
-    if (!rt_pid_ok(link)) return; /* its end has told everybody */
+    if (!rt_pid_ok(link)) return; /* not connected: the other node has said noconnection to its processes itself */
     rt_msg *out = rt_msg_new(cx, MESH_SIGNAL, sizeof(mesh_signal_msg));
     *mesh_signal_msg_of(out) = (mesh_signal_msg){(uint8_t)sig, from, to, ref, reason, rt_blob_ref(term)};
     rt_send(cx, link, &out);
@@ -92,17 +92,9 @@ typedef struct booting {
 } booting;
 
 static void boot_first(rt_ctx *cx, void *arg) {
-    static const rt_child net_kernel = {.id = "net_kernel", .cls = &mesh_net_kernel_class, .restart = RT_PERMANENT};
-    static const rt_sup_spec spec = {.strategy = RT_ONE_FOR_ONE,
-                                     .intensity = RESTARTS,
-                                     .period = RESTART_PERIOD,
-                                     .children = &net_kernel,
-                                     .n_children = 1,
-                                     .vital = true};
     booting *b = arg;
-    rt_pid pid;
     b->status = mesh_peers_init(b->m, cx);
-    if (!b->status) b->status = rt_spawn(cx, &rt_sup_class, &spec, 0, &pid, NULL);
+    if (!b->status) b->status = mesh_service_boot(b->m, cx);
 }
 
 err mesh_boot(mesh *m) {
@@ -137,6 +129,13 @@ static err port_open(mesh *m, const sys_addr *a, mesh_port **out) {
     return ERR_OK;
 }
 
+/* After an attempt to start its acceptor: a socket that it did not come to take is nobody's. */
+static void port_settle(mesh *m, mesh_port *p) {
+    sys *y = rt_node_sys(m->node);
+    if (p->fd >= 0) y->close(y, p->fd);
+    p->fd = -1;
+}
+
 err mesh_listen(mesh *m, const sys_addr *a, sys_addr *out_bound) {
     if (m->n_ports == MESH_LISTEN_MAX) return ERR_LIMIT;
     mesh_port **ports = m->ports[m->n_ports++];
@@ -148,6 +147,7 @@ err mesh_listen(mesh *m, const sys_addr *a, sys_addr *out_bound) {
         addr = ports[i]->addr; /* the same port on every shard */
         b.port = ports[i];
         rt_node_boot(m->node, i, boot_port, &b);
+        port_settle(m, ports[i]);
         if (b.status) return b.status;
     }
     if (m->port == 0) m->port = addr.port;

@@ -3,7 +3,7 @@
  *
  *     {erpc, execute_call, 4} [Ref, M, F, Args]   --> SPAWN_REPLY pid, DOWN {Ref, return, Value} or {Ref, error, undef, [{M, F, Args, []}]}
  *     {erpc, execute_cast, 3} [M, F, Args]        --> SPAWN_REPLY pid
- *     anything else                               --> SPAWN_REPLY notsup
+ *     anything else                               --> SPAWN_REPLY notsup; badopt if only the options are wrong
  *
  * Invariant: SPAWN_REPLY goes out before anything else about that process (OTP closes the connection else). */
 #include "base/mem.h"
@@ -51,17 +51,13 @@ static bool erlang_nodes(call *c) {
     return true;
 }
 
-/* Names of a foreign class only: the others are not there for other nodes. */
+/* Of services only: other actors are not there for other nodes. */
 static bool erlang_whereis(call *c) {
     etf_reader r = {.in = cursor_of(c->args)};
     etf_item row;
     slice name;
     if (!etf_next(&r, &row) || row.kind != ETF_LIST || !etf_get_atom(&r, &name)) return false;
-    char text[ETF_ATOM_BYTES + 1];
-    if (!check(name.len < sizeof text)) return false;
-    memcpy(text, name.p, name.len);
-    text[name.len] = 0;
-    rt_pid pid = strlen(text) == name.len && mesh_is_service(text) ? rt_name_find(c->cx, text) : RT_PID_NONE;
+    rt_pid pid = mesh_service_find(c->cx, name);
     etf_pid p = mesh_etf_pid(c->l->m, pid);
     if (rt_pid_ok(pid))
         etf_put_pid(c->out, &p);
@@ -142,21 +138,36 @@ static void run(rt_ctx *cx, mesh_link *l, const erpc *e, buf *out) {
     buf_fini(&value);
 }
 
-/* What the requester wants of link and monitor: an atom, or a tuple that begins with it. */
-static uint32_t options(const dist_message *m, const dist_ctl *c) {
-    etf_reader r = dist_message_reader(m, c->options, NULL);
-    uint32_t n, flags = 0;
-    if (!list_of(&r, &n)) return 0;
-    for (uint32_t i = 0; i < n; i++) {
-        etf_reader at = r;
-        uint32_t arity;
-        slice name;
-        if (!etf_get_tuple(&at, &arity)) arity = 0; /* the atom alone */
-        if (etf_get_atom(&at, &name))
-            flags |= slice_is(name, "monitor") ? DIST_SPAWN_MONITOR : slice_is(name, "link") ? DIST_SPAWN_LINK : 0;
-        if (!etf_skip(&r, NULL)) return flags;
-    }
-    return flags;
+/* One option: link, monitor, {monitor, _}, or another {Name, _}, which is about heaps and schedulers: a process that never was has none.
+ * False: it is none of these (OTP: erlang:spawn_request/5, "badopt"). */
+static bool option(etf_reader *r, uint32_t *flags) {
+    etf_reader at = *r;
+    uint32_t arity = 0;
+    slice name;
+    bool pair = etf_get_tuple(&at, &arity);
+    if ((pair && arity != 2) || !etf_get_atom(&at, &name)) return false;
+    if (slice_is(name, "monitor"))
+        *flags |= DIST_SPAWN_MONITOR;
+    else if (slice_is(name, "link") && !pair)
+        *flags |= DIST_SPAWN_LINK;
+    else if (!pair)
+        return false;
+    return etf_skip(r, NULL);
+}
+
+/* What the requester wants of link and monitor. False: it is not a proper list of options. */
+static NODISCARD bool options(const dist_message *m, const dist_ctl *c, arena *text, uint32_t *out_flags) {
+    etf_reader r = dist_message_reader(m, c->options, text);
+    etf_item it;
+    uint32_t flags = 0;
+    if (!etf_next(&r, &it) || (it.kind != ETF_LIST && it.kind != ETF_NIL)) return false;
+    bool any = it.kind == ETF_LIST;
+    for (uint32_t i = 0; any && i < it.n; i++)
+        if (!option(&r, &flags)) return false;
+    etf_item tail = {.kind = ETF_NIL};
+    if (any && (!etf_next(&r, &tail) || tail.kind != ETF_NIL)) return false;
+    *out_flags = flags;
+    return true;
 }
 
 static err tell_end(rt_ctx *cx, mesh_link *l, const dist_ctl *c, uint32_t flags, const dist_addr *pid, slice reason) {
@@ -174,13 +185,15 @@ err mesh_rpc_spawn(rt_ctx *cx, mesh_link *l, const dist_message *m, const dist_c
     buf_init(&args, UINT32_MAX);
     buf_init(&reason, UINT32_MAX);
     bool known = slice_is(c->module, "erpc") && (call_ || cast) && etf_copy(&r, &args) && read_erpc(buf_slice(&args), call_, &e);
-    uint32_t flags = known ? options(m, c) : 0;
+    uint32_t flags = 0;
+    bool fine = known && options(m, c, text, &flags);
     /* A process that never was, on a shard that there is not; its number is not used again soon. */
     rt_pid never = {0, MESH_NEVER_SHARD << 24 | (uint32_t)(++l->never & 0xffffffu), (uint32_t)(l->never >> 24) + 1};
-    dist_addr pid = {.kind = DIST_ADDR_PID, .pid = mesh_etf_pid(l->m, never)}, notsup = {.kind = DIST_ADDR_NAME, .name = SLICE("notsup")};
-    dist_ctl reply = {.signal = DIST_SIG_SPAWN_REPLY, .ref = c->ref, .to = c->from, .flags = flags, .from = known ? pid : notsup};
+    dist_addr pid = {.kind = DIST_ADDR_PID, .pid = mesh_etf_pid(l->m, never)},
+              no = {.kind = DIST_ADDR_NAME, .name = known ? SLICE("badopt") : SLICE("notsup")};
+    dist_ctl reply = {.signal = DIST_SIG_SPAWN_REPLY, .ref = c->ref, .to = c->from, .flags = flags, .from = fine ? pid : no};
     err er = mesh_out(cx, l, &reply);
-    if (!er && !l->ended && known) {
+    if (!er && !l->ended && fine) {
         if (call_)
             run(cx, l, &e, &reason);
         else

@@ -103,6 +103,7 @@ void rt_port_close(rt_ctx *cx, int fd);
 /* This actor; the name is copied. ERR_EXISTS; ERR_INVALID: longer than RT_TABLE_KEY_MAX; ERR_LIMIT, ERR_FULL: as rt_table_insert. */
 NODISCARD err rt_name_register(rt_ctx *cx, const char *name);
 rt_pid rt_name_find(rt_ctx *cx, const char *name);    /* for actors; RT_PID_NONE */
+rt_pid rt_name_find_slice(rt_ctx *cx, slice name);    /* the same; bytes of any kind: with a NUL among them it is no name */
 rt_pid rt_name_whereis(rt_node *n, const char *name); /* the same for any thread: costs a little more */
 
 /* --- a context, for services that run on a shard but outside an actor (boot): see rt/node.h */

@@ -18,18 +18,20 @@ err rt_name_register(rt_ctx *cx, const char *name) {
     return e;
 }
 
-static rt_pid find(const rt_reader *r, const char *name) {
+static rt_pid find(const rt_reader *r, slice name) {
     slice v;
     rt_pid pid = RT_PID_NONE;
-    if (rt_tab_lookup(names(r), slice_str(name), &v) == ERR_OK) memcpy(&pid, v.p, sizeof pid);
+    if (rt_tab_lookup(names(r), name, &v) == ERR_OK) memcpy(&pid, v.p, sizeof pid);
     return pid;
 }
 
-rt_pid rt_name_find(rt_ctx *cx, const char *name) { return find(&cx->sh->reader, name); }
+rt_pid rt_name_find(rt_ctx *cx, const char *name) { return find(&cx->sh->reader, slice_str(name)); }
+
+rt_pid rt_name_find_slice(rt_ctx *cx, slice name) { return find(&cx->sh->reader, name); }
 
 rt_pid rt_name_whereis(rt_node *n, const char *name) {
     rt_reader *r = rt_epoch_begin(n);
-    rt_pid pid = find(r, name);
+    rt_pid pid = find(r, slice_str(name));
     rt_epoch_end(&r);
     return pid;
 }

@@ -503,6 +503,13 @@ static void spawn_requests(void **state) {
          "spawn_reply from pid to pid flags 2\ndown from pid to pid: {r,error,badarg,[{erlang,whereis,[7],[]}]}\n"},
         {"erpc", "execute_cast", 3, "[erlang,node,[]]", "[]", "spawn_reply from pid to pid flags 0\n"},
         {"erpc", "execute_call", 4, "[r]", "[monitor]", "spawn_reply from notsup to pid flags 0\n"},
+        {"erpc", "execute_cast", 3, "[erlang,node,[]]", "[{priority,high}]", "spawn_reply from pid to pid flags 0\n"},
+        {"erpc", "execute_cast", 3, "[erlang,node,[]]", "[monitor,foo]", "spawn_reply from badopt to pid flags 0\n"},
+        {"erpc", "execute_cast", 3, "[erlang,node,[]]", "[monitor,{monitor,[],x}]", "spawn_reply from badopt to pid flags 0\n"},
+        {"erpc", "execute_cast", 3, "[erlang,node,[]]", "[1,2]", "spawn_reply from badopt to pid flags 0\n"},
+        {"erpc", "execute_cast", 3, "[erlang,node,[]]", "[1000]", "spawn_reply from badopt to pid flags 0\n"},
+        {"erpc", "execute_cast", 3, "[erlang,node,[]]", "[link|monitor]", "spawn_reply from badopt to pid flags 0\n"},
+        {"erpc", "execute_cast", 3, "[erlang,node,[]]", "link", "spawn_reply from badopt to pid flags 0\n"},
     };
     peer p;
     begin();

@@ -1,0 +1,40 @@
+/* service: the actors that other nodes reach by name (services.def). Elsewhere nothing depends on which there are. */
+#include "mesh/int.h"
+
+#define RESTARTS       10
+#define RESTART_PERIOD (10 * USEC_PER_SEC)
+
+static const struct {
+    const char *name;
+    const rt_class *cls;
+} table[] = {
+#define SERVICE(class, name, doc) {name, &mesh_##class##_class},
+#include "mesh/services.def"
+#undef SERVICE
+};
+_Static_assert(ARRAY_LEN(table) == MESH_SERVICES, "both are made of services.def");
+
+err mesh_service_boot(mesh *m, rt_ctx *cx) {
+    rt_pid pid;
+    for (size_t i = 0; i < MESH_SERVICES; i++)
+        m->services[i] = (rt_child){.id = table[i].name, .cls = table[i].cls, .arg = &m->itself, .restart = RT_PERMANENT};
+    m->services_spec = (rt_sup_spec){.strategy = RT_ONE_FOR_ONE,
+                                     .intensity = RESTARTS,
+                                     .period = RESTART_PERIOD,
+                                     .children = m->services,
+                                     .n_children = MESH_SERVICES,
+                                     .vital = true};
+    return rt_spawn(cx, &rt_sup_class, &m->services_spec, 0, &pid, NULL);
+}
+
+rt_pid mesh_service_find(rt_ctx *cx, slice name) {
+    for (size_t i = 0; i < MESH_SERVICES; i++)
+        if (slice_is(name, table[i].name)) return rt_name_find_slice(cx, name);
+    return RT_PID_NONE;
+}
+
+bool mesh_service_is(rt_ctx *cx, rt_pid p) {
+    for (size_t i = 0; i < MESH_SERVICES; i++)
+        if (rt_pid_eq(rt_name_find(cx, table[i].name), p)) return true;
+    return false;
+}
