@@ -7,8 +7,6 @@
 #include "proto/dist/name.h"
 
 #include <fcntl.h>
-#include <stdarg.h>
-#include <stdio.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -20,39 +18,26 @@ struct main_cluster {
     uint8_t cookie[COOKIE_FILE_MAX];
 };
 
-static err say(char *why, err e, const char *fmt, ...) PRINTF_LIKE(3, 4);
-static err say(char *why, err e, const char *fmt, ...) {
-    va_list ap;
-    va_start(ap, fmt);
-    (void)vsnprintf(why, CONFIG_WHY_MAX, fmt, ap);
-    va_end(ap);
-    return e;
-}
-
-static bool is_loopback(const sys_addr *a) {
-    static const uint8_t one[16] = {[15] = 1};
-    return a->family == SYS_INET4 ? a->ip[0] == 127 : a->family == SYS_INET6 && memcmp(a->ip, one, sizeof one) == 0;
-}
-
 err main_cluster_check(const config *f, char why[CONFIG_WHY_MAX]) {
     dist_name name;
     if (!*f->node_name) return ERR_OK;
     if (dist_name_parse_own(slice_str(f->node_name), &name))
-        return say(why, ERR_CONFIG, "node.name: '%s' is not a name such as murre@host.example, of letters, digits, _ and - before the @",
-                   f->node_name);
-    if (!*f->node_cookie_file) return say(why, ERR_CONFIG, "node.cookie_file: a node with a name needs the cookie of its cluster");
-    if (f->node_listen.n == 0) return say(why, ERR_CONFIG, "node.listen: a node with a name listens somewhere");
-    if (f->node_listen.n > MESH_LISTEN_MAX) return say(why, ERR_CONFIG, "node.listen: at most %u addresses", MESH_LISTEN_MAX);
+        return config_why(why, ERR_CONFIG,
+                          "node.name: '%s' is not a name such as murre@host.example, of letters, digits, _ and - before the @",
+                          f->node_name);
+    if (!*f->node_cookie_file) return config_why(why, ERR_CONFIG, "node.cookie_file: a node with a name needs the cookie of its cluster");
+    if (f->node_listen.n == 0) return config_why(why, ERR_CONFIG, "node.listen: a node with a name listens somewhere");
+    if (f->node_listen.n > MESH_LISTEN_MAX) return config_why(why, ERR_CONFIG, "node.listen: at most %u addresses", MESH_LISTEN_MAX);
     for (size_t i = 0; i < f->node_listen.n; i++) {
         sys_addr a;
         if (sys_addr_parse(slice_str(f->node_listen.v[i]), &a) || a.family == SYS_UNIX)
-            return say(why, ERR_CONFIG, "node.listen: '%s' is not an address such as 127.0.0.1:9100", f->node_listen.v[i]);
-        if (!is_loopback(&a))
-            return say(why, ERR_CONFIG, "node.listen: %s is not loopback; what nodes say to each other is not encrypted",
-                       f->node_listen.v[i]);
+            return config_why(why, ERR_CONFIG, "node.listen: '%s' is not an address such as 127.0.0.1:9100", f->node_listen.v[i]);
+        if (!sys_addr_is_loopback(&a))
+            return config_why(why, ERR_CONFIG, "node.listen: %s is not loopback; what nodes say to each other is not encrypted",
+                              f->node_listen.v[i]);
     }
     if (strcmp(f->node_epmd, "on") != 0 && strcmp(f->node_epmd, "off") != 0)
-        return say(why, ERR_CONFIG, "node.epmd: on or off, not '%s'", f->node_epmd);
+        return config_why(why, ERR_CONFIG, "node.epmd: on or off, not '%s'", f->node_epmd);
     return ERR_OK;
 }
 
@@ -61,18 +46,19 @@ static err read_cookie(main_cluster *k, const char *path, slice *out, char why[C
     int fd = open(path, O_RDONLY | O_CLOEXEC);
     if (fd < 0 || fstat(fd, &st)) {
         if (fd >= 0) close(fd);
-        return say(why, ERR_NOT_FOUND, "node.cookie_file: %s cannot be read", path);
+        return config_why(why, ERR_NOT_FOUND, "node.cookie_file: %s cannot be read", path);
     }
     ssize_t n = st.st_mode & 077 ? 0 : read(fd, k->cookie, sizeof k->cookie);
     close(fd);
-    if (st.st_mode & 077) return say(why, ERR_PERM, "node.cookie_file: %s can be read by others: chmod 600 it", path);
-    if (n < 0) return say(why, ERR_IO, "node.cookie_file: %s cannot be read", path);
+    if (st.st_mode & 077) return config_why(why, ERR_PERM, "node.cookie_file: %s can be read by others: chmod 600 it", path);
+    if (n < 0) return config_why(why, ERR_IO, "node.cookie_file: %s cannot be read", path);
     if (dist_cookie_parse(slice_of(k->cookie, (size_t)n), out))
-        return say(why, ERR_CONFIG, "node.cookie_file: %s is not one line of printable ASCII of at most %u bytes", path, DIST_COOKIE_MAX);
+        return config_why(why, ERR_CONFIG, "node.cookie_file: %s is not one line of printable ASCII of at most %u bytes", path,
+                          DIST_COOKIE_MAX);
     if (dist_cookie_check(*out))
-        return say(why, ERR_AUTH,
-                   "node.cookie_file: the cookie is worth %u bits; at least %u are wanted, as 20 random capital letters have",
-                   dist_cookie_bits(*out), DIST_COOKIE_BITS_MIN);
+        return config_why(why, ERR_AUTH,
+                          "node.cookie_file: the cookie is worth %u bits; at least %u are wanted, as 20 random capital letters have",
+                          dist_cookie_bits(*out), DIST_COOKIE_BITS_MIN);
     return ERR_OK;
 }
 
@@ -89,7 +75,7 @@ err main_cluster_new(const config *f, rt_node *n, main_cluster **out, char why[C
     if (strcmp(f->node_epmd, "on") == 0)
         c.epmd = (sys_addr){.family = SYS_INET4, .port = (uint16_t)f->node_epmd_port, .ip = {127, 0, 0, 1}};
     err e = read_cookie(k, f->node_cookie_file, &c.cookie, why);
-    if (!e && mesh_new(n, &c, &k->mesh)) e = say(why, ERR_CONFIG, "node.name: '%s' cannot be a node", f->node_name);
+    if (!e && mesh_new(n, &c, &k->mesh)) e = config_why(why, ERR_CONFIG, "node.name: '%s' cannot be a node", f->node_name);
     if (e) {
         main_cluster_free(k);
         return e;
@@ -102,15 +88,15 @@ err main_cluster_boot(main_cluster *k, char why[CONFIG_WHY_MAX]) {
     if (!k) return ERR_OK;
     const config_list *l = &k->config->node_listen;
     err e = mesh_boot(k->mesh);
-    if (e) return say(why, e, "the mesh cannot start: %s", err_text(e));
+    if (e) return config_why(why, e, "the mesh cannot start: %s", err_text(e));
     for (size_t i = 0; i < l->n; i++) {
         sys_addr a, bound;
         if (!check(sys_addr_parse(slice_str(l->v[i]), &a) == ERR_OK)) return ERR_BUG; /* main_cluster_check has seen to it */
         e = mesh_listen(k->mesh, &a, &bound);
-        if (e) return say(why, e, "node.listen: cannot listen on %s: %s", l->v[i], err_text(e));
+        if (e) return config_why(why, e, "node.listen: cannot listen on %s: %s", l->v[i], err_text(e));
     }
     e = mesh_register(k->mesh);
-    return e ? say(why, e, "the port mapper's client cannot start: %s", err_text(e)) : ERR_OK;
+    return e ? config_why(why, e, "the port mapper's client cannot start: %s", err_text(e)) : ERR_OK;
 }
 
 void main_cluster_free(main_cluster *k) {

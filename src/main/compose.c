@@ -17,7 +17,6 @@
 
 #include <idn-free.h>
 #include <idna.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
@@ -69,15 +68,6 @@ struct compose {
     char log_dir[PATH_BYTES], keyed_path[PATH_BYTES], ctl_path[PATH_BYTES], recorder_path[PATH_BYTES];
 };
 
-static err say(char *why, err e, const char *fmt, ...) PRINTF_LIKE(3, 4);
-static err say(char *why, err e, const char *fmt, ...) {
-    va_list ap;
-    va_start(ap, fmt);
-    (void)vsnprintf(why, CONFIG_WHY_MAX, fmt, ap);
-    va_end(ap);
-    return e;
-}
-
 static void join(char out[PATH_BYTES], const char *dir, const char *name) { (void)snprintf(out, PATH_BYTES, "%.400s/%.100s", dir, name); }
 
 /* --- domains */
@@ -105,9 +95,9 @@ static err make_domains(compose *c, char *why) {
         slice name;
         const char *text = c->config->domains.v[i];
         if (xmpp_jid_prep_domain(slice_str(text), &c->names, &name) != ERR_OK)
-            return say(why, ERR_CONFIG, "domains: '%s' is not a domain name", text);
+            return config_why(why, ERR_CONFIG, "domains: '%s' is not a domain name", text);
         for (size_t j = 0; j < i; j++)
-            if (slice_eq(c->domain_names[j], name)) return say(why, ERR_CONFIG, "domains: '%s' is there twice", text);
+            if (slice_eq(c->domain_names[j], name)) return config_why(why, ERR_CONFIG, "domains: '%s' is there twice", text);
         c->domains[i] = (svc_domain){.name = name, .anonymous = listed(&c->config->anonymous, text)};
         c->domain_names[i] = name;
         c->wire_names[i] = wire_name(c, name);
@@ -127,7 +117,8 @@ static err make_secret(compose *c, char *why) {
         c->sys->file_close(c->sys, fd);
         if (e == ERR_OK && n == SECRET_BYTES) return ERR_OK; /* a shorter one was never used: a crash came before it was whole */
     }
-    if (e != ERR_OK && e != ERR_NOT_FOUND) return say(why, e, "%s cannot be read: %s", path, err_text(e)); /* another one would be a loss */
+    if (e != ERR_OK && e != ERR_NOT_FOUND)
+        return config_why(why, e, "%s cannot be read: %s", path, err_text(e)); /* another one would be a loss */
     c->sys->entropy(c->sys, c->svc.fake_salt_secret, SECRET_BYTES);
     e = c->sys->file_open(c->sys, path, SYS_OPEN_WRITE | SYS_OPEN_CREATE | SYS_OPEN_TRUNC, &fd);
     if (e == ERR_OK) {
@@ -136,7 +127,7 @@ static err make_secret(compose *c, char *why) {
         c->sys->file_close(c->sys, fd);
     }
     if (e == ERR_OK) e = c->sys->dir_sync(c->sys, c->config->data);
-    return e == ERR_OK ? ERR_OK : say(why, e, "%s cannot be written: %s", path, err_text(e));
+    return e == ERR_OK ? ERR_OK : config_why(why, e, "%s cannot be written: %s", path, err_text(e));
 }
 
 /* --- certificates */
@@ -151,7 +142,7 @@ static err new_server(tls *t, const config *f, const tls_identity *ids, size_t n
         .ids = ids, .n_ids = n, .alpn = "xmpp-client", .ciphers_tls12 = *c12 ? c12 : NULL, .ciphers_tls13 = *c13 ? c13 : NULL};
     char detail[TLS_ERR_MAX] = "";
     err e = t->server_new(t, &cfg, out, detail);
-    return e == ERR_OK ? ERR_OK : say(why, e, "TLS: %s", detail);
+    return e == ERR_OK ? ERR_OK : config_why(why, e, "TLS: %s", detail);
 }
 
 static err load_certificates(compose *c, tls_server **out, char *why) {
@@ -183,7 +174,7 @@ static err make_certificates(compose *c, char *why) {
     join(dir, f->data, "tls");
     if (c->self_signed) {
         err e = c->sys->dir_make(c->sys, dir);
-        if (e != ERR_OK && e != ERR_EXISTS) return say(why, e, "%s cannot be made: %s", dir, err_text(e));
+        if (e != ERR_OK && e != ERR_EXISTS) return config_why(why, e, "%s cannot be made: %s", dir, err_text(e));
     }
     for (size_t i = 0; i < c->n_certs; i++) {
         certificate *x = &c->certs[i];
@@ -194,7 +185,7 @@ static err make_certificates(compose *c, char *why) {
             usec mtime;
             if (c->sys->file_stat(c->sys, x->cert, &size, &mtime) == ERR_NOT_FOUND) {
                 err e = c->tls->make_self_signed(c->tls, c->wire_names[i], SELF_SIGNED_DAYS, x->cert, x->key, detail);
-                if (e != ERR_OK) return say(why, e, "a certificate for %s cannot be made: %s", f->domains.v[i], detail);
+                if (e != ERR_OK) return config_why(why, e, "a certificate for %s cannot be made: %s", f->domains.v[i], detail);
             }
         } else {
             (void)snprintf(x->cert, PATH_BYTES, "%s", f->tls_cert.v[i]);
@@ -240,14 +231,14 @@ bool compose_fingerprint(const compose *c, size_t i, const char **out_domain, co
 static err check_ctl(compose *c, char *why) {
     sys *s = c->sys;
     if (strlen(c->ctl_path) > CTL_PATH_MAX)
-        return say(why, ERR_CONFIG, "ctl.socket: a socket's path has at most %u bytes, %s is longer", CTL_PATH_MAX, c->ctl_path);
+        return config_why(why, ERR_CONFIG, "ctl.socket: a socket's path has at most %u bytes, %s is longer", CTL_PATH_MAX, c->ctl_path);
     if (!s->thread_start) return ERR_OK; /* the simulator has no ctl */
     sys_addr a = {.family = SYS_UNIX, .path = c->ctl_path};
     int fd;
     err e = s->listen(s, &a, 1, false, &fd);
-    if (e == ERR_BUSY) return say(why, e, "another server answers on %s; ctl.socket names another", c->ctl_path);
-    if (e == ERR_EXISTS) return say(why, e, "%s is there and is not a socket; ctl.socket names another", c->ctl_path);
-    if (e != ERR_OK) return say(why, e, "ctl.socket: cannot listen on %s: %s", c->ctl_path, err_text(e));
+    if (e == ERR_BUSY) return config_why(why, e, "another server answers on %s; ctl.socket names another", c->ctl_path);
+    if (e == ERR_EXISTS) return config_why(why, e, "%s is there and is not a socket; ctl.socket names another", c->ctl_path);
+    if (e != ERR_OK) return config_why(why, e, "ctl.socket: cannot listen on %s: %s", c->ctl_path, err_text(e));
     s->close(s, fd);
     (void)s->file_unlink(s, c->ctl_path); /* stale if it stays, and replaced */
     return ERR_OK;
@@ -292,7 +283,7 @@ static err make_node(compose *c, char *why) {
     if (e != ERR_OK) return e;
     n.handler_cost_max = c->sys->thread_start ? 0 : 100;
     e = rt_node_new(&n, c->sys, c->tls, &c->node);
-    if (e != ERR_OK) return say(why, e, "the node cannot be made: %s", err_text(e));
+    if (e != ERR_OK) return config_why(why, e, "the node cannot be made: %s", err_text(e));
     rt_level level;
     if (rt_log_level_parse(slice_str(f->log_level), &level)) rt_log_level(c->node, level);
     rt_log_style style;
@@ -377,7 +368,7 @@ static err check_stores(compose *c, char *why) {
     if (!c->sys->thread_start) return ERR_OK;
     char detail[256] = "";
     err e = store_check(c->sys, c->config->data, detail);
-    return e == ERR_OK ? ERR_OK : say(why, e, "%s", detail);
+    return e == ERR_OK ? ERR_OK : config_why(why, e, "%s", detail);
 }
 
 static err boot_stores(compose *c, char *why) {
@@ -400,18 +391,18 @@ static err boot_stores(compose *c, char *why) {
                                  .vital = true};
     boot_store b = {c, ERR_OK};
     rt_node_boot(c->node, 0, start_store, &b);
-    return b.status == ERR_OK ? ERR_OK : say(why, b.status, "the store cannot start: %s", err_text(b.status));
+    return b.status == ERR_OK ? ERR_OK : config_why(why, b.status, "the store cannot start: %s", err_text(b.status));
 }
 
 static err open_listeners(compose *c, const config_list *l, edge_transport transport, const char *key_name, char *why) {
     for (size_t i = 0; i < l->n; i++) {
-        if (c->n_bound == COMPOSE_BOUND_MAX) return say(why, ERR_CONFIG, "%s: too many listeners", key_name);
+        if (c->n_bound == COMPOSE_BOUND_MAX) return config_why(why, ERR_CONFIG, "%s: too many listeners", key_name);
         edge_listen_cfg *e = &c->listen[c->n_bound];
         *e = (edge_listen_cfg){.transport = transport};
         if (sys_addr_parse(slice_str(l->v[i]), &e->addr) != ERR_OK || e->addr.family == SYS_UNIX)
-            return say(why, ERR_CONFIG, "%s: '%s' is not an address such as 127.0.0.1:5222 or [::]:5222", key_name, l->v[i]);
+            return config_why(why, ERR_CONFIG, "%s: '%s' is not an address such as 127.0.0.1:5222 or [::]:5222", key_name, l->v[i]);
         err r = edge_listen(c->edges, e, &c->bound[c->n_bound].addr);
-        if (r != ERR_OK) return say(why, r, "cannot listen on %s: %s", l->v[i], err_text(r));
+        if (r != ERR_OK) return config_why(why, r, "cannot listen on %s: %s", l->v[i], err_text(r));
         c->bound[c->n_bound++].transport = transport;
     }
     return ERR_OK;
@@ -443,7 +434,7 @@ static err open_metrics(compose *c, char *why) {
     if (!check(sys_addr_parse(slice_str(listen), &a) == ERR_OK)) return ERR_BUG; /* config_check has seen to it */
     c->metrics = main_metrics_new(c->node);
     err e = main_scrape_new(c->sys, &a, main_metrics_text, c->metrics, &c->scrape);
-    if (e != ERR_OK) return say(why, e, "metrics.listen: cannot listen on %s: %s", listen, err_text(e));
+    if (e != ERR_OK) return config_why(why, e, "metrics.listen: cannot listen on %s: %s", listen, err_text(e));
     rt_node_set_beside(c->node, &(rt_beside){start_metrics, stop_metrics, c});
     return ERR_OK;
 }
@@ -453,7 +444,7 @@ static err compose_boot(compose *c, char *why) {
     err e = config_check(f, why);
     if (e == ERR_OK) e = make_domains(c, why);
     if (e == ERR_OK && (!*f->data || strlen(f->data) > DATA_PATH_MAX))
-        e = say(why, ERR_CONFIG, "data: a path of 1 to %u bytes is wanted", DATA_PATH_MAX);
+        e = config_why(why, ERR_CONFIG, "data: a path of 1 to %u bytes is wanted", DATA_PATH_MAX);
     if (e == ERR_OK) e = main_cluster_check(f, why);
     if (e == ERR_OK) e = store_dir_lock(c->sys, f->data, &c->lock_fd, why);
     if (e == ERR_OK) e = check_stores(c, why);
@@ -466,10 +457,10 @@ static err compose_boot(compose *c, char *why) {
     if (e == ERR_OK) e = boot_stores(c, why);
     if (e != ERR_OK) return e;
     e = svc_boot(c->node, &c->svc, &c->services);
-    if (e != ERR_OK) return say(why, e, "the services cannot start: %s", err_text(e));
+    if (e != ERR_OK) return config_why(why, e, "the services cannot start: %s", err_text(e));
     fill_edge(c);
     e = edge_boot(c->node, &c->edge, c->server, &c->edges);
-    if (e != ERR_OK) return say(why, e, "the edge cannot start: %s", err_text(e));
+    if (e != ERR_OK) return config_why(why, e, "the edge cannot start: %s", err_text(e));
     e = open_listeners(c, &f->listen, EDGE_STARTTLS, "xmpp.listen", why);
     if (e == ERR_OK) e = open_listeners(c, &f->tls_listen, EDGE_DIRECT_TLS, "xmpp.tls_listen", why);
     if (e == ERR_OK) e = main_cluster_boot(c->cluster, why);

@@ -34,6 +34,14 @@ static const char *const WANTS[] =
 #define NAME_BYTES 128u  /* of a key as written */
 #define SHOWN      60u   /* bytes of a wrong value that are repeated */
 
+err config_why(char why[CONFIG_WHY_MAX], err e, const char *fmt, ...) {
+    va_list ap;
+    va_start(ap, fmt);
+    (void)vsnprintf(why, CONFIG_WHY_MAX, fmt, ap); /* a long one is cut */
+    va_end(ap);
+    return e;
+}
+
 static void *member(config *c, const key *k) { return (char *)c + k->offset; }
 
 static void list_clear(config_list *l) {
@@ -79,8 +87,7 @@ static void number_text(const key *k, int64_t v, char out[32]) { /* as the user 
 static err refuse_value(const key *k, slice text, char why[CONFIG_WHY_MAX]) {
     char shown[4 * SHOWN + 1];
     (void)utf8_escape(slice_sub(text, 0, SHOWN), shown, sizeof shown);
-    (void)snprintf(why, CONFIG_WHY_MAX, "%s wants %s, not '%s'", k->name, WANTS[k->kind], shown);
-    return ERR_CONFIG;
+    return config_why(why, ERR_CONFIG, "%s wants %s, not '%s'", k->name, WANTS[k->kind], shown);
 }
 
 static err set_number(config *c, const key *k, slice text, char why[CONFIG_WHY_MAX]) {
@@ -93,18 +100,14 @@ static err set_number(config *c, const key *k, slice text, char why[CONFIG_WHY_M
     }
     number_text(k, k->min, lo);
     number_text(k, k->max, hi);
-    (void)snprintf(why, CONFIG_WHY_MAX, "%s must be between %s and %s, not " SLICE_FMT, k->name, lo, hi,
-                   SLICE_ARG(slice_sub(text, 0, SHOWN))); /* digits and a unit: nothing to escape */
-    return ERR_CONFIG;
+    return config_why(why, ERR_CONFIG, "%s must be between %s and %s, not " SLICE_FMT, k->name, lo, hi,
+                      SLICE_ARG(slice_sub(text, 0, SHOWN))); /* digits and a unit: nothing to escape */
 }
 
 static err append(config *c, const key *k, slice text, char why[CONFIG_WHY_MAX]) {
     config_list *l = member(c, k);
     if (text.len == 0) return refuse_value(k, text, why);
-    if (l->n == LIST_MAX) {
-        (void)snprintf(why, CONFIG_WHY_MAX, "%s has more than %u values", k->name, LIST_MAX);
-        return ERR_CONFIG;
-    }
+    if (l->n == LIST_MAX) return config_why(why, ERR_CONFIG, "%s has more than %u values", k->name, LIST_MAX);
     list_add(l, text);
     return ERR_OK;
 }
@@ -302,8 +305,7 @@ static err read_map(reader *r, const yaml_node_t *map, const char *prefix) {
 }
 
 static err not_yaml(const yaml_parser_t *p, const char *path, char why[CONFIG_WHY_MAX]) {
-    (void)snprintf(why, CONFIG_WHY_MAX, "%.200s:%zu: %.200s", path, p->problem_mark.line + 1, p->problem ? p->problem : "not YAML");
-    return ERR_CONFIG;
+    return config_why(why, ERR_CONFIG, "%.200s:%zu: %.200s", path, p->problem_mark.line + 1, p->problem ? p->problem : "not YAML");
 }
 
 static err read_document(reader *r, yaml_parser_t *parser) {
@@ -368,37 +370,21 @@ static bool contains(const config_list *l, const char *s) {
     return false;
 }
 
-static err contradiction(char why[CONFIG_WHY_MAX], const char *fmt, ...) PRINTF_LIKE(2, 3);
-static err contradiction(char why[CONFIG_WHY_MAX], const char *fmt, ...) {
-    va_list ap;
-    va_start(ap, fmt);
-    (void)vsnprintf(why, CONFIG_WHY_MAX, fmt, ap);
-    va_end(ap);
-    return ERR_CONFIG;
-}
-
 /* Kept messages in flight to a client must fit into what is held for it; else a client that is slow, not dead, would be closed. */
 static err check_delivery(const config *c, char why[CONFIG_WHY_MAX]) {
     if (c->window_messages > c->unacked_max)
-        return contradiction(why, "delivery.window_messages (%lld) must not be more than xmpp.unacked_max (%lld)",
-                             (long long)c->window_messages, (long long)c->unacked_max);
+        return config_why(why, ERR_CONFIG, "delivery.window_messages (%lld) must not be more than xmpp.unacked_max (%lld)",
+                          (long long)c->window_messages, (long long)c->unacked_max);
     if (c->window_bytes + c->stanza_max > c->out_max)
-        return contradiction(why, "xmpp.out_max (%lld) must hold delivery.window_bytes and one stanza of xmpp.stanza_max (%lld)",
-                             (long long)c->out_max, (long long)(c->window_bytes + c->stanza_max));
+        return config_why(why, ERR_CONFIG, "xmpp.out_max (%lld) must hold delivery.window_bytes and one stanza of xmpp.stanza_max (%lld)",
+                          (long long)c->out_max, (long long)(c->window_bytes + c->stanza_max));
     return ERR_OK;
 }
 
 /* A key chooses its stripe by some of its hash's bits. */
 static err check_tables(const config *c, char why[CONFIG_WHY_MAX]) {
     if ((c->table_stripes & (c->table_stripes - 1)) == 0) return ERR_OK;
-    return contradiction(why, "rt.table_stripes must be a power of two, not %lld", (long long)c->table_stripes);
-}
-
-/* 127.0.0.0/8, also as IPv4 within IPv6, and ::1. */
-static bool is_loopback(const sys_addr *a) {
-    static const uint8_t one[16] = {[15] = 1}, mapped[12] = {[10] = 0xff, [11] = 0xff};
-    if (a->family == SYS_INET4) return a->ip[0] == 127;
-    return memcmp(a->ip, one, sizeof one) == 0 || (memcmp(a->ip, mapped, sizeof mapped) == 0 && a->ip[12] == 127);
+    return config_why(why, ERR_CONFIG, "rt.table_stripes must be a power of two, not %lld", (long long)c->table_stripes);
 }
 
 /* The metrics name no user, but say how busy the node is and what fails: not for everybody unless the operator says so. */
@@ -406,30 +392,31 @@ static err check_metrics(const config *c, char why[CONFIG_WHY_MAX]) {
     sys_addr a;
     if (!*c->metrics_listen) return ERR_OK;
     if (sys_addr_parse(slice_str(c->metrics_listen), &a) != ERR_OK || a.family == SYS_UNIX)
-        return contradiction(why, "metrics.listen: '%.80s' is not an address such as 127.0.0.1:9100 or [::1]:9100", c->metrics_listen);
-    if (!is_loopback(&a) && !c->metrics_public)
-        return contradiction(why, "metrics.listen: %.80s is not loopback; metrics.public: true allows it", c->metrics_listen);
+        return config_why(why, ERR_CONFIG, "metrics.listen: '%.80s' is not an address such as 127.0.0.1:9100 or [::1]:9100",
+                          c->metrics_listen);
+    if (!sys_addr_is_loopback(&a) && !c->metrics_public)
+        return config_why(why, ERR_CONFIG, "metrics.listen: %.80s is not loopback; metrics.public: true allows it", c->metrics_listen);
     return ERR_OK;
 }
 
 err config_check(const config *c, char why[CONFIG_WHY_MAX]) {
     rt_level level;
     rt_log_style style;
-    if (c->domains.n == 0) return contradiction(why, "domains must name at least one domain");
+    if (c->domains.n == 0) return config_why(why, ERR_CONFIG, "domains must name at least one domain");
     for (size_t i = 0; i < c->anonymous.n; i++)
         if (!contains(&c->domains, c->anonymous.v[i]))
-            return contradiction(why, "domains_anonymous: '%.80s' is not in domains", c->anonymous.v[i]);
+            return config_why(why, ERR_CONFIG, "domains_anonymous: '%.80s' is not in domains", c->anonymous.v[i]);
     for (size_t i = 0; i < c->mechanisms.n; i++)
         if (xmpp_sasl_mech_find(slice_str(c->mechanisms.v[i])) == XMPP_MECH_NONE)
-            return contradiction(why, "sasl.mechanisms: unknown mechanism '%.80s'", c->mechanisms.v[i]);
-    if (c->mechanisms.n == 0 && c->anonymous.n == 0) return contradiction(why, "sasl.mechanisms: with none, nobody can log in");
-    if (c->tls_cert.n != c->tls_key.n) return contradiction(why, "tls.cert and tls.key must have the same number of files");
+            return config_why(why, ERR_CONFIG, "sasl.mechanisms: unknown mechanism '%.80s'", c->mechanisms.v[i]);
+    if (c->mechanisms.n == 0 && c->anonymous.n == 0) return config_why(why, ERR_CONFIG, "sasl.mechanisms: with none, nobody can log in");
+    if (c->tls_cert.n != c->tls_key.n) return config_why(why, ERR_CONFIG, "tls.cert and tls.key must have the same number of files");
     if (c->tls_cert.n > 1 && c->tls_cert.n != c->domains.n)
-        return contradiction(why, "tls.cert must have one file, or one per domain (%zu)", c->domains.n);
+        return config_why(why, ERR_CONFIG, "tls.cert must have one file, or one per domain (%zu)", c->domains.n);
     if (!rt_log_level_parse(slice_str(c->log_level), &level))
-        return contradiction(why, "log.level must be debug, info, notice, warning or error, not '%.40s'", c->log_level);
+        return config_why(why, ERR_CONFIG, "log.level must be debug, info, notice, warning or error, not '%.40s'", c->log_level);
     if (!rt_log_style_parse(slice_str(c->log_format), &style))
-        return contradiction(why, "log.format must be text or json, not '%.40s'", c->log_format);
+        return config_why(why, ERR_CONFIG, "log.format must be text or json, not '%.40s'", c->log_format);
     err e = check_delivery(c, why);
     if (e == ERR_OK) e = check_tables(c, why);
     return e == ERR_OK ? check_metrics(c, why) : e;

@@ -24,6 +24,9 @@ typedef struct config {
 
 #define CONFIG_WHY_MAX  512
 #define CONFIG_FILE_MAX (1u << 20)
+/* Writes a sentence into why, cut if it is longer, and returns e: `return config_why(why, ERR_CONFIG, ...)`. Nothing of why may be among
+ * its own arguments. */
+NODISCARD err config_why(char why[CONFIG_WHY_MAX], err e, const char *fmt, ...) PRINTF_LIKE(3, 4);
 void config_init(config *c); /* the defaults */
 void config_fini(config *c);
 /* Reads a file. why: "FILE:LINE: sentence". ERR_NOT_FOUND (or not readable for another reason than ERR_PERM), ERR_CONFIG; c may be half

@@ -132,6 +132,7 @@ void sys_linux_free(sys *s);
 /* Text forms: "127.0.0.1:5222", "[::1]:5222", "unix:/path". out needs SYS_ADDR_TEXT bytes. */
 #define SYS_ADDR_TEXT 128
 void sys_addr_format(const sys_addr *a, char *out);
+bool sys_addr_is_loopback(const sys_addr *a);            /* 127.0.0.0/8, also as IPv4 within IPv6, and ::1 */
 NODISCARD err sys_addr_parse(slice text, sys_addr *out); /* numeric addresses and "unix:" only; a UNIX path borrows text (NUL-terminated) */
 
 #endif

@@ -64,3 +64,13 @@ err sys_addr_parse(slice text, sys_addr *out) {
     *out = a;
     return ERR_OK;
 }
+
+bool sys_addr_is_loopback(const sys_addr *a) {
+    static const uint8_t one[16] = {[15] = 1}, mapped[12] = {[10] = 0xff, [11] = 0xff};
+    switch ((sys_family)a->family) {
+    case SYS_INET4: return a->ip[0] == 127;
+    case SYS_INET6: return memcmp(a->ip, one, sizeof one) == 0 || (memcmp(a->ip, mapped, sizeof mapped) == 0 && a->ip[12] == 127);
+    case SYS_UNIX: return false;
+    }
+    return false;
+}

@@ -393,6 +393,20 @@ static void bad_addresses_are_refused(void **state) {
         assert_int_equal(a.port, 9);
     }
 }
+static void which_addresses_are_loopback(void **state) {
+    (void)state;
+    static const struct {
+        const char *text;
+        bool yes;
+    } cases[] = {{"127.0.0.1:1", true},  {"127.255.0.9:1", true},        {"[::1]:1", true},         {"[::ffff:127.0.0.1]:1", true},
+                 {"128.0.0.1:1", false}, {"[::ffff:10.0.0.1]:1", false}, {"[::2]:1", false},        {"[::]:1", false},
+                 {"0.0.0.0:1", false},   {"[7f00::1]:1", false},         {"unix:/127.0.0.1", false}};
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        sys_addr a;
+        assert_int_equal(sys_addr_parse(slice_str(cases[i].text), &a), ERR_OK);
+        assert_int_equal(sys_addr_is_loopback(&a), cases[i].yes);
+    }
+}
 
 #define T(fn) cmocka_unit_test_setup_teardown(fn, setup, teardown)
 int main(void) {
@@ -416,6 +430,7 @@ int main(void) {
         T(a_stray_stack_signal_is_ignored),
         T(addresses_come_back_from_their_text),
         T(bad_addresses_are_refused),
+        T(which_addresses_are_loopback),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
