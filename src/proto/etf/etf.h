@@ -96,7 +96,27 @@ typedef struct etf_item {
 } etf_item;
 
 /* Terms that follow an item and belong to it: 0 for all that hold none. */
-uint64_t etf_item_terms(const etf_item *it);
+static inline uint64_t etf_item_terms(const etf_item *it) {
+    switch (it->kind) {
+    case ETF_INT:
+    case ETF_BIG:
+    case ETF_FLOAT:
+    case ETF_ATOM:
+    case ETF_PID:
+    case ETF_PORT:
+    case ETF_REF:
+    case ETF_BITS:
+    case ETF_NIL:
+    case ETF_STRING:
+    case ETF_EXPORT: return 0;
+    case ETF_LIST: return (uint64_t)it->n + 1;
+    case ETF_TUPLE: return it->n;
+    case ETF_MAP: return (uint64_t)it->n * 2;
+    case ETF_FUN: return (uint64_t)it->fun.n + 4;
+    case ETF_RECORD: return (uint64_t)it->record.n * 2 + 2;
+    }
+    return 0;
+}
 /* The same identity; a word that a reference does not have counts as 0 (OTP: erts utils.c, references in erts_cmp). */
 bool etf_pid_eq(const etf_pid *a, const etf_pid *b);
 bool etf_ref_eq(const etf_ref *a, const etf_ref *b);

@@ -466,25 +466,3 @@ bool etf_get_binary(etf_reader *r, slice *out) {
     *out = it.bits.bytes;
     return true;
 }
-
-uint64_t etf_item_terms(const etf_item *it) {
-    switch (it->kind) {
-    case ETF_INT:
-    case ETF_BIG:
-    case ETF_FLOAT:
-    case ETF_ATOM:
-    case ETF_PID:
-    case ETF_PORT:
-    case ETF_REF:
-    case ETF_BITS:
-    case ETF_NIL:
-    case ETF_STRING:
-    case ETF_EXPORT: return 0;
-    case ETF_LIST: return (uint64_t)it->n + 1;
-    case ETF_TUPLE: return it->n;
-    case ETF_MAP: return (uint64_t)it->n * 2;
-    case ETF_FUN: return (uint64_t)it->fun.n + 4;
-    case ETF_RECORD: return (uint64_t)it->record.n * 2 + 2;
-    }
-    return 0;
-}

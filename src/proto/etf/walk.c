@@ -34,9 +34,9 @@ static bool fun_head(walk *w) {
 }
 
 /* An item that holds terms was read. */
-static bool open_term(walk *w, const etf_item *it) {
+static bool open_term(walk *w, const etf_item *it, uint64_t terms) {
     if (w->depth == ETF_DEPTH_MAX) return false;
-    frame f = {.left = (uint32_t)etf_item_terms(it), .is_list = it->kind == ETF_LIST};
+    frame f = {.left = (uint32_t)terms, .is_list = it->kind == ETF_LIST};
     if (it->kind == ETF_FUN) {
         f.end = w->r->in.p - FUN_HEAD + it->fun.size;
         f.left = it->fun.n;
@@ -65,29 +65,6 @@ static bool close_terms(walk *w) {
     return true;
 }
 
-/* True if etf_item_terms is not 0. */
-static inline bool holds_terms(const etf_item *it) {
-    switch (it->kind) {
-    case ETF_LIST:
-    case ETF_FUN:
-    case ETF_RECORD: return true;
-    case ETF_TUPLE:
-    case ETF_MAP: return it->n > 0;
-    case ETF_INT:
-    case ETF_BIG:
-    case ETF_FLOAT:
-    case ETF_ATOM:
-    case ETF_PID:
-    case ETF_PORT:
-    case ETF_REF:
-    case ETF_BITS:
-    case ETF_NIL:
-    case ETF_STRING:
-    case ETF_EXPORT: return false;
-    }
-    return false;
-}
-
 static bool run(walk *w) {
     do {
         if (w->depth) {
@@ -97,8 +74,9 @@ static bool run(walk *w) {
         }
         etf_item it;
         if (!etf_next_as(w->r, w->out != NULL, &it)) return false;
-        if (holds_terms(&it)) {
-            if (!open_term(w, &it)) return false;
+        uint64_t terms = etf_item_terms(&it);
+        if (terms) {
+            if (!open_term(w, &it, terms)) return false;
         } else if (w->out) {
             etf_put_item(w->out, &it);
         }
