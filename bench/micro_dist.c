@@ -2,11 +2,11 @@
  * {'$gen_call', {Pid, Ref}, {put, Int, <<64 bytes>>}}. Written from values to a frame and read back from the frame to values, without a
  * header and with atoms in the cache; the limit is a copy of the frame. CPU time. */
 #include "micro.h"
+#include "micro_call.h"
 #include "proto/dist/frame_in.h"
 #include "proto/dist/frame_out.h"
 
 #define MESSAGES 200000u
-#define OWN      "murre1@host17.example"
 #define PEER     "murre2@host18.example"
 #define PLAIN    (~(DIST_FLAG(DIST_HDR_ATOM_CACHE) | DIST_FLAG(FRAGMENTS)))
 #define CACHED   (~UINT64_C(0))
@@ -14,7 +14,7 @@
 static const dist_in_cfg CFG = {
     DIST_FRAME_MAX, DIST_CACHE_MAX, {DIST_FRAGMENTS_OPEN_MAX, DIST_FRAGMENTS_EACH_MAX, DIST_FRAGMENTS_BYTES_MAX, {1, 2}}};
 static const slice HOT[] = {
-    {(const uint8_t *)OWN, sizeof OWN - 1}, {(const uint8_t *)PEER, sizeof PEER - 1}, {(const uint8_t *)"$gen_call", 9}};
+    {(const uint8_t *)CALL_OWN, sizeof CALL_OWN - 1}, {(const uint8_t *)PEER, sizeof PEER - 1}, {(const uint8_t *)"$gen_call", 9}};
 
 typedef struct dist_bed {
     uint64_t agreed;
@@ -41,41 +41,16 @@ static void bed_fini(dist_bed *b) {
 
 static double since(uint64_t t0) { return (double)(bench_cpu_nsec() - t0) / MESSAGES; }
 
-static const etf_pid CALLER = {{(const uint8_t *)OWN, sizeof OWN - 1}, 85, 0, 0x6b04a47e};
-
 static bool write_one(dist_bed *b, uint32_t i) {
-    static const uint8_t value[64] = {7};
-    const etf_ref ref = {HOT[0], 0x6b04a47e, 3, {i, 2, 3}};
     slice rest;
     dist_split split;
     buf *p = &b->payload;
     buf_reset(p);
-    etf_put_tuple(p, 3);
-    etf_put_atom(p, HOT[2]);
-    etf_put_tuple(p, 2);
-    etf_put_pid(p, &CALLER);
-    etf_put_ref(p, &ref);
-    etf_put_tuple(p, 3);
-    etf_put_atom(p, SLICE("put"));
-    etf_put_int(p, 1000000 + i);
-    etf_put_binary(p, slice_of(value, sizeof value));
+    call_put(p, i);
     dist_ctl c = {.signal = DIST_SIG_SEND, .payload = buf_slice(p)};
-    c.from = (dist_addr){.kind = DIST_ADDR_PID, .pid = CALLER};
-    c.to = (dist_addr){.kind = DIST_ADDR_NAME, .name = SLICE("shard_srv")};
+    c.from = (dist_addr){.kind = DIST_ADDR_PID, .pid = CALL_CALLER};
+    c.to = (dist_addr){.kind = DIST_ADDR_NAME, .name = SLICE(CALL_SERVER)};
     return dist_out_signal(&b->out, &c, 1, &b->frame, &rest, &split) == ERR_OK && !rest.p;
-}
-
-/* Every value, as a gen_server of ours would match it. */
-static bool read_call(const dist_message *m, slice payload, uint32_t i) {
-    etf_reader r = dist_message_reader(m, payload, NULL);
-    uint32_t n;
-    etf_pid pid;
-    etf_ref ref;
-    slice verb, value;
-    int64_t key;
-    return etf_get_tuple(&r, &n) && n == 3 && etf_get_atom_is(&r, SLICE("$gen_call")) && etf_get_tuple(&r, &n) && n == 2 &&
-           etf_get_pid(&r, &pid) && etf_get_ref(&r, &ref) && etf_get_tuple(&r, &n) && n == 3 && etf_get_atom(&r, &verb) &&
-           etf_get_int(&r, &key) && etf_get_binary(&r, &value) && key == 1000000 + (int64_t)i && value.len == 64;
 }
 
 typedef enum read_how { READ_CONTROL, READ_CHECKED, READ_VALUES } read_how;
@@ -88,7 +63,8 @@ static bool read_one(dist_bed *b, slice frame, uint32_t i, read_how how) {
     dist_in_next(&b->in, frame, 0, &b->refs, &used, &e);
     if (e.kind != DIST_IN_MESSAGE || dist_ctl_read(&e.message, NULL, &c, &why) || c.to.kind != DIST_ADDR_NAME) return false;
     if (how == READ_CHECKED) return dist_ctl_payload_is_term(&e.message, &c, NULL);
-    return how == READ_CONTROL || read_call(&e.message, c.payload, i);
+    etf_reader r = dist_message_reader(&e.message, c.payload, NULL);
+    return how == READ_CONTROL || call_get(&r, i);
 }
 
 static bool writes(uint64_t agreed, bool rewrite, double *out, size_t *out_len) {

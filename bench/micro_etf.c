@@ -2,16 +2,13 @@
  * values, skipped, written from values into a buffer that is there, copied, and made a tree; beside it the same with libei (erl_interface),
  * which checks no text and no depth. CPU time. */
 #include "micro.h"
+#include "micro_call.h"
 #include "proto/etf/term.h"
 
 #include <ei.h>
 
 #define MESSAGES 200000u
-#define OWN      "murre1@host17.example"
-#define SERVER   "shard_srv"
-
-static const slice NODE = {(const uint8_t *)OWN, sizeof OWN - 1};
-static const etf_pid CALLER = {{(const uint8_t *)OWN, sizeof OWN - 1}, 85, 0, 0x6b04a47e};
+#define TERM     1u /* which call it is that is read, skipped, copied */
 
 typedef struct etf_bed {
     buf term, out;
@@ -22,42 +19,29 @@ typedef struct etf_bed {
 typedef bool etf_way(etf_bed *b, uint32_t i);
 
 static bool write_ours(etf_bed *b, uint32_t i) {
-    static const uint8_t value[64] = {7};
-    const etf_ref ref = {NODE, 0x6b04a47e, 3, {i & 0x3ffff, 2, 3}};
     buf *p = &b->out;
     buf_reset(p);
     etf_put_version(p);
     etf_put_tuple(p, 4);
     etf_put_int(p, 6);
-    etf_put_pid(p, &CALLER);
+    etf_put_pid(p, &CALL_CALLER);
     etf_put_atom(p, SLICE(""));
-    etf_put_atom(p, SLICE(SERVER));
+    etf_put_atom(p, SLICE(CALL_SERVER));
     etf_put_version(p);
-    etf_put_tuple(p, 3);
-    etf_put_atom(p, SLICE("$gen_call"));
-    etf_put_tuple(p, 2);
-    etf_put_pid(p, &CALLER);
-    etf_put_ref(p, &ref);
-    etf_put_tuple(p, 3);
-    etf_put_atom(p, SLICE("put"));
-    etf_put_int(p, 1000000 + i);
-    etf_put_binary(p, slice_of(value, sizeof value));
+    call_put(p, i);
     return buf_ok(p);
 }
 
 static bool read_ours(etf_bed *b, uint32_t i) {
     (void)i;
     etf_reader r = etf_reader_of(buf_slice(&b->term));
-    uint32_t n, m, k;
-    int64_t op, v;
-    etf_pid from, caller;
-    etf_ref ref;
-    slice unused, name, value;
-    bool ok = etf_get_version(&r) && etf_get_tuple(&r, &n) && etf_get_int(&r, &op) && etf_get_pid(&r, &from);
-    ok = ok && etf_get_atom(&r, &unused) && etf_get_atom(&r, &name) && etf_get_version(&r) && etf_get_tuple(&r, &m);
-    ok = ok && etf_get_atom_is(&r, SLICE("$gen_call")) && etf_get_tuple(&r, &k) && etf_get_pid(&r, &caller) && etf_get_ref(&r, &ref);
-    ok = ok && etf_get_tuple(&r, &k) && etf_get_atom_is(&r, SLICE("put")) && etf_get_int(&r, &v) && etf_get_binary(&r, &value);
-    return ok && n == 4 && op == 6 && m == 3 && v >= 1000000 && value.len == 64 && cursor_left(&r.in) == 0 && slice_is(name, SERVER);
+    uint32_t n;
+    int64_t op;
+    etf_pid from;
+    slice unused, name;
+    return etf_get_version(&r) && etf_get_tuple(&r, &n) && n == 4 && etf_get_int(&r, &op) && op == 6 && etf_get_pid(&r, &from) &&
+           etf_get_atom(&r, &unused) && etf_get_atom(&r, &name) && slice_is(name, CALL_SERVER) && etf_get_version(&r) &&
+           call_get(&r, TERM) && cursor_left(&r.in) == 0;
 }
 
 static bool skip_ours(etf_bed *b, uint32_t i) {
@@ -88,22 +72,23 @@ static erlang_pid ei_caller;
 static erlang_ref ei_reference;
 
 static void ei_names(void) {
-    memcpy(ei_caller.node, OWN, sizeof OWN);
-    memcpy(ei_reference.node, OWN, sizeof OWN);
-    ei_caller.num = CALLER.id, ei_caller.creation = CALLER.creation;
-    ei_reference.len = 3, ei_reference.creation = CALLER.creation, ei_reference.n[1] = 2, ei_reference.n[2] = 3;
+    memcpy(ei_caller.node, CALL_OWN, sizeof CALL_OWN);
+    memcpy(ei_reference.node, CALL_OWN, sizeof CALL_OWN);
+    ei_caller.num = CALL_CALLER.id, ei_caller.creation = CALL_CALLER.creation;
+    ei_reference.len = 3, ei_reference.creation = CALL_CALLER.creation, ei_reference.n[1] = 2, ei_reference.n[2] = 3;
 }
 
 static bool write_ei(etf_bed *b, uint32_t i) {
     static const uint8_t value[64] = {7};
     char *p = (char *)b->out.p;
     int at = 0;
-    ei_reference.n[0] = i & 0x3ffff;
+    ei_reference.n[0] = i;
     int bad = ei_encode_version(p, &at) | ei_encode_tuple_header(p, &at, 4) | ei_encode_long(p, &at, 6) |
-              ei_encode_pid(p, &at, &ei_caller) | ei_encode_atom(p, &at, "") | ei_encode_atom(p, &at, SERVER) | ei_encode_version(p, &at) |
-              ei_encode_tuple_header(p, &at, 3) | ei_encode_atom(p, &at, "$gen_call") | ei_encode_tuple_header(p, &at, 2) |
-              ei_encode_pid(p, &at, &ei_caller) | ei_encode_ref(p, &at, &ei_reference) | ei_encode_tuple_header(p, &at, 3) |
-              ei_encode_atom(p, &at, "put") | ei_encode_long(p, &at, 1000000 + (long)i) | ei_encode_binary(p, &at, value, sizeof value);
+              ei_encode_pid(p, &at, &ei_caller) | ei_encode_atom(p, &at, "") | ei_encode_atom(p, &at, CALL_SERVER) |
+              ei_encode_version(p, &at) | ei_encode_tuple_header(p, &at, 3) | ei_encode_atom(p, &at, "$gen_call") |
+              ei_encode_tuple_header(p, &at, 2) | ei_encode_pid(p, &at, &ei_caller) | ei_encode_ref(p, &at, &ei_reference) |
+              ei_encode_tuple_header(p, &at, 3) | ei_encode_atom(p, &at, "put") | ei_encode_long(p, &at, 1000000 + (long)i) |
+              ei_encode_binary(p, &at, value, sizeof value);
     return bad == 0 && at > 100;
 }
 
@@ -151,7 +136,7 @@ bool micro_etf(const micro_cfg *c) {
     buf_init(&b.out, 4096);
     arena_init(&b.a, 1u << 16);
     ei_names();
-    bool ok = ei_init() == 0 && write_ours(&b, 1);
+    bool ok = ei_init() == 0 && write_ours(&b, TERM);
     buf_add(&b.term, buf_slice(&b.out));
     for (unsigned i = 0; i < MICRO_ROUNDS; i++)
         for (size_t k = 0; k < ARRAY_LEN(ways) && ok; k++) {
