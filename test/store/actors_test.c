@@ -656,11 +656,8 @@ static void a_failed_sync_ends_the_node(void **state) {
     }
 }
 
-static void compaction_tells_partitions_and_waits_for_their_word(void **state) {
-    (void)state;
-    world *w = world_new(5);
-    attach_all(w);
-    peer *p = &w->peer[0];
+/* A hundred messages of 1 KB are kept, then all but the first deleted: what is left of the segment is worth a compaction. */
+static void put_a_hundred_keep_one(world *w, peer *p) {
     char text[1000];
     memset(text, 't', sizeof text - 1);
     text[sizeof text - 1] = 0;
@@ -672,6 +669,14 @@ static void compaction_tells_partitions_and_waits_for_their_word(void **state) {
     assert_int_equal(p->n, 100);
     for (uint64_t n = 1; n < 100; n++) del(w, p, id_of(0, n), loc_of(store_committed_of(p->got[n]), 0));
     run(w, true);
+}
+
+static void compaction_tells_partitions_and_waits_for_their_word(void **state) {
+    (void)state;
+    world *w = world_new(5);
+    attach_all(w);
+    peer *p = &w->peer[0];
+    put_a_hundred_keep_one(w, p);
     uint64_t old = loc_of(store_committed_of(p->got[0]), 0);
     drop_got(w, p);
     for (int i = 0; i < 40; i++) later(w, 30 * USEC_PER_SEC); /* past the window of origin-ids */
@@ -707,16 +712,7 @@ static void what_a_scan_or_a_compaction_cannot_read_is_an_event(void **state) {
     world *w = world_new(8);
     attach_all(w);
     peer *p = &w->peer[0];
-    char text[1000];
-    memset(text, 't', sizeof text - 1);
-    text[sizeof text - 1] = 0;
-    drop_got(w, p);
-    for (uint64_t n = 0; n < 100; n++) {
-        put(w, p, 0, n, text);
-        run(w, true);
-    }
-    for (uint64_t n = 1; n < 100; n++) del(w, p, id_of(0, n), loc_of(store_committed_of(p->got[n]), 0));
-    run(w, true);
+    put_a_hundred_keep_one(w, p);
     w->m.bad_path = "log/000000000001.seg";
     w->m.bad_at = (loc_of(store_committed_of(p->got[0]), 0) & UINT32_MAX) + 40;
     assert_int_equal(rt_event_count(w->n, EV_LOG_DAMAGE), 0);
