@@ -2,8 +2,8 @@
  * request can cost. */
 #include "proto/dist/epmd_server.h"
 #include "support/cmocka_unit.h"
+#include "support/heap.h"
 
-#include <malloc.h>
 #include <stdio.h>
 
 static const hash_key key = {1, 2};
@@ -329,7 +329,7 @@ static void a_registration_costs_a_bounded_multiple_of_its_bytes(void **state) {
     (void)state;
     TABLE(t, 4096);
     static spoken s[4096];
-    size_t before = mallinfo2().uordblks, bytes = 0;
+    size_t before = heap_used(), bytes = 0;
     for (uint32_t i = 0; i < ARRAY_LEN(s); i++) {
         const uint8_t request[] = {0, 15, 'x', 0, 1, 'M', 0, 0, 6, 0, 5, 0, 2, (uint8_t)('0' + i / 64), (uint8_t)('0' + i % 64), 0, 0};
         speak(&s[i], &t, true);
@@ -339,8 +339,7 @@ static void a_registration_costs_a_bounded_multiple_of_its_bytes(void **state) {
     }
     size_t registered = dist_epmd_table_count(&t);
     assert_true(registered > 3900);
-    size_t grown = mallinfo2().uordblks - before;
-    assert_true(grown <= 64 * bytes);
+    assert_in_range(heap_used() - before, bytes, 64 * bytes);
     for (uint32_t i = 0; i < ARRAY_LEN(s); i++) hang_up(&s[i]);
     dist_epmd_table_fini(&t);
 }
