@@ -108,6 +108,16 @@ static err read_ctl(slice body, bool versions, dist_ctl *out) {
     return e;
 }
 
+/* What s is, read from *out, which is made here and holds its bytes; the caller ends it. */
+static dist_ctl whole(const sample *s, buf *out) {
+    dist_ctl c;
+    buf_init(out, 4096);
+    hand(out, s, s->fields);
+    if (s->payload) buf_add(out, payload());
+    assert_int_equal(read_ctl(buf_slice(out), false, &c), ERR_OK);
+    return c;
+}
+
 static void assert_pid(const etf_pid *p, const char *node, uint32_t id) {
     assert_true(slice_is(p->node, node));
     assert_int_equal(p->id, id);
@@ -151,13 +161,9 @@ static void every_control_message_is_read_and_written_back(void **state) {
     for (size_t i = 0; i < ARRAY_LEN(SAMPLES); i++) {
         const sample *s = &SAMPLES[i];
         buf b, again;
-        buf_init(&b, 4096);
         buf_init(&again, 4096);
-        hand(&b, s, s->fields);
-        size_t len = b.len;
-        if (s->payload) buf_add(&b, payload());
-        dist_ctl c;
-        assert_int_equal(read_ctl(buf_slice(&b), false, &c), ERR_OK);
+        dist_ctl c = whole(s, &b);
+        size_t len = b.len - (s->payload ? payload().len : 0);
         assert_read(s, &c);
         assert_null(dist_ctl_forged(&c, SLICE(US), SLICE(PEER)));
         dist_op op;
@@ -410,11 +416,7 @@ static void who_is_meant_must_be_of_the_right_node(void **state) {
     for (size_t i = 0; i < ARRAY_LEN(SAMPLES); i++) {
         const sample *s = &SAMPLES[i];
         buf b;
-        dist_ctl c;
-        buf_init(&b, 1024);
-        hand(&b, s, s->fields);
-        if (s->payload) buf_add(&b, payload());
-        assert_int_equal(read_ctl(buf_slice(&b), false, &c), ERR_OK);
+        dist_ctl c = whole(s, &b);
         bool from = has(s, 'f') && s->signal != DIST_SIG_SEND, to = has(s, 't') || has(s, 'a');
         assert_int_equal(dist_ctl_forged(&c, SLICE(US), SLICE("other@host")) != NULL, from || has(s, 'R'));
         assert_int_equal(dist_ctl_forged(&c, SLICE("other@host"), SLICE(PEER)) != NULL, to || has(s, 'r'));
@@ -442,12 +444,8 @@ static void what_a_peer_does_not_know_cannot_be_said_to_it(void **state) {
     for (size_t i = 0; i < ARRAY_LEN(SAMPLES); i++) {
         const sample *s = &SAMPLES[i];
         buf b;
-        dist_ctl c;
+        dist_ctl c = whole(s, &b);
         dist_op op;
-        buf_init(&b, 1024);
-        hand(&b, s, s->fields);
-        if (s->payload) buf_add(&b, payload());
-        assert_int_equal(read_ctl(buf_slice(&b), false, &c), ERR_OK);
         bool old = s->signal == DIST_SIG_LINK || s->signal == DIST_SIG_UNLINK || s->signal == DIST_SIG_EXIT ||
                    s->signal == DIST_SIG_EXIT2 || s->signal == DIST_SIG_SEND || s->signal == DIST_SIG_GROUP_LEADER;
         err e = dist_ctl_choose(&c, 0, &op);
