@@ -2,6 +2,7 @@
 #include "base/prng.h"
 #include "proto/etf/term.h"
 #include "support/cmocka_unit.h"
+#include "support/val_nest.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -589,14 +590,10 @@ static void what_a_verb_answers_is_a_term(void **state) {
     buf_reset(&r->b);
     etf_put_val(&r->b, NULL);
     assert_false(buf_ok(&r->b));
-    val *deep = val_list(&r->a);
     for (unsigned depth = 1; depth <= VAL_DEPTH_MAX + 1; depth++) {
         buf_reset(&r->b);
-        etf_put_val(&r->b, deep);
+        etf_put_val(&r->b, val_nested(&r->a, depth));
         assert_int_equal(buf_ok(&r->b), depth <= VAL_DEPTH_MAX);
-        val *outer = val_list(&r->a);
-        val_push(&r->a, outer, deep);
-        deep = outer;
     }
 }
 
