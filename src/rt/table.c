@@ -146,22 +146,6 @@ err rt_table_lookup(rt_reader *r, rt_tid id, slice key, slice *out_value) {
     return t ? rt_tab_lookup(t, key, out_value) : ERR_NO_TABLE;
 }
 
-err rt_table_copy(rt_reader *r, rt_tid id, slice key, buf *out) {
-    slice value;
-    err e = rt_table_lookup(r, id, key, &value);
-    if (e) return e;
-    if (out->failed || out->max - out->len < value.len) return ERR_LIMIT;
-    buf_add(out, value);
-    return ERR_OK;
-}
-
-err rt_table_count(rt_reader *r, rt_tid id, uint64_t *out) {
-    const rt_tab *t = rt_tab_find(r->node, id);
-    if (!t) return ERR_NO_TABLE;
-    *out = rt_tab_sum(t, false);
-    return ERR_OK;
-}
-
 /* --- walking --------------------------------------------------------------------------------------------------------------------- */
 /* Where the walk goes on after bucket i of a, or after the stripe. */
 static void step(const rt_tab *t, rt_table_at *at, const array *a, size_t i) {

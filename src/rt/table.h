@@ -9,7 +9,7 @@
  *     e = rt_table_lookup(rt_epoch_reader(cx), rooms, key, &value);          anywhere, any number at once, no lock
  *
  * Keys and values are bytes. An entry never changes: it is replaced whole, so that a reader sees the one or the other. Whoever looks up
- * reads the entry where it lies (rt_table_lookup), for as long as rt/epoch.h says, or takes a copy (rt_table_copy).
+ * reads the entry where it lies, for as long as rt/epoch.h says.
  *
  * Writers take one of `stripes` locks, which the key chooses; `murrectl locks instances table` shows them. More stripes: writers of
  * different keys wait less for each other; each costs 200 bytes.
@@ -19,7 +19,6 @@
  * init fails had made it, it is freed as soon as the last reader is out: calls with its rt_tid then return ERR_NO_TABLE, as they do for
  * one that never was. The heir of a supervisor's child that has rt_child.tables_kept is the supervisor, unless another one is named; it
  * gives the table to the child's successor, which gets RT_TRANSFER too. */
-#include "base/buf.h"
 #include "base/hash.h"
 #include "rt/actor.h"
 #include "rt/epoch.h"
@@ -55,8 +54,6 @@ rt_tid rt_table_whereis(rt_reader *r, slice name);
 
 /* --- reading: no lock. ERR_NO_TABLE; ERR_NOT_FOUND: no such key. */
 NODISCARD err rt_table_lookup(rt_reader *r, rt_tid t, slice key, slice *out_value); /* aligned to 8 bytes; good as long as r is inside */
-NODISCARD err rt_table_copy(rt_reader *r, rt_tid t, slice key, buf *out);           /* appends; ERR_LIMIT: more than out may hold */
-NODISCARD err rt_table_count(rt_reader *r, rt_tid t, uint64_t *out);
 /* Calls fn for entries, in no order, until about max were seen or fn returns false; again with the same *at goes on where it stopped, also
  * much later. An entry that is there all the while is seen exactly once, others at most once. fn may write to the table. */
 typedef struct rt_table_at { /* zeroed: from the start */
