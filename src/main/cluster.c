@@ -18,9 +18,8 @@ struct main_cluster {
     uint8_t cookie[COOKIE_FILE_MAX];
 };
 
-err main_cluster_check(const config *f, char why[CONFIG_WHY_MAX]) {
+static err check_settings(const config *f, char *why) {
     dist_name name;
-    if (!*f->node_name) return ERR_OK;
     if (dist_name_parse_own(slice_str(f->node_name), &name))
         return config_why(why, ERR_CONFIG,
                           "node.name: '%s' is not a name such as murre@host.example, of letters, digits, _ and - before the @",
@@ -41,25 +40,36 @@ err main_cluster_check(const config *f, char why[CONFIG_WHY_MAX]) {
     return ERR_OK;
 }
 
-static err read_cookie(main_cluster *k, const char *path, slice *out, char why[CONFIG_WHY_MAX]) {
+/* *out lies in text. */
+static err read_cookie(const char *path, uint8_t text[COOKIE_FILE_MAX], slice *out, char *why) {
     struct stat st;
     int fd = open(path, O_RDONLY | O_CLOEXEC);
     if (fd < 0 || fstat(fd, &st)) {
         if (fd >= 0) close(fd);
         return config_why(why, ERR_NOT_FOUND, "node.cookie_file: %s cannot be read", path);
     }
-    ssize_t n = st.st_mode & 077 ? 0 : read(fd, k->cookie, sizeof k->cookie);
+    ssize_t n = st.st_mode & 077 ? 0 : read(fd, text, COOKIE_FILE_MAX);
     close(fd);
     if (st.st_mode & 077) return config_why(why, ERR_PERM, "node.cookie_file: %s can be read by others: chmod 600 it", path);
     if (n < 0) return config_why(why, ERR_IO, "node.cookie_file: %s cannot be read", path);
-    if (dist_cookie_parse(slice_of(k->cookie, (size_t)n), out))
+    if (dist_cookie_parse(slice_of(text, (size_t)n), out))
         return config_why(why, ERR_CONFIG, "node.cookie_file: %s is not one line of printable ASCII of at most %u bytes", path,
                           DIST_COOKIE_MAX);
     if (dist_cookie_check(*out))
-        return config_why(why, ERR_AUTH,
+        return config_why(why, ERR_CONFIG,
                           "node.cookie_file: the cookie is worth %u bits; at least %u are wanted, as 20 random capital letters have",
                           dist_cookie_bits(*out), DIST_COOKIE_BITS_MIN);
     return ERR_OK;
+}
+
+err main_cluster_check(const config *f, char why[CONFIG_WHY_MAX]) {
+    uint8_t text[COOKIE_FILE_MAX];
+    slice cookie;
+    if (!*f->node_name) return ERR_OK;
+    err e = check_settings(f, why);
+    if (!e) e = read_cookie(f->node_cookie_file, text, &cookie, why);
+    mem_wipe(text, sizeof text);
+    return e;
 }
 
 err main_cluster_new(const config *f, rt_node *n, main_cluster **out, char why[CONFIG_WHY_MAX]) {
@@ -74,7 +84,7 @@ err main_cluster_new(const config *f, rt_node *n, main_cluster **out, char why[C
     c.ticktime = f->node_ticktime;
     if (strcmp(f->node_epmd, "on") == 0)
         c.epmd = (sys_addr){.family = SYS_INET4, .port = (uint16_t)f->node_epmd_port, .ip = {127, 0, 0, 1}};
-    err e = read_cookie(k, f->node_cookie_file, &c.cookie, why);
+    err e = read_cookie(f->node_cookie_file, k->cookie, &c.cookie, why);
     if (!e && mesh_new(n, &c, &k->mesh)) e = config_why(why, ERR_CONFIG, "node.name: '%s' cannot be a node", f->node_name);
     if (e) {
         main_cluster_free(k);

@@ -5,10 +5,11 @@
 #include "mesh/mesh.h"
 
 typedef struct main_cluster main_cluster;
-/* Are the settings good? What they name (cookie file, host) is not looked at. why: a sentence. ERR_CONFIG. */
+/* Are the settings good, and the cookie in the file that they name? why: a sentence. ERR_CONFIG, also for a weak cookie; of the file:
+ * ERR_NOT_FOUND, ERR_PERM (others can read it), ERR_IO. */
 NODISCARD err main_cluster_check(const config *f, char why[CONFIG_WHY_MAX]);
-/* Makes the mesh of a node that is not booted yet; *out is NULL if node.name is empty. why: a sentence. ERR_CONFIG, ERR_PERM, ERR_NOT_FOUND
- * (the cookie file), ERR_AUTH (a weak cookie), ERR_IO. */
+/* Makes the mesh of a node that is not booted yet; *out is NULL if node.name is empty. why: a sentence. Errors:
+ * those of main_cluster_check. */
 NODISCARD err main_cluster_new(const config *f, rt_node *n, main_cluster **out, char why[CONFIG_WHY_MAX]);
 /* Listens, and registers with the port mapper. why: a sentence. ERR_ADDR_IN_USE, ERR_PERM and the like. NULL is fine. */
 NODISCARD err main_cluster_boot(main_cluster *k, char why[CONFIG_WHY_MAX]);

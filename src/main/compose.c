@@ -155,11 +155,12 @@ static err load_certificates(compose *c, tls_server **out, char *why) {
 }
 
 err compose_check(const config *f, tls *t, char why[CONFIG_WHY_MAX]) {
-    if (f->tls_cert.n == 0) return ERR_OK; /* they are made when they are needed */
+    err e = main_cluster_check(f, why);
+    if (e != ERR_OK || f->tls_cert.n == 0) return e; /* certificates that are not named are made when they are needed */
     tls_identity *ids = mem_zalloc(f->tls_cert.n * sizeof *ids);
     tls_server *server;
     for (size_t i = 0; i < f->tls_cert.n; i++) ids[i] = (tls_identity){f->domains.v[i], f->tls_cert.v[i], f->tls_key.v[i]};
-    err e = new_server(t, f, ids, f->tls_cert.n, &server, why);
+    e = new_server(t, f, ids, f->tls_cert.n, &server, why);
     mem_free(ids);
     if (e == ERR_OK) t->server_unref(server);
     return e;

@@ -19,7 +19,7 @@ typedef struct compose_bound { /* an open listener */
  * is not started. config, sys and tls outlive it. why: one sentence; ERR_CONFIG, ERR_BUSY (data directory), ERR_ADDR_IN_USE, ERR_PERM,
  * ERR_NOT_FOUND (certificate or key), ERR_TLS, ERR_NOSPC, ERR_VERSION, ERR_CORRUPT, ERR_IO. */
 NODISCARD err compose_new(const config *c, sys *s, tls *t, compose **out, char why[CONFIG_WHY_MAX]);
-/* Reads the certificates and keys that c names, as compose_new does, and makes nothing. why and errors: its. */
+/* Reads the certificates, keys and the cookie that c names, as compose_new does, and makes nothing. why and errors: its. */
 NODISCARD err compose_check(const config *c, tls *t, char why[CONFIG_WHY_MAX]);
 void compose_free(compose *c); /* frees the node; NULL is fine */
 rt_node *compose_node(compose *c);

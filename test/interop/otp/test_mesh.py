@@ -1,5 +1,5 @@
 """A murre node in an Erlang cluster, seen by real Erlang nodes: ping, nodes(), monitors, rpc, ticks, take-over, refusals, and the settings node.*."""
-import json, os, re, socket, stat, subprocess, sys, tempfile
+import os, re, socket, subprocess, sys, tempfile
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 sys.dont_write_bytecode = True
@@ -152,38 +152,41 @@ def test_epmd_goes():
         assert list(s.nodes()) == ["a@127.0.0.1"]
 
 
-def refused(text, code=1, files=(), **settings):
+def refused(status, text, files=(), commands=("check", "run"), **settings):
+    """That murre check and murre run say text and end with that status of sysexits(3)."""
     with tempfile.TemporaryDirectory(prefix="murre-test-") as d:
         for name, content, mode in files:
             with open(os.open(d + "/" + name, os.O_CREAT | os.O_WRONLY, mode), "w") as f:
                 f.write(content)
             os.chmod(d + "/" + name, mode)
-        args = [xmpp.BUILD + "/murre", "run", "--set", f"data={d}/data", "--set", "xmpp.listen=127.0.0.1:0", "--set", "xmpp.tls_listen="]
+        args = ["--set", f"data={d}/data", "--set", "xmpp.listen=127.0.0.1:0", "--set", "xmpp.tls_listen="]
         for k, v in settings.items():
             args += ["--set", k.replace("__", ".") + "=" + v.replace("DIR", d)]
-        r = subprocess.run(args, capture_output=True, text=True, timeout=xmpp.LIMIT)
-        assert r.returncode != 0 and text in r.stderr, (r.returncode, r.stderr)
+        for command in commands:
+            r = subprocess.run([xmpp.BUILD + "/murre", command] + args, capture_output=True, text=True, timeout=xmpp.LIMIT)
+            assert r.returncode == status and text in r.stderr, (command, r.returncode, r.stderr)
 
 
 def test_bad_settings():
-    "Each says what is wrong, and the node does not start."
+    "Each says what is wrong, as murre check does, and the node does not start."
     good = ("cookie", COOKIE + "\n", 0o600)
     both = {"node__cookie_file": "DIR/cookie", "node__epmd": "off"}
-    refused("'murre' is not a name", files=[good], node__name="murre", **both)
-    refused("'a b@c' is not a name", files=[good], node__name="a b@c", **both)
-    refused("needs the cookie of its cluster", node__name=ME)
-    refused("cannot be read", node__name=ME, node__cookie_file="DIR/none")
-    refused("can be read by others: chmod 600", files=[("cookie", COOKIE, 0o644)], node__name=ME, **both)
-    refused("bits; at least 90 are wanted", files=[("cookie", "monster", 0o600)], node__name=ME, **both)
-    refused("is not one line of printable ASCII", files=[("cookie", "two\nlines\n", 0o600)], node__name=ME, **both)
-    refused("is not loopback", files=[good], node__name=ME, node__listen="0.0.0.0:0", **both)
-    refused("is not an address", files=[good], node__name=ME, node__listen="here", **both)
-    refused("listens somewhere", files=[good], node__name=ME, node__listen="", **both)
-    refused("on or off, not 'perhaps'", files=[good], node__name=ME, node__cookie_file="DIR/cookie", node__epmd="perhaps")
+    refused(os.EX_CONFIG, "'murre' is not a name", files=[good], node__name="murre", **both)
+    refused(os.EX_CONFIG, "'a b@c' is not a name", files=[good], node__name="a b@c", **both)
+    refused(os.EX_CONFIG, "needs the cookie of its cluster", node__name=ME)
+    refused(os.EX_NOINPUT, "cannot be read", node__name=ME, node__cookie_file="DIR/none")
+    refused(os.EX_NOPERM, "can be read by others: chmod 600", files=[("cookie", COOKIE, 0o644)], node__name=ME, **both)
+    refused(os.EX_CONFIG, "bits; at least 90 are wanted", files=[("cookie", "monster", 0o600)], node__name=ME, **both)
+    refused(os.EX_CONFIG, "is not one line of printable ASCII", files=[("cookie", "two\nlines\n", 0o600)], node__name=ME, **both)
+    refused(os.EX_CONFIG, "is not loopback", files=[good], node__name=ME, node__listen="0.0.0.0:0", **both)
+    refused(os.EX_CONFIG, "is not an address", files=[good], node__name=ME, node__listen="here", **both)
+    refused(os.EX_CONFIG, "listens somewhere", files=[good], node__name=ME, node__listen="", **both)
+    refused(os.EX_CONFIG, "on or off, not 'perhaps'", files=[good], node__name=ME, node__cookie_file="DIR/cookie", node__epmd="perhaps")
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
-        refused("cannot listen on", files=[good], node__name=ME, node__listen=f"127.0.0.1:{taken.getsockname()[1]}", **both)
+        refused(os.EX_UNAVAILABLE, "cannot listen on", files=[good], commands=["run"], node__name=ME,
+                node__listen=f"127.0.0.1:{taken.getsockname()[1]}", **both)
 
 
 if __name__ == "__main__":
