@@ -43,27 +43,40 @@ err mesh_link_end(rt_ctx *cx, mesh_link *l, const char *why) {
 
 /* --- writing ---------------------------------------------------------------------------------------------------------------------- */
 static void press(rt_ctx *cx, mesh_link *l) {
-    bool full = l->out.len > l->m->cfg.link_bytes;
+    bool full = mesh_link_waiting(l).len > l->m->cfg.link_bytes;
     if (full == l->full) return;
     l->full = full;
     l->answers = 0;
     rt_hold(cx, full);
 }
 
+/* That many more bytes are written. What waits is moved to the front only when it is not longer than what was written before it, so that no
+ * byte costs more than one move however little the socket takes at a time, and out is at most twice as long as what waits. */
+static void written(mesh_link *l, size_t n) {
+    l->out_off += n;
+    size_t left = l->out.len - l->out_off;
+    if (left > l->out_off) return;
+    if (left)
+        buf_consume(&l->out, l->out_off);
+    else
+        buf_fini(&l->out); /* an idle link has none */
+    l->out_off = 0;
+}
+
 static err write_out(rt_ctx *cx, mesh_link *l) {
     sys *y = rt_ctx_sys(cx);
+    slice out = mesh_link_waiting(l);
     size_t done = 0;
     err e = ERR_OK;
-    while (done < l->out.len && !e) {
+    while (done < out.len && !e) {
         size_t n = 0;
-        sys_iov v = {l->out.p + done, l->out.len - done};
+        sys_iov v = {out.p + done, out.len - done};
         e = y->writev(y, l->fd, &v, 1, &n);
         done += n;
     }
     l->wrote = l->wrote || done > 0;
     if (done > 0 || !l->polled) l->wrote_at = rt_now(cx);
-    buf_consume(&l->out, done);
-    if (l->out.len == 0) buf_fini(&l->out); /* an idle link has none */
+    written(l, done);
     bool wait = e == ERR_AGAIN;
     if (wait != l->polled) {
         l->polled = wait;
@@ -80,7 +93,7 @@ void mesh_link_flush(rt_ctx *cx, mesh_link *l) {
 
 static err link_flush(rt_ctx *cx, void *st) {
     mesh_link *l = st;
-    return l->polled || l->out.len == 0 ? ERR_OK : write_out(cx, l);
+    return l->polled || mesh_link_waiting(l).len == 0 ? ERR_OK : write_out(cx, l);
 }
 
 /* --- reading ---------------------------------------------------------------------------------------------------------------------- */
@@ -111,7 +124,7 @@ static err link_timer(rt_ctx *cx, void *st, rt_timer *t) {
     if (l->hand) return mesh_link_end(cx, l, "the handshake took too long");
     if (rt_now(cx) - l->read_at >= l->m->cfg.ticktime) return mesh_link_end(cx, l, "it was silent for the ticktime");
     if (l->polled && rt_now(cx) - l->wrote_at >= l->m->cfg.ticktime) return mesh_link_end(cx, l, "it did not read for the ticktime");
-    if (!l->wrote && l->out.len == 0) {
+    if (!l->wrote && mesh_link_waiting(l).len == 0) {
         dist_frame_tick(&l->out);
         err e = write_out(cx, l); /* at once: a tick does not count as written, or every second one would be left out */
         if (e) return e;

@@ -57,7 +57,8 @@ typedef struct mesh_link {
     uint64_t never;    /* counts the processes that rpc.c pretends */
     rt_timer timer;    /* handshake: until it has to be over; up: the next tick */
     uint64_t old_ref;  /* taking over: the monitor of the one that gives way */
-    buf out;           /* for the socket */
+    buf out;           /* for the socket, but for its first out_off bytes, which are written already */
+    size_t out_off;
     dist_in in;
     dist_out enc;
     hmap by_ref, by_id; /* mesh_watch */
@@ -66,6 +67,8 @@ typedef struct mesh_link {
 
 extern const rt_class mesh_link_class; /* arg: const mesh_link_arg * */
 
+/* What waits for the socket. */
+static inline slice mesh_link_waiting(const mesh_link *l) { return slice_from(buf_slice(&l->out), l->out_off); }
 static inline slice mesh_link_name(const mesh_link *l) { return slice_of(l->name, l->name_len); }
 /* It ends; why, in words, goes into the log. Only the first call counts. */
 NODISCARD err mesh_link_end(rt_ctx *cx, mesh_link *l, const char *why);

@@ -99,9 +99,10 @@ static err ended(rt_ctx *cx, mesh_link *l, const dist_handshake_event *ev) {
     }
     buf_add_byte(&text, 0);
     sys *y = rt_ctx_sys(cx);
-    sys_iov v = {l->out.p, l->out.len};
+    slice last = mesh_link_waiting(l);
+    sys_iov v = {last.p, last.len};
     size_t n;
-    if (l->out.len) (void)y->writev(y, l->fd, &v, 1, &n); /* the refusal: a peer that does not take it learns by the close */
+    if (last.len) (void)y->writev(y, l->fd, &v, 1, &n); /* the refusal: a peer that does not take it learns by the close */
     err e = mesh_link_end(cx, l, (const char *)text.p);
     buf_fini(&text);
     return e;

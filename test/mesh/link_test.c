@@ -6,6 +6,8 @@
 #include "rt/epoch.h"
 #include "rt/rt_world.h"
 
+#include <stdio.h>
+
 #define OWN      "murre@h"
 #define PEER     "p@h"
 #define COOKIE   "XKQJZPWVBNMTRHGFDSLC"
@@ -17,6 +19,8 @@ typedef struct conn {
     buf in, out; /* to the node, and from it */
     size_t room; /* bytes that the node may still write */
     bool eof, closed;
+    const uint8_t *next; /* where what follows the bytes that were taken last lay */
+    size_t moved;        /* bytes that were found elsewhere */
 } conn;
 static struct {
     world *w;
@@ -62,6 +66,8 @@ static err n_writev(sys *s, int fd, const sys_iov *iov, int k, size_t *out_n) {
     assert_int_equal(k, 1);
     size_t n = iov->len < c->room ? iov->len : c->room;
     if (n == 0) return ERR_AGAIN;
+    if (iov->p != c->next) c->moved += iov->len;
+    c->next = iov->p + n;
     buf_add(&c->out, slice_of(iov->p, n));
     c->room -= n;
     *out_n = n;
@@ -631,6 +637,42 @@ static void a_peer_that_does_not_read(void **state) {
     mem_free(a);
 }
 
+/* Whatever the socket takes at a time, all comes, once and in order, and what waits is not moved in memory at each writing. */
+static void what_waits_goes_out_as_it_was_said(void **state) {
+    (void)state;
+    peer p;
+    begin();
+    connect_as(&p, PEER);
+    buf want;
+    buf_init(&want, SIZE_MAX);
+    p.c->room = 0;
+    for (unsigned i = 0, sent = 0; i < 240; i++) {
+        if (i % 2 == 0) { /* more comes than goes */
+            char name[16];
+            (void)snprintf(name, sizeof name, "n%u", sent);
+            dist_ctl c = monitor_of(&p, name);
+            c.ref.word[0] = 100 + sent++;
+            say(&p, c);
+            buf_addf(&want, "down from %s to pid: noproc\n", name);
+        }
+        p.c->room = i % 17 + 1;
+        talk(&p);
+    }
+    size_t left = 0;
+    for (p.c->moved = 0; p.messages < 120; left++) { /* a byte at a time */
+        assert_in_range(left, 0, 100000);
+        p.c->room = 1;
+        (void)world_run(net.w);
+        take(&p);
+    }
+    assert_true(left > 1000);
+    assert_in_range(p.c->moved, 1, 2 * left);
+    assert_true(slice_eq(buf_slice(&p.heard), buf_slice(&want)));
+    buf_fini(&want);
+    peer_fini(&p);
+    end();
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(handshake_split_anywhere),
@@ -645,6 +687,7 @@ int main(void) {
         cmocka_unit_test(a_forged_pid_ends_the_link),
         cmocka_unit_test(ticks),
         cmocka_unit_test(a_peer_that_does_not_read),
+        cmocka_unit_test(what_waits_goes_out_as_it_was_said),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
