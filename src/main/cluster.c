@@ -82,6 +82,7 @@ err main_cluster_new(const config *f, rt_node *n, main_cluster **out, char why[C
     c.name = slice_str(f->node_name);
     c.hidden = f->node_hidden;
     c.ticktime = f->node_ticktime;
+    c.handshakes_max = (uint32_t)f->node_handshakes_max;
     if (strcmp(f->node_epmd, "on") == 0)
         c.epmd = (sys_addr){.family = SYS_INET4, .port = (uint16_t)f->node_epmd_port, .ip = {127, 0, 0, 1}};
     err e = read_cookie(f->node_cookie_file, k->cookie, &c.cookie, why);

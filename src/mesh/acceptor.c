@@ -1,5 +1,6 @@
-/* acceptor: takes connections of other nodes on one shard; each becomes a link there. Out of descriptors it pauses, as edge's listener
- * does: polling would report the same connection again and again. */
+/* acceptor: takes connections of other nodes on one shard; each becomes a link there, unless too many have not come through their handshake
+ * yet: then it is closed at once, because whoever can connect could hold any number of them for setup_time each. Out of descriptors the
+ * acceptor pauses, as edge's listener does: polling would report the same connection again and again. */
 #include "mesh/int.h"
 #include "mesh/link.h"
 #include "rt/event.h"
@@ -23,6 +24,30 @@ static void pause_for(rt_ctx *cx, acceptor *a, err why) {
     rt_timer_set(cx, &a->timer, rt_now(cx) + PAUSE);
 }
 
+static void turn_away(rt_ctx *cx, const mesh_link_arg *c) {
+    sys *y = rt_ctx_sys(cx);
+    char text[SYS_ADDR_TEXT];
+    sys_addr_format(&c->addr, text);
+    rt_event_text(cx, EV_MESH_CROWDED, c->m->cfg.handshakes_max, 0, slice_str(text));
+    y->close(y, c->fd);
+}
+
+/* A connection that was accepted. On failure it is closed. */
+static NODISCARD err begin(rt_ctx *cx, const mesh_link_arg *c) {
+    sys *y = rt_ctx_sys(cx);
+    rt_pid pid;
+    rt_event(cx, EV_ACCEPT, (uint64_t)c->fd, 0, 0);
+    if (!mesh_hand_take(c->m)) {
+        turn_away(cx, c);
+        return ERR_OK;
+    }
+    err e = rt_spawn(cx, &mesh_link_class, c, 0, &pid, NULL);
+    if (!e) return ERR_OK;
+    mesh_hand_give(c->m);
+    y->close(y, c->fd);
+    return e;
+}
+
 static err accept_some(rt_ctx *cx, acceptor *a) {
     sys *y = rt_ctx_sys(cx);
     for (int i = 0; i < BATCH; i++) {
@@ -30,12 +55,7 @@ static err accept_some(rt_ctx *cx, acceptor *a) {
         err e = y->accept(y, a->fd, &arg.fd, &arg.addr);
         if (e == ERR_AGAIN) break;
         if (e == ERR_RESET || e == ERR_REFUSED) continue; /* it went away while it waited */
-        rt_pid pid;
-        if (!e) {
-            rt_event(cx, EV_ACCEPT, (uint64_t)arg.fd, 0, 0);
-            e = rt_spawn(cx, &mesh_link_class, &arg, 0, &pid, NULL);
-            if (e) y->close(y, arg.fd);
-        }
+        if (!e) e = begin(cx, &arg);
         if (e) {
             pause_for(cx, a, e);
             return ERR_OK;

@@ -33,6 +33,7 @@ struct mesh {
     rt_tid names;                /* name of a node -> mesh_peer */
     rt_tid nodes;                /* number of a node -> mesh_node */
     _Atomic uint32_t next_index; /* relaxed: only unique */
+    _Atomic uint32_t handshakes; /* under way; relaxed: only a count */
     mesh_port *ports[MESH_LISTEN_MAX][RT_SHARDS_MAX];
     size_t n_ports;
     uint16_t port; /* of the first one */

@@ -75,6 +75,10 @@ NODISCARD err mesh_link_end(rt_ctx *cx, mesh_link *l, const char *why);
 void mesh_link_flush(rt_ctx *cx, mesh_link *l); /* something was put into out */
 
 /* link_hand.c */
+/* A place among the handshakes under way, for a connection that was accepted; false: all are taken. The link that begins gives it back when
+ * its handshake is over; who comes to start none does so itself. */
+NODISCARD bool mesh_hand_take(mesh *m);
+void mesh_hand_give(mesh *m);
 void mesh_hand_begin(mesh_link *l);
 NODISCARD err mesh_hand_feed(rt_ctx *cx, mesh_link *l, slice bytes); /* may leave the link up, with all bytes used or handed on */
 NODISCARD err mesh_hand_old_down(rt_ctx *cx, mesh_link *l);          /* the link that it takes over from has ended */

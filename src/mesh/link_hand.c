@@ -9,6 +9,14 @@
 #include "mesh/link.h"
 #include "rt/event.h"
 
+bool mesh_hand_take(mesh *m) {
+    if (atomic_fetch_add_explicit(&m->handshakes, 1, memory_order_relaxed) < m->cfg.handshakes_max) return true;
+    mesh_hand_give(m);
+    return false;
+}
+
+void mesh_hand_give(mesh *m) { (void)atomic_fetch_sub_explicit(&m->handshakes, 1, memory_order_relaxed); }
+
 void mesh_hand_begin(mesh_link *l) {
     l->hand = mem_zalloc(sizeof *l->hand);
     buf_init(&l->hand->in, 2 * DIST_HANDSHAKE_MESSAGE_MAX + RT_SCRATCH);
@@ -20,6 +28,7 @@ void mesh_hand_free(mesh_link *l) {
     buf_fini(&l->hand->in);
     mem_free(l->hand);
     l->hand = NULL;
+    mesh_hand_give(l->m);
 }
 
 static void keep_name(mesh_link *l, slice name) {

@@ -8,7 +8,11 @@
 #define RESTART_PERIOD (10 * USEC_PER_SEC)
 
 void mesh_cfg_default(mesh_cfg *c) {
-    *c = (mesh_cfg){.ticktime = MESH_TICKTIME, .setup_time = MESH_SETUP_TIME, .link_bytes = MESH_LINK_BYTES, .backlog = 1024};
+    *c = (mesh_cfg){.ticktime = MESH_TICKTIME,
+                    .setup_time = MESH_SETUP_TIME,
+                    .link_bytes = MESH_LINK_BYTES,
+                    .backlog = 1024,
+                    .handshakes_max = MESH_HANDSHAKES_MAX};
 }
 
 /* --- the plug --------------------------------------------------------------------------------------------------------------------- */

@@ -17,16 +17,18 @@
 #define MESH_SETUP_TIME     (15 * USEC_PER_SEC) /* OTP: net_setuptime, whose 7 s are too short where thousands of nodes start */
 #define MESH_LISTEN_MAX     16u                 /* addresses that a node listens on */
 #define MESH_LINK_BYTES     (1u << 20)          /* OTP: dist_buf_busy_limit */
+#define MESH_HANDSHAKES_MAX 4096u               /* under way at a time: some 2 KiB each, and a descriptor */
 
 typedef struct mesh_cfg {
-    slice name;        /* alive@host; borrowed, as the cookie, until mesh_free */
-    slice cookie;      /* of all peers (proto/dist/cookie.h) */
-    bool hidden;       /* not in nodes() of the others, who then do not introduce it to each other */
-    usec ticktime;     /* a peer that says nothing for so long is gone; all nodes of a cluster have the same */
-    usec setup_time;   /* a handshake takes at most this */
-    size_t link_bytes; /* written to a peer and not yet taken by its socket; past it, what comes for it waits with its senders */
-    int backlog;       /* connections that wait to be accepted */
-    sys_addr epmd;     /* the port mapper to register with; port 0: none */
+    slice name;              /* alive@host; borrowed, as the cookie, until mesh_free */
+    slice cookie;            /* of all peers (proto/dist/cookie.h) */
+    bool hidden;             /* not in nodes() of the others, who then do not introduce it to each other */
+    usec ticktime;           /* a peer that says nothing for so long is gone; all nodes of a cluster have the same */
+    usec setup_time;         /* a handshake takes at most this */
+    size_t link_bytes;       /* written to a peer and not yet taken by its socket; past it, what comes for it waits with its senders */
+    int backlog;             /* connections that wait to be accepted */
+    uint32_t handshakes_max; /* accepted connections that are not up yet, at least 1; past it they are closed at once (EV_MESH_CROWDED) */
+    sys_addr epmd;           /* the port mapper to register with; port 0: none */
 } mesh_cfg;
 void mesh_cfg_default(mesh_cfg *c); /* all but name and cookie */
 

@@ -86,7 +86,7 @@ static int n_poll_wait(sys *s, int poll, usec timeout, sys_ready *out, int max) 
 }
 
 /* --- the node ---------------------------------------------------------------------------------------------------------------------- */
-static void begin(void) {
+static void begin_with(uint32_t handshakes_max) {
     static const mesh_cfg zero;
     mesh_cfg c = zero;
     memset(&net, 0, sizeof net);
@@ -97,6 +97,7 @@ static void begin(void) {
     c.cookie = SLICE(COOKIE);
     c.ticktime = TICKTIME;
     c.link_bytes = 1000;
+    if (handshakes_max) c.handshakes_max = handshakes_max;
     net.w = world_new(1, 1);
     sys *s = &net.w->s;
     s->listen = n_listen, s->local_addr = n_local_addr, s->accept = n_accept, s->read = n_read, s->writev = n_writev;
@@ -108,6 +109,8 @@ static void begin(void) {
     assert_int_equal(bound.port, 4711);
     (void)world_run(net.w);
 }
+
+static void begin(void) { begin_with(0); }
 
 static void end(void) {
     world_free(net.w);
@@ -418,6 +421,36 @@ static void a_handshake_has_its_time(void **state) {
     end();
 }
 
+/* A place is free again when a handshake has succeeded, failed, or taken too long. */
+static void so_many_handshakes_at_a_time(void **state) {
+    (void)state;
+    peer p[2], late, q;
+    begin_with(2);
+    for (int round = 0; round < 3; round++) {
+        for (int i = 0; i < 2; i++) peer_init(&p[i], i ? "b@h" : "a@h", round == 1 ? "XKQJZPWVBNMTRHGFDSLD" : COOKIE);
+        (void)world_run(net.w);
+        peer_init(&late, "c@h", COOKIE);
+        (void)world_run(net.w);
+        assert_true(late.c->closed);
+        assert_int_equal(late.c->out.len, 0);
+        assert_int_equal(rt_event_count(net.w->n, EV_MESH_CROWDED), round + 1);
+        assert_false(p[0].c->closed || p[1].c->closed);
+        if (round == 2) net.w->now += MESH_SETUP_TIME + 2 * USEC_PER_MSEC;
+        for (int i = 0; i < 2; i++) {
+            talk(&p[i]);
+            assert_int_equal(p[i].up, round == 0);
+            p[i].c->eof = true;
+            (void)world_run(net.w);
+            assert_true(p[i].c->closed);
+            peer_fini(&p[i]);
+        }
+        peer_fini(&late);
+    }
+    connect_as(&q, PEER);
+    peer_fini(&q);
+    end();
+}
+
 /* A peer that connects anew ends its older link, once it has proved to know the cookie. */
 static void take_over(void **state) {
     (void)state;
@@ -681,6 +714,7 @@ int main(void) {
         cmocka_unit_test(wrong_cookie),
         cmocka_unit_test(name_not_allowed),
         cmocka_unit_test(a_handshake_has_its_time),
+        cmocka_unit_test(so_many_handshakes_at_a_time),
         cmocka_unit_test(take_over),
         cmocka_unit_test(net_kernel_answers_is_auth),
         cmocka_unit_test(spawn_requests),

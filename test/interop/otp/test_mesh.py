@@ -143,6 +143,19 @@ def test_ticks_keep_a_silent_connection():
         assert s.event("mesh_down") <= 1
 
 
+def test_handshakes_that_do_not_end():
+    "Past node.handshakes_max a connection is closed at once, and told as such; when one has ended there is room again."
+    with Epmd() as epmd, Murre(epmd, node__handshakes_max="1") as s:
+        port = int(re.search(r"port (\d+)", rig.epmd_tool(epmd.port, "-names").split("murre")[1])[1])
+        with socket.create_connection(("127.0.0.1", port), rig.LIMIT):
+            xmpp.until("it was accepted", lambda: s.event("accept") == 1)
+            with socket.create_connection(("127.0.0.1", port), rig.LIMIT) as second:
+                assert second.recv(1) == b""
+            assert s.event("mesh_crowded") == 1
+        xmpp.until("the first has ended", lambda: s.event("mesh_refused") == 1)
+        assert said(epmd, 'io:format("~p~n", [net_adm:ping(N)]),') == ["pong"]
+
+
 def test_epmd_goes():
     "Without its port mapper the node runs on and says so once; those who are connected stay so."
     with Epmd() as epmd, Murre(epmd) as s, Erl("a@127.0.0.1", epmd.port, THERE + 'pong = net_adm:ping(N), io:format("up~n"), receive never -> ok end.') as a:
