@@ -245,6 +245,40 @@ static void the_end_is_told(void **state) {
     end(s);
 }
 
+/* Whatever pid another node makes up: an actor whose class is not foreign gets no message of its processes and does not end by them, and a
+ * link or monitor is answered as if nobody were there. What it watches itself answers all the same. */
+static void who_is_not_foreign_is_not_there_for_others(void **state) {
+    (void)state;
+    set *s = begin();
+    rt_class own = puppet_class;
+    own.foreign = false;
+    puppet *mine[2]; /* on the shard of the connection and on the other */
+    for (unsigned shard = 0; shard < 2; shard++) {
+        puppet *c = mine[shard] = puppet_new(s->w, shard, &own);
+        s->p.n = 0;
+        comes(s, 0, (incoming){c->pid, -1, 8, ERR_OK, NULL});
+        comes(s, 0, (incoming){c->pid, RT_SIG_LINK, 0, ERR_OK, NULL});
+        comes(s, 0, (incoming){c->pid, RT_SIG_MONITOR, 77, ERR_OK, NULL});
+        comes(s, 0, (incoming){c->pid, RT_SIG_EXIT, 0, ERR_FOREIGN, s->term});
+        comes(s, 0, (incoming){c->pid, RT_SIG_EXIT, 0, ERR_KILLED, NULL});
+        assert_int_equal(c->n + c->finis, 0);
+        assert_int_equal(s->p.n, 2);
+        expect_told(s, 0, RT_SIG_EXIT_LINK, c->pid, far_away, ERR_NOPROC, "");
+        expect_told(s, 1, RT_SIG_DOWN, c->pid, far_away, ERR_NOPROC, "");
+        assert_int_equal(s->p.log[1].ref, 77);
+        s->peer.pid = c->pid;
+        does(s, s->a, do_note, 5);
+        assert_true(c->n == 1 && c->log[0].n == 5);
+        s->peer.pid = far_away;
+        does(s, c, do_monitor, ARG(&s->peer));
+        comes(s, 0, (incoming){c->pid, RT_SIG_DOWN, c->log[4095].n, ERR_FOREIGN, s->term});
+        assert_true(c->n == 2 && c->log[1].tag == RT_DOWN);
+    }
+    end(s);
+    mem_free(mine[0]);
+    mem_free(mine[1]);
+}
+
 static void without_a_plug(void **state) {
     (void)state;
     set *s = begin();
@@ -306,6 +340,7 @@ int main(void) {
         cmocka_unit_test(watched_from_far),
         cmocka_unit_test(monitors),
         cmocka_unit_test(the_end_is_told),
+        cmocka_unit_test(who_is_not_foreign_is_not_there_for_others),
         cmocka_unit_test(without_a_plug),
         cmocka_unit_test(holding),
     };

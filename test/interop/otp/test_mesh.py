@@ -89,6 +89,24 @@ def test_a_service_does_not_end_because_a_peer_says_so():
         assert got == ["true pong", "noproc"], got
 
 
+def test_what_is_not_a_service_is_not_there():
+    "Pids made up of partitions, stores and the edge: each answers noproc, and kill ends none of them."
+    with Epmd() as epmd, Murre(epmd) as s:
+        mine = {a["pid"] for a in s.ctl("actors") if a["class"] in ("part", "store_log", "store_keyed", "edge", "listener", "sup")}
+        assert len(mine) > 10, mine
+        parts = [[int(n) for n in pid.strip("<>").split(".")[1:]] for pid in mine]  # shard, index, generation
+        slots = ", ".join(f"{{{shard << 24 | index}, {generation}}}" for shard, index, generation in parts)
+        got = said(epmd, f"""
+            P = rpc:call(N, erlang, whereis, [net_kernel]), T = term_to_binary(P), Name = binary_part(T, 2, byte_size(T) - 14),
+            Creation = binary_part(T, byte_size(T), -4),
+            Pid = fun({{Id, Serial}}) -> binary_to_term(<<131, 88, Name/binary, Id:32, Serial:32, Creation/binary>>) end,
+            [begin X ! hello, exit(X, kill), M = monitor(process, X), receive {{'DOWN', M, process, X, Why}} -> io:format("~p~n", [Why]) end end
+             || X <- lists:map(Pid, [{slots}])],
+            io:format("~p~n", [net_adm:ping(N)]),""")
+        assert got == ["noproc"] * len(mine) + ["pong"], got
+        assert mine <= {a["pid"] for a in s.ctl("actors")}
+
+
 def test_rpc_and_erpc():
     "Values, undef as OTP has it, badarg, casts, what cannot be spawned; the process that answered is gone afterwards."
     with Epmd() as epmd, Murre(epmd):
