@@ -49,7 +49,7 @@ typedef struct mesh_peer {
     uint32_t index; /* its number, of this creation; 0: it was never up */
     uint32_t creation;
     rt_pid up;       /* the link that is connected; RT_PID_NONE */
-    rt_pid takeover; /* the link that was answered with alive; RT_PID_NONE */
+    rt_pid takeover; /* the link that takes its place: its peer has proved to know the cookie; RT_PID_NONE */
 } mesh_peer;
 typedef struct mesh_node {
     rt_pid link;
@@ -59,12 +59,14 @@ typedef struct mesh_node {
     uint8_t name[DIST_NAME_MAX];
 } mesh_node;
 NODISCARD err mesh_peers_init(mesh *m, rt_ctx *cx);
-/* What an accepted handshake is to answer a peer of that name. */
-dist_verdict mesh_peers_admit(mesh *m, rt_ctx *cx, slice name);
-/* The link that has to give way to this one, which was answered with alive; RT_PID_NONE: it is gone already. */
-rt_pid mesh_peers_old(mesh *m, rt_ctx *cx, slice name);
-/* The handshake is over. False: another link of that name was faster. */
-bool mesh_peers_up(mesh *m, rt_ctx *cx, slice name, uint32_t creation, bool hidden, uint32_t *out_index);
+/* What an accepted handshake is to answer a peer of that name. *out_old: the link that is up, RT_PID_NONE if none is. It has proved nothing
+ * yet, so nothing is noted. */
+dist_verdict mesh_peers_admit(mesh *m, rt_ctx *cx, slice name, rt_pid *out_old);
+/* A peer that was answered with alive has proved to know the cookie: this link may take the place of old, from admit, which has to give way
+ * if it is still there. False: another one takes it, or has it. */
+NODISCARD bool mesh_peers_take(mesh *m, rt_ctx *cx, slice name, rt_pid old);
+/* The handshake is over. ERR_EXISTS: another link of that name was faster; ERR_LIMIT, ERR_FULL: there is no room in a table. */
+NODISCARD err mesh_peers_up(mesh *m, rt_ctx *cx, slice name, uint32_t creation, bool hidden, uint32_t *out_index);
 /* This link is over, up or not. invented: the name was made for this connection and never comes again. */
 void mesh_peers_down(mesh *m, rt_ctx *cx, slice name, bool invented);
 /* The link to a node; RT_PID_NONE: not connected, or never heard of. */

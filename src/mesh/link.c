@@ -140,7 +140,7 @@ static err link_handle(rt_ctx *cx, void *st, rt_msg **m) {
     switch ((*m)->tag) {
     case MESH_SEND: return l->hand ? ERR_OK : mesh_out_send(cx, l, mesh_send_msg_of(*m));
     case MESH_SIGNAL: return l->hand ? ERR_OK : mesh_out_signal(cx, l, mesh_signal_msg_of(*m));
-    case RT_DOWN: return l->hand && rt_down_of(*m)->ref == l->old_ref ? mesh_hand_old_down(cx, l) : ERR_OK;
+    case RT_DOWN: return l->hand && rt_down_of(*m)->ref == l->hand->old_ref ? mesh_hand_old_down(cx, l) : ERR_OK;
     default: return ERR_OK;
     }
 }

@@ -17,7 +17,9 @@ typedef struct mesh_link_arg { /* of an accepted connection */
 
 typedef struct mesh_hand { /* until it is up */
     dist_handshake h;
-    buf in; /* bytes that the machine has not used */
+    buf in;           /* bytes that the machine has not used */
+    rt_pid old;       /* the link of that name that was up when the peer said its name */
+    uint64_t old_ref; /* taking over: the monitor of that one */
 } mesh_hand;
 
 /* A monitor that a process of the peer has on something here. By reference, as the peer names it; by number, as the runtime does. */
@@ -56,7 +58,6 @@ typedef struct mesh_link {
     uint64_t next_id;  /* of watches */
     uint64_t never;    /* counts the processes that rpc.c pretends */
     rt_timer timer;    /* handshake: until it has to be over; up: the next tick */
-    uint64_t old_ref;  /* taking over: the monitor of the one that gives way */
     buf out;           /* for the socket, but for its first out_off bytes, which are written already */
     size_t out_off;
     dist_in in;

@@ -2,7 +2,7 @@
  * the table of peers.
  *
  *     PEER      -> the table says: ok, alive, not allowed ... -> admit
- *     TAKEOVER  -> the old link is told to give way, and watched; its DOWN -> old_down
+ *     TAKEOVER  -> the table says whether another was faster; else the old link is told to give way, and watched; its DOWN -> old_down
  *     UP        -> the table says whether another was faster; else the link is up, and bytes that came already are frames */
 #include "base/mem.h"
 #include "base/utf8.h"
@@ -54,16 +54,18 @@ static void admit(rt_ctx *cx, mesh_link *l) {
         a.verdict = DIST_VERDICT_OK;
     } else {
         keep_name(l, dist_handshake_peer(h));
-        a.verdict = mesh_peers_admit(l->m, cx, mesh_link_name(l));
+        a.verdict = mesh_peers_admit(l->m, cx, mesh_link_name(l), &l->hand->old);
     }
     dist_handshake_admit(h, &a, &l->out);
     buf_fini(&given);
 }
 
-static void take_over(rt_ctx *cx, mesh_link *l) {
-    rt_pid old = mesh_peers_old(l->m, cx, mesh_link_name(l));
-    l->old_ref = rt_monitor(cx, old); /* a DOWN comes also if it is gone */
-    rt_exit(cx, old, ERR_SHUTDOWN);   /* a signal: the old one may be held back, its peer reads no more */
+static err take_over(rt_ctx *cx, mesh_link *l) {
+    mesh_hand *hand = l->hand;
+    if (!mesh_peers_take(l->m, cx, mesh_link_name(l), hand->old)) return mesh_link_end(cx, l, "another connection to it was faster");
+    hand->old_ref = rt_monitor(cx, hand->old); /* a DOWN comes also if it is gone */
+    rt_exit(cx, hand->old, ERR_SHUTDOWN);      /* a signal: the old one may be held back, its peer reads no more */
+    return ERR_OK;
 }
 
 static err is_up(rt_ctx *cx, mesh_link *l) {
@@ -72,8 +74,9 @@ static err is_up(rt_ctx *cx, mesh_link *l) {
     if (!l->name_len) keep_name(l, dist_handshake_peer(h));
     bool hidden = !(h->flags & DIST_FLAG(PUBLISHED));
     l->creation = h->peer_creation;
-    if (!mesh_peers_up(l->m, cx, mesh_link_name(l), l->creation, hidden, &l->index))
-        return mesh_link_end(cx, l, "another connection to it was faster");
+    err up = mesh_peers_up(l->m, cx, mesh_link_name(l), l->creation, hidden, &l->index);
+    if (up == ERR_EXISTS) return mesh_link_end(cx, l, "another connection to it was faster");
+    if (up) return mesh_link_end(cx, l, "there is no room in the table of nodes");
     dist_in_init(&l->in, &l->m->limits, h->flags);
     dist_out_init(&l->enc, h->flags, NULL, 0);
     buf rest = hand->in;
@@ -128,7 +131,7 @@ static err run(rt_ctx *cx, mesh_link *l) {
         switch (ev.kind) {
         case DIST_HANDSHAKE_NONE: return ERR_OK;
         case DIST_HANDSHAKE_PEER: admit(cx, l); break;
-        case DIST_HANDSHAKE_TAKEOVER: take_over(cx, l); return ERR_OK;
+        case DIST_HANDSHAKE_TAKEOVER: return take_over(cx, l);
         case DIST_HANDSHAKE_UP: return is_up(cx, l);
         case DIST_HANDSHAKE_END: return ended(cx, l, &ev);
         case DIST_HANDSHAKE_ALIVE:

@@ -1,12 +1,13 @@
 /* peers: who has which name. The two tables are shared (rt/table.h): a link looks up and changes an entry in one step, under the lock of
  * the name's stripe, wherever it runs; senders read without a lock.
  *
- *     name -> number, creation, link that is up, link that may take over        the rule of simultaneous connections is decided here
+ *     name -> number, creation, link that is up, link that takes its place      the rule of simultaneous connections is decided here
  *     number -> link, creation, name                                            what a send to rt_pid.node needs
  *
  * Invariants: (1) a name has at most one link that is up. (2) A number means one life of one node for ever; a node that comes back with
  * another creation gets another number. (3) An entry of a name outlives its links, because it has the number, unless the name was made for
- * one connection; only peers that have proved to know the cookie have one. An entry by number is there while its node is connected. */
+ * one connection; only peers that have proved to know the cookie make or change one. An entry by number is there while its node is
+ * connected. */
 #include "base/mem.h"
 #include "mesh/int.h"
 
@@ -25,10 +26,8 @@ static mesh_peer peer_of(slice old) {
 /* --- admitting -------------------------------------------------------------------------------------------------------------------- */
 typedef struct step {
     mesh *m;
-    slice name;
-    rt_pid me;
+    rt_pid me, old;
     mesh_peer p; /* before and after */
-    dist_verdict verdict;
     bool won, invented;
     uint32_t creation;
 } step;
@@ -38,26 +37,35 @@ static rt_table_verdict put(step *s, slice *value) {
     return RT_TABLE_PUT;
 }
 
-/* A name that was never up has no entry yet: whoever says it has proved nothing. */
-static rt_table_verdict admit(void *arg, slice old, slice *value) {
+/* A step that changes an entry, or removes it, but makes none: that is never refused, however little memory there is (rt/table.h). So no
+ * name stays taken for want of memory. */
+static bool change(step *s, rt_ctx *cx, slice name, rt_table_change *fn) {
+    return check(rt_table_update(rt_epoch_reader(cx), s->m->names, name, fn, s) == ERR_OK);
+}
+
+/* Only looks: what whoever can connect says about its name must not keep the node of that name out. What is decided here may have changed
+ * when the cookie is proved; take and win look again, each in one step. */
+dist_verdict mesh_peers_admit(mesh *m, rt_ctx *cx, slice name, rt_pid *out_old) {
+    slice v;
+    bool known = rt_table_lookup(rt_epoch_reader(cx), m->names, name, &v) == ERR_OK;
+    mesh_peer p = peer_of(known ? v : SLICE_NULL);
+    *out_old = p.up;
+    dist_peer_view view = {.allowed = true, .connected = rt_pid_ok(p.up), .takeover_pending = rt_pid_ok(p.takeover)};
+    return dist_handshake_decide(m->cfg.name, name, view);
+}
+
+static rt_table_verdict take(void *arg, slice old, slice *value) {
     step *s = arg;
     s->p = peer_of(old);
-    dist_peer_view v = {.allowed = true, .connected = rt_pid_ok(s->p.up), .takeover_pending = rt_pid_ok(s->p.takeover)};
-    s->verdict = dist_handshake_decide(s->m->cfg.name, s->name, v);
-    if (s->verdict != DIST_VERDICT_ALIVE) return RT_TABLE_KEEP;
+    s->won = !rt_pid_ok(s->p.takeover) && (!rt_pid_ok(s->p.up) || rt_pid_eq(s->p.up, s->old));
+    if (!s->won || !old.p) return RT_TABLE_KEEP; /* gone with its entry: then win decides */
     s->p.takeover = s->me;
     return put(s, value);
 }
 
-dist_verdict mesh_peers_admit(mesh *m, rt_ctx *cx, slice name) {
-    step s = {.m = m, .name = name, .me = rt_self(cx), .verdict = DIST_VERDICT_NOT_ALLOWED};
-    err e = rt_table_update(rt_epoch_reader(cx), m->names, name, admit, &s);
-    return e ? DIST_VERDICT_NOT_ALLOWED : s.verdict;
-}
-
-rt_pid mesh_peers_old(mesh *m, rt_ctx *cx, slice name) {
-    slice v;
-    return rt_table_lookup(rt_epoch_reader(cx), m->names, name, &v) == ERR_OK ? peer_of(v).up : RT_PID_NONE;
+bool mesh_peers_take(mesh *m, rt_ctx *cx, slice name, rt_pid old) {
+    step s = {.m = m, .me = rt_self(cx), .old = old};
+    return change(&s, cx, name, take) && s.won;
 }
 
 /* --- up and down ------------------------------------------------------------------------------------------------------------------ */
@@ -78,22 +86,19 @@ static rt_table_verdict lose(void *arg, slice old, slice *value) {
     step *s = arg;
     s->p = peer_of(old);
     s->won = rt_pid_eq(s->p.up, s->me);
-    if (!s->won && !rt_pid_eq(s->p.takeover, s->me)) return RT_TABLE_KEEP;
-    if (s->won && s->invented && !rt_pid_ok(s->p.takeover)) return RT_TABLE_REMOVE;
-    if (s->won)
-        s->p.up = RT_PID_NONE;
-    else
-        s->p.takeover = RT_PID_NONE;
-    return put(s, value);
+    bool taking = rt_pid_eq(s->p.takeover, s->me);
+    if (s->won) s->p.up = RT_PID_NONE;
+    if (taking) s->p.takeover = RT_PID_NONE;
+    if (s->invented && !rt_pid_ok(s->p.up) && !rt_pid_ok(s->p.takeover)) return RT_TABLE_REMOVE;
+    return s->won || taking ? put(s, value) : RT_TABLE_KEEP;
 }
 
-/* The entry by number of a link that is up. It may fail for want of memory only; then nothing reaches the node. */
-static void number(mesh *m, rt_ctx *cx, const mesh_peer *p, slice name, rt_pid link, bool hidden) {
+/* The entry by number of a link that is up. */
+static err number(mesh *m, rt_ctx *cx, const mesh_peer *p, slice name, rt_pid link, bool hidden) {
     mesh_node n = {.link = link, .creation = p->creation, .hidden = hidden, .name_len = (uint8_t)name.len};
     memcpy(n.name, name.p, name.len);
-    err e = rt_table_insert(rt_epoch_reader(cx), m->nodes, slice_of(&p->index, sizeof p->index),
-                            slice_of(&n, offsetof(mesh_node, name) + name.len));
-    (void)check(e == ERR_OK || e == ERR_LIMIT || e == ERR_FULL);
+    return rt_table_insert(rt_epoch_reader(cx), m->nodes, slice_of(&p->index, sizeof p->index),
+                           slice_of(&n, offsetof(mesh_node, name) + name.len));
 }
 
 /* Not of another link: between the two tables the same node may have come back. */
@@ -104,19 +109,23 @@ static rt_table_verdict unlink_of(void *arg, slice old, slice *value) {
     return rt_pid_eq(link, *(const rt_pid *)arg) ? RT_TABLE_REMOVE : RT_TABLE_KEEP;
 }
 
-bool mesh_peers_up(mesh *m, rt_ctx *cx, slice name, uint32_t creation, bool hidden, uint32_t *out_index) {
-    step s = {.m = m, .name = name, .me = rt_self(cx), .creation = creation};
-    if (rt_table_update(rt_epoch_reader(cx), m->names, name, win, &s) || !s.won) return false;
-    *out_index = s.p.index;
-    number(m, cx, &s.p, name, s.me, hidden);
-    return true;
+err mesh_peers_up(mesh *m, rt_ctx *cx, slice name, uint32_t creation, bool hidden, uint32_t *out_index) {
+    step s = {.m = m, .me = rt_self(cx), .creation = creation};
+    err e = rt_table_update(rt_epoch_reader(cx), m->names, name, win, &s);
+    if (e) return e;
+    if (!s.won) return ERR_EXISTS;
+    e = number(m, cx, &s.p, name, s.me, hidden);
+    if (e)
+        (void)change(&s, cx, name, lose); /* nothing could reach it */
+    else
+        *out_index = s.p.index;
+    return e;
 }
 
 void mesh_peers_down(mesh *m, rt_ctx *cx, slice name, bool invented) {
-    step s = {.m = m, .name = name, .me = rt_self(cx), .invented = invented};
-    if (rt_table_update(rt_epoch_reader(cx), m->names, name, lose, &s) || !s.won) return;
-    err e = rt_table_update(rt_epoch_reader(cx), m->nodes, slice_of(&s.p.index, sizeof s.p.index), unlink_of, &s.me);
-    (void)check(e == ERR_OK || e == ERR_FULL);
+    step s = {.m = m, .me = rt_self(cx), .invented = invented};
+    if (!change(&s, cx, name, lose) || !s.won) return;
+    (void)check(rt_table_update(rt_epoch_reader(cx), m->nodes, slice_of(&s.p.index, sizeof s.p.index), unlink_of, &s.me) == ERR_OK);
 }
 
 /* --- looking ---------------------------------------------------------------------------------------------------------------------- */

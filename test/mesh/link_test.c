@@ -472,6 +472,40 @@ static void take_over(void **state) {
     end();
 }
 
+/* Peers that say the name of a connected node and no more do not keep it from coming back; of two that know the cookie the first one to
+ * prove it is connected. */
+static void take_over_past_who_only_says_the_name(void **state) {
+    (void)state;
+    peer p, idle, late, q;
+    begin();
+    connect_as(&p, PEER);
+    peer *const both[] = {&idle, &late};
+    for (size_t i = 0; i < ARRAY_LEN(both); i++) {
+        peer_init(both[i], PEER, COOKIE);
+        buf_add(&both[i]->c->in, buf_slice(&both[i]->out)); /* its name; the answer is not read yet */
+        buf_reset(&both[i]->out);
+        (void)world_run(net.w);
+        assert_true(both[i]->c->out.len > 0);
+    }
+    connect_as(&q, PEER);
+    assert_true(p.c->closed);
+    talk(&late);
+    assert_false(late.up);
+    assert_true(late.c->closed);
+    say(&q, monitor_of(&q, "nobody"));
+    heard(&q, "down from nobody to pid: noproc\n");
+    idle.c->eof = true;
+    (void)world_run(net.w);
+    assert_true(idle.c->closed);
+    assert_false(q.c->closed);
+    assert_int_equal(nodes(), 1);
+    peer_fini(&p);
+    peer_fini(&idle);
+    peer_fini(&late);
+    peer_fini(&q);
+    end();
+}
+
 /* --- what it asks ------------------------------------------------------------------------------------------------------------------ */
 static void net_kernel_answers_is_auth(void **state) {
     (void)state;
@@ -716,6 +750,7 @@ int main(void) {
         cmocka_unit_test(a_handshake_has_its_time),
         cmocka_unit_test(so_many_handshakes_at_a_time),
         cmocka_unit_test(take_over),
+        cmocka_unit_test(take_over_past_who_only_says_the_name),
         cmocka_unit_test(net_kernel_answers_is_auth),
         cmocka_unit_test(spawn_requests),
         cmocka_unit_test(a_forged_pid_ends_the_link),

@@ -1,5 +1,6 @@
 /* Who has which name (mesh/peers.c): links are puppets here, on two shards. */
 #include "mesh/int.h"
+#include "rt/core.h"
 #include "rt/epoch.h"
 #include "rt/rt_world.h"
 
@@ -37,7 +38,8 @@ static struct {
     uint32_t creation;
     bool hidden;
     dist_verdict verdict;
-    bool up, invented;
+    err up;
+    bool invented, taken;
     uint32_t index;
     rt_pid pid;
     unsigned nodes; /* that are connected; the last one of them: */
@@ -51,7 +53,7 @@ static void does(const puppet *p, deed *d) {
 }
 static void do_admit(rt_ctx *cx, puppet *p, uint64_t arg) {
     (void)p, (void)arg;
-    x.verdict = mesh_peers_admit(at.m, cx, x.name);
+    x.verdict = mesh_peers_admit(at.m, cx, x.name, &x.pid);
 }
 static void do_up(rt_ctx *cx, puppet *p, uint64_t arg) {
     (void)p, (void)arg;
@@ -61,9 +63,9 @@ static void do_down(rt_ctx *cx, puppet *p, uint64_t arg) {
     (void)p, (void)arg;
     mesh_peers_down(at.m, cx, x.name, x.invented);
 }
-static void do_old(rt_ctx *cx, puppet *p, uint64_t arg) {
+static void do_take(rt_ctx *cx, puppet *p, uint64_t arg) {
     (void)p, (void)arg;
-    x.pid = mesh_peers_old(at.m, cx, x.name);
+    x.taken = mesh_peers_take(at.m, cx, x.name, x.pid);
 }
 static void do_find(rt_ctx *cx, puppet *p, uint64_t arg) {
     (void)p, (void)arg;
@@ -89,7 +91,7 @@ static dist_verdict admit(const puppet *p, slice name) {
 static uint32_t up(const puppet *p, slice name, uint32_t creation) { /* 0: another was faster */
     x.name = name, x.creation = creation, x.index = 0;
     does(p, do_up);
-    assert_int_equal(x.up, x.index != 0);
+    assert_int_equal(x.up == ERR_OK, x.index != 0);
     return x.index;
 }
 static void down(const puppet *p, slice name) {
@@ -97,9 +99,13 @@ static void down(const puppet *p, slice name) {
     does(p, do_down);
 }
 static rt_pid old(slice name) {
-    x.name = name;
-    does(at.b, do_old);
+    (void)admit(at.b, name);
     return x.pid;
+}
+static bool take(const puppet *p, slice name, rt_pid from) {
+    x.name = name, x.pid = from;
+    does(p, do_take);
+    return x.taken;
 }
 /* Seen from both shards. */
 static void is_link(uint32_t index, rt_pid want) {
@@ -174,24 +180,30 @@ static void numbers_and_creations(void **state) {
     end();
 }
 
-/* Answered with alive: one at a time may take over, and is up only when the old link has gone. */
+/* Any number may be answered with alive. The first that proves to know the cookie takes over, and is up only when the old link has gone. */
 static void take_over(void **state) {
     (void)state;
     begin();
     uint32_t n = up(at.a, NAME, 7);
-    assert_int_equal(admit(at.b, NAME), DIST_VERDICT_ALIVE);
     puppet *c = puppet_new(at.w, 0, &puppet_class);
+    assert_int_equal(admit(c, NAME), DIST_VERDICT_ALIVE);
+    assert_int_equal(admit(at.b, NAME), DIST_VERDICT_ALIVE); /* who only says the name does not keep the others out */
+    assert_true(take(at.b, NAME, at.a->pid));
+    assert_false(take(c, NAME, at.a->pid));
     assert_int_equal(admit(c, NAME), DIST_VERDICT_CLOSE); /* one is under way */
     down(c, NAME);                                        /* which its end does not touch */
     assert_int_equal(admit(c, NAME), DIST_VERDICT_CLOSE);
     is_link(n, at.a->pid);
     assert_true(rt_pid_eq(old(NAME), at.a->pid));
     assert_int_equal(up(at.b, NAME, 7), 0); /* not before */
+    assert_int_equal(x.up, ERR_EXISTS);
     down(at.a, NAME);
     assert_true(rt_pid_eq(old(NAME), RT_PID_NONE));
     assert_int_equal(up(at.b, NAME, 7), n);
     is_link(n, at.b->pid);
-    assert_int_equal(admit(c, NAME), DIST_VERDICT_ALIVE); /* the next may try */
+    assert_false(take(c, NAME, at.a->pid)); /* what it was told was about the other one */
+    assert_int_equal(admit(c, NAME), DIST_VERDICT_ALIVE);
+    assert_true(take(c, NAME, x.pid)); /* the next may try */
     end();
     mem_free(c);
 }
@@ -200,10 +212,25 @@ static void a_take_over_that_fails_leaves_the_old_link(void **state) {
     (void)state;
     begin();
     uint32_t n = up(at.a, NAME, 7);
-    assert_int_equal(admit(at.b, NAME), DIST_VERDICT_ALIVE);
+    assert_true(take(at.b, NAME, at.a->pid));
     down(at.b, NAME);
     is_link(n, at.a->pid);
-    assert_int_equal(admit(at.b, NAME), DIST_VERDICT_ALIVE); /* its place is free again */
+    assert_true(take(at.b, NAME, at.a->pid)); /* its place is free again */
+    end();
+}
+
+/* The old link may be gone before the cookie is proved. */
+static void a_take_over_with_nothing_to_take(void **state) {
+    (void)state;
+    begin();
+    uint32_t n = up(at.a, NAME, 7);
+    assert_true(rt_pid_eq(old(NAME), at.a->pid));
+    down(at.a, NAME);
+    assert_true(take(at.b, NAME, at.a->pid));
+    assert_int_equal(up(at.b, NAME, 7), n);
+    down(at.b, NAME);
+    assert_true(take(at.b, SLICE("q@h"), at.a->pid)); /* with its entry, if the name was invented */
+    assert_int_not_equal(up(at.b, SLICE("q@h"), 7), 0);
     end();
 }
 
@@ -214,7 +241,7 @@ static void a_take_over_that_is_overtaken(void **state) {
     puppet *c = puppet_new(at.w, 0, &puppet_class);
     assert_int_equal(admit(c, NAME), DIST_VERDICT_OK);
     uint32_t n = up(at.a, NAME, 7);
-    assert_int_equal(admit(at.b, NAME), DIST_VERDICT_ALIVE);
+    assert_true(take(at.b, NAME, at.a->pid));
     down(at.a, NAME);
     assert_int_equal(admit(at.a, NAME), DIST_VERDICT_CLOSE); /* what takes over comes first, even if there is nothing to take */
     uint32_t m = up(c, NAME, 8);
@@ -226,6 +253,57 @@ static void a_take_over_that_is_overtaken(void **state) {
     is_link(n, RT_PID_NONE);
     end();
     mem_free(c);
+}
+
+/* A name that was made for one connection leaves nothing behind. */
+static void an_invented_name_is_forgotten(void **state) {
+    (void)state;
+    begin();
+    rt_reader *r = rt_epoch_begin(at.w->n);
+    rt_table_info before, after;
+    assert_int_equal(rt_table_info_of(r, at.m->names, &before), ERR_OK);
+    assert_int_not_equal(up(at.a, NAME, 7), 0);
+    x.invented = true;
+    down(at.a, NAME);
+    x.invented = false;
+    assert_int_equal(rt_table_info_of(r, at.m->names, &after), ERR_OK);
+    assert_int_equal(before.entries, after.entries);
+    rt_epoch_end(&r);
+    end();
+}
+
+/* With no memory for anything new, links still end, and a name is not shut out: it is refused until there is room. */
+static void no_room(void **state) {
+    (void)state;
+    begin();
+    x.hidden = false;
+    uint32_t n = up(at.a, NAME, 7);
+    rt_reader *stays = rt_epoch_begin(at.w->n); /* what is replaced from now on waits for it */
+    at.w->n->cfg.table_wait_max = 1;
+    assert_true(take(at.b, NAME, at.a->pid)); /* replaces, and is not refused */
+    assert_true(rt_epoch_full(at.w->n));
+    down(at.a, NAME);
+    is_link(n, RT_PID_NONE);
+    assert_int_equal(nodes(), 0);
+    for (int i = 0; i < 2; i++) { /* the number has to be entered again */
+        assert_int_equal(up(at.b, NAME, 7), 0);
+        assert_int_equal(x.up, ERR_FULL);
+        assert_true(rt_pid_eq(old(NAME), RT_PID_NONE)); /* as if it had not been */
+        assert_int_equal(admit(at.a, NAME), DIST_VERDICT_OK);
+    }
+    assert_int_equal(up(at.b, SLICE("q@h"), 7), 0); /* so has this name */
+    assert_int_equal(x.up, ERR_FULL);
+    down(at.b, SLICE("q@h"));
+    down(at.b, NAME);
+    assert_int_equal(nodes(), 0);
+    rt_epoch_end(&stays);
+    (void)world_run(at.w);
+    assert_false(rt_epoch_full(at.w->n));
+    assert_int_equal(up(at.a, NAME, 7), n);
+    is_link(n, at.a->pid);
+    assert_int_not_equal(up(at.b, SLICE("q@h"), 7), 0);
+    assert_int_equal(nodes(), 2);
+    end();
 }
 
 /* Both were answered with ok, before either was up: the first one wins, and the end of the other changes nothing. */
@@ -262,7 +340,10 @@ int main(void) {
         cmocka_unit_test(numbers_and_creations),
         cmocka_unit_test(take_over),
         cmocka_unit_test(a_take_over_that_fails_leaves_the_old_link),
+        cmocka_unit_test(a_take_over_with_nothing_to_take),
         cmocka_unit_test(a_take_over_that_is_overtaken),
+        cmocka_unit_test(an_invented_name_is_forgotten),
+        cmocka_unit_test(no_room),
         cmocka_unit_test(two_that_were_both_answered_with_ok),
         cmocka_unit_test(one_that_ends_without_having_been_up),
     };

@@ -47,7 +47,7 @@ typedef struct dist_peer_view {
     bool allowed;          /* may connect at all */
     bool attempt_pending;  /* we are dialling it, and that handshake is not over */
     bool connected;        /* a connection to it is up */
-    bool takeover_pending; /* another accepted handshake of that name was answered with alive already */
+    bool takeover_pending; /* another accepted handshake of that name takes the connection over: its peer has proved to know the cookie */
 } dist_peer_view;
 
 /* How an acceptor answers send_name. */
@@ -60,8 +60,9 @@ typedef enum dist_verdict {
     DIST_VERDICT_ALIVE, /* a connection is up; the peer may take it over after it has proved that it knows the cookie */
     DIST_VERDICT_CLOSE, /* a take-over is under way: end without an answer */
 } dist_verdict;
-/* The rule of OTP (dist_util, mark_pending/1; net_kernel, accept_pending). The caller takes the view and notes the verdict in one step,
- * as seen by all handshakes of that name, and looks again at UP: two may have been answered with ok. */
+/* The rule of OTP (dist_util, mark_pending/1; net_kernel, accept_pending). Whoever sent the name has proved nothing, so the verdict should
+ * bind nobody: several may be answered with ok or alive. The caller looks again at TAKEOVER and at UP, each time in one step as seen by all
+ * handshakes of that name; the first one has it. */
 dist_verdict dist_handshake_decide(slice our_name, slice peer_name, dist_peer_view v);
 
 typedef struct dist_admission {
