@@ -5,6 +5,7 @@
 #include "proto/etf/term.h"
 #include "rt/epoch.h"
 #include "rt/rt_world.h"
+#include "rt/shard.h"
 
 #include <stdio.h>
 
@@ -28,6 +29,7 @@ static struct {
     conn c[WORLD_FDS];
     int listening, accepted, dialled; /* descriptors; the last two: the next one */
     size_t read_max;
+    bool deaf; /* the poller takes no more descriptors */
 } net;
 
 static err n_listen(sys *s, const sys_addr *a, int backlog, bool reuse_port, int *out) {
@@ -77,6 +79,9 @@ static void n_close(sys *s, int fd) {
     net.c[fd].closed = true;
     w_close(s, fd);
 }
+static err n_poll_set(sys *s, int poll, int fd, uint32_t interest, uint64_t token) {
+    return net.deaf && !world_of(s)->poll_of[fd] ? ERR_LIMIT : w_poll_set(s, poll, fd, interest, token);
+}
 static int n_poll_wait(sys *s, int poll, usec timeout, sys_ready *out, int max) {
     world *w = world_of(s);
     w->level[net.listening] = net.accepted < net.dialled ? SYS_IN : 0;
@@ -101,7 +106,7 @@ static void begin_with(uint32_t handshakes_max) {
     net.w = world_new(1, 1);
     sys *s = &net.w->s;
     s->listen = n_listen, s->local_addr = n_local_addr, s->accept = n_accept, s->read = n_read, s->writev = n_writev;
-    s->close = n_close, s->poll_wait = n_poll_wait;
+    s->close = n_close, s->poll_wait = n_poll_wait, s->poll_set = n_poll_set;
     assert_int_equal(mesh_new(net.w->n, &c, &net.m), ERR_OK);
     assert_int_equal(mesh_boot(net.m), ERR_OK);
     sys_addr a = {.family = SYS_INET4}, bound;
@@ -451,6 +456,51 @@ static void so_many_handshakes_at_a_time(void **state) {
     end();
 }
 
+/* A connection that cannot be served is closed, the acceptor pauses, and what that connection took is free again. */
+static void a_connection_that_cannot_be_served(void **state) {
+    (void)state;
+    peer p;
+    begin_with(1);
+    net.deaf = true;
+    peer_init(&p, PEER, COOKIE);
+    (void)world_run(net.w);
+    assert_true(p.c->closed);
+    assert_int_equal(rt_event_count(net.w->n, EV_ACCEPT_FAIL), 1);
+    peer_fini(&p);
+    net.deaf = false;
+    peer_init(&p, PEER, COOKIE);
+    talk(&p);
+    assert_false(p.up); /* it pauses */
+    net.w->now += USEC_PER_SEC;
+    talk(&p);
+    assert_true(p.up);
+    assert_int_equal(rt_event_count(net.w->n, EV_MESH_CROWDED), 0);
+    peer_fini(&p);
+    end();
+}
+
+/* Where no acceptor can be started, the socket that it was to have is closed. */
+static void a_listener_that_cannot_start(void **state) {
+    (void)state;
+    begin();
+    rt_shard *sh = &net.w->n->shards[0];
+    uint32_t slots = sh->n_slots, free_slot = sh->free_slot;
+    sys_addr a = {.family = SYS_INET4}, bound;
+    sh->n_slots = (1u << 24) - 1; /* as if so many actors lived */
+    sh->free_slot = 0;
+    net.c[1].closed = false;
+    assert_int_equal(mesh_listen(net.m, &a, &bound), ERR_LIMIT);
+    sh->n_slots = slots;
+    sh->free_slot = free_slot;
+    assert_true(net.c[1].closed);
+    net.c[1].closed = false;
+    net.deaf = true; /* and if it starts but cannot serve */
+    assert_int_not_equal(mesh_listen(net.m, &a, &bound), ERR_OK);
+    assert_true(net.c[1].closed);
+    net.deaf = false;
+    end();
+}
+
 /* A peer that connects anew ends its older link, once it has proved to know the cookie. */
 static void take_over(void **state) {
     (void)state;
@@ -749,6 +799,8 @@ int main(void) {
         cmocka_unit_test(name_not_allowed),
         cmocka_unit_test(a_handshake_has_its_time),
         cmocka_unit_test(so_many_handshakes_at_a_time),
+        cmocka_unit_test(a_connection_that_cannot_be_served),
+        cmocka_unit_test(a_listener_that_cannot_start),
         cmocka_unit_test(take_over),
         cmocka_unit_test(take_over_past_who_only_says_the_name),
         cmocka_unit_test(net_kernel_answers_is_auth),
