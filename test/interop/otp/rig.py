@@ -107,7 +107,7 @@ def epmd_tool(port, *words):
     return r.stdout + r.stderr
 
 
-# Tells of nodes that come and go, and obeys terms of funs on its standard input.
+# Tells of nodes that come and go.
 SERVE = """
 ok = net_kernel:monitor_nodes(true, [{node_type, all}]),
 io:format("ready ~s~n", [node()]),
