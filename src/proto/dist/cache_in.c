@@ -12,13 +12,11 @@
  * Invariants: (1) bytes is what all segments and all atoms cost, those that are only held or replaced too. (2) an atom is in a slot, in
  * `replaced`, or held by somebody; holders counts these. */
 #include "base/mem.h"
-#include "base/utf8.h"
 #include "proto/dist/cache.h"
 
 #define NIBBLE_NEW     8u
 #define NIBBLE_SEGMENT 7u
 #define NIBBLE_LONG    1u /* in the nibble after the last reference */
-#define ATOM_CHARS_MAX 255u
 
 struct dist_atom {
     dist_atom *next; /* in `replaced` */
@@ -67,19 +65,10 @@ static bool allow(dist_cache_in *c, size_t n) {
     return true;
 }
 
-/* UTF-8 of at most 255 characters. */
-static bool is_atom(slice text) {
-    if (text.len <= ATOM_CHARS_MAX) return utf8_valid(text);
-    if (text.len > ETF_ATOM_BYTES || !utf8_valid(text)) return false;
-    size_t chars = 0;
-    for (size_t i = 0; i < text.len; i++) chars += (text.p[i] & 0xc0) != 0x80;
-    return chars <= ATOM_CHARS_MAX;
-}
-
 /* Puts a new text into a slot. */
 static err replace(dist_cache_in *c, unsigned segment, uint8_t index, slice text, slice *out, const char **out_why) {
     dist_atom **slot = c->segment[segment];
-    if (!is_atom(text)) {
+    if (!etf_is_atom(text)) {
         *out_why = "a text in the atom cache that is no atom";
         return ERR_PROTO;
     }

@@ -117,6 +117,8 @@ static inline uint64_t etf_item_terms(const etf_item *it) {
     }
     return 0;
 }
+/* Whether a text can be an atom: UTF-8, at most ETF_ATOM_CHARS characters. */
+bool etf_is_atom(slice text);
 /* The same identity; a word that a reference does not have counts as 0 (OTP: erts utils.c, references in erts_cmp). */
 bool etf_pid_eq(const etf_pid *a, const etf_pid *b);
 bool etf_ref_eq(const etf_ref *a, const etf_ref *b);
@@ -164,7 +166,7 @@ void etf_put_int(buf *out, int64_t v);
 void etf_put_uint(buf *out, uint64_t v);
 void etf_put_big(buf *out, const etf_big *v);
 void etf_put_float(buf *out, double v);  /* finite */
-void etf_put_atom(buf *out, slice text); /* UTF-8, at most 255 characters */
+void etf_put_atom(buf *out, slice text); /* as etf_is_atom has it */
 void etf_put_bool(buf *out, bool v);
 void etf_put_binary(buf *out, slice bytes);
 void etf_put_bits(buf *out, const etf_bits *v); /* the bits of the last byte that are not used are written as 0 */

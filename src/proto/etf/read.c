@@ -33,46 +33,19 @@ static inline uint64_t be64(const uint8_t *p) { return (uint64_t)be32(p) << 32 |
 /* True if there is a byte for each of n terms. */
 static inline bool has_terms(const cursor *c, uint64_t n) { return n <= cursor_left(c) && n <= UINT32_MAX; }
 
-static inline uint64_t load64(const uint8_t *p) {
-    uint64_t v;
-    memcpy(&v, p, sizeof v);
-    return v;
-}
-
-/* Eight bytes at a time; the last eight may overlap those before. */
-static inline bool is_ascii(const uint8_t *p, size_t len) {
-    uint64_t seen = 0;
-    if (LIKELY(len >= 8)) {
-        for (size_t at = 0; at < len - 8; at += 8) seen |= load64(p + at);
-        seen |= load64(p + len - 8);
-    } else {
-        for (size_t at = 0; at < len; at++) seen |= p[at];
-    }
-    return (seen & UINT64_C(0x8080808080808080)) == 0;
-}
-
 /* --- atoms */
-
-static size_t utf8_chars(slice s) {
-    size_t n = 0;
-    for (size_t i = 0; i < s.len; i++) n += (s.p[i] & 0xc0) != 0x80;
-    return n;
-}
 
 static bool utf8_atom(cursor *c, size_t len, slice *out) {
     const uint8_t *p = take(c, len);
-    if (!p) return false;
-    slice text = slice_of(p, len);
-    if (UNLIKELY(!is_ascii(p, len)) && !utf8_valid(text)) return false;
-    if (UNLIKELY(len > ETF_ATOM_CHARS) && utf8_chars(text) > ETF_ATOM_CHARS) return false;
-    *out = text;
+    if (!p || !etf_is_atom(slice_of(p, len))) return false;
+    *out = slice_of(p, len);
     return true;
 }
 
 static bool latin1_atom(const etf_reader *r, cursor *c, size_t len, bool convert, slice *out) {
     const uint8_t *p = take(c, len);
     if (!p || len > ETF_ATOM_CHARS) return false;
-    if (is_ascii(p, len) || (r->text && !convert)) {
+    if (etf_is_ascii(p, len) || (r->text && !convert)) {
         *out = slice_of(p, len);
         return true;
     }
@@ -108,7 +81,7 @@ static bool atom_text(const etf_reader *r, cursor *c, uint8_t tag, bool convert,
 static inline bool atom(const etf_reader *r, cursor *c, bool convert, slice *out) {
     const uint8_t *p = c->p;
     size_t left = cursor_left(c);
-    if (LIKELY(left >= 2 && p[0] == TAG_SMALL_ATOM_UTF8 && p[1] <= left - 2 && is_ascii(p + 2, p[1]))) {
+    if (LIKELY(left >= 2 && p[0] == TAG_SMALL_ATOM_UTF8 && p[1] <= left - 2 && etf_is_ascii(p + 2, p[1]))) {
         c->p = p + 2 + p[1];
         *out = slice_of(p + 2, p[1]);
         return true;

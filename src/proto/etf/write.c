@@ -104,23 +104,17 @@ void etf_put_float(buf *out, double v) {
 
 /* --- atoms */
 
-static bool is_atom(slice text) {
-    uint64_t high = 0, word;
-    size_t at = 0, chars = 0;
-    for (; text.len - at >= sizeof word; at += sizeof word) {
-        memcpy(&word, text.p + at, sizeof word);
-        high |= word;
-    }
-    for (; at < text.len; at++) high |= text.p[at];
-    if (LIKELY((high & UINT64_C(0x8080808080808080)) == 0)) return text.len <= ETF_ATOM_CHARS;
+bool etf_is_atom(slice text) {
+    if (LIKELY(etf_is_ascii(text.p, text.len))) return text.len <= ETF_ATOM_CHARS;
     if (text.len > ETF_ATOM_BYTES || !utf8_valid(text)) return false;
+    size_t chars = 0;
     for (size_t i = 0; i < text.len; i++) chars += (text.p[i] & 0xc0) != 0x80;
     return chars <= ETF_ATOM_CHARS;
 }
 
 /* Room for head bytes, two atoms of which the second may be absent (NULL), and tail bytes; the atoms are to be put with put_atom. */
 static uint8_t *reserve(buf *out, size_t head, const slice *a, const slice *b, size_t tail) {
-    uint8_t *p = is_atom(*a) && (!b || is_atom(*b)) ? buf_reserve(out, head + 3 + a->len + (b ? 3 + b->len : 0) + tail) : NULL;
+    uint8_t *p = etf_is_atom(*a) && (!b || etf_is_atom(*b)) ? buf_reserve(out, head + 3 + a->len + (b ? 3 + b->len : 0) + tail) : NULL;
     if (!p) out->failed = true;
     return p;
 }
