@@ -168,7 +168,8 @@ static bool atom(parser *p, uint8_t *text, size_t *out_len) {
         if (len > ETF_ATOM_BYTES) return fail(p, ERR_INVALID);
     }
     *out_len = len;
-    bool ok = is_quoted || (len && !etf_is_reserved(slice_of(text, len)));
+    slice word = slice_of(text, len);
+    bool ok = is_quoted ? etf_is_atom(word) : len && !etf_is_reserved(word) && etf_is_atom(word);
     return ok || fail(p, ERR_INVALID);
 }
 
@@ -176,9 +177,8 @@ static bool put_atom(parser *p) {
     uint8_t text[ETF_ATOM_BYTES + 4];
     size_t len;
     if (!atom(p, text, &len)) return false;
-    size_t before = p->out->len;
     etf_put_atom(p->out, slice_of(text, len));
-    return p->out->len > before || fail(p, p->out->len + len + 3 > p->out->max ? ERR_LIMIT : ERR_INVALID); /* 256 characters */
+    return true;
 }
 
 /* fun M:F/A */

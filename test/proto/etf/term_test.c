@@ -184,6 +184,25 @@ static void a_text_that_is_no_term_is_refused_where_it_ceases_to_make_sense(void
     }
 }
 
+/* An atom has at most 255 characters, alone or as the name of a function, in quotes or not. */
+static void a_name_that_is_too_long_for_an_atom_is_no_term(void **state) {
+    (void)state;
+    static const char *const around[][2] = {{"", ""}, {"'", "'"}, {"fun m:'", "'/1"}, {"fun ", ":f/1"}};
+    for (size_t i = 0; i < ARRAY_LEN(around); i++)
+        for (unsigned chars = 255; chars <= 256; chars++) {
+            buf text, out;
+            size_t at;
+            buf_init(&text, 1024);
+            buf_init(&out, 1024);
+            buf_add_str(&text, around[i][0]);
+            for (unsigned k = 0; k < chars; k++) buf_add_str(&text, "\xc3\xa9");
+            buf_add_str(&text, around[i][1]);
+            assert_int_equal(etf_parse(buf_slice(&text), &out, &at), chars == 255 ? ERR_OK : ERR_INVALID);
+            buf_fini(&text);
+            buf_fini(&out);
+        }
+}
+
 static void limits_of_texts_have_an_error_of_their_own(void **state) {
     rig *r = *state;
     buf text, out;
@@ -622,6 +641,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(a_text_is_read_as_the_term_and_printed_as_the_shell_prints_it, setup, teardown),
         cmocka_unit_test_setup_teardown(a_text_that_is_no_term_is_refused_where_it_ceases_to_make_sense, setup, teardown),
+        cmocka_unit_test(a_name_that_is_too_long_for_an_atom_is_no_term),
         cmocka_unit_test_setup_teardown(limits_of_texts_have_an_error_of_their_own, setup, teardown),
         cmocka_unit_test_setup_teardown(the_order_of_all_terms_is_erlangs, setup, teardown),
         cmocka_unit_test_setup_teardown(one_and_one_point_zero_are_equal_and_not_the_same, setup, teardown),
