@@ -1,5 +1,5 @@
-/* ctl: the table of all control messages, and the two questions that are asked of it alone: who may be meant, and what things are called.
- */
+/* ctl: the table of all control messages, and the two questions that are asked of it alone: who may be meant, and what things are
+ * called. */
 #include "proto/dist/ctl.h"
 
 #include "proto/dist/ctl_table.h"

@@ -1,7 +1,7 @@
 /* fragment: messages that come in pieces, put together again.
  *
- *     parts, by sequence:  part { control message | payload so far -->        }  --last one--> whole: one row of bytes, as if it had come
- * at once { the atoms of its header, held }
+ *     parts, by sequence:  part { control message | payload so far -->  }  --last one--> whole: one row of bytes, as if it had
+ *                               { the atoms of its header, held         }                  come at once
  *
  * Why the atoms are held: by the time that a message is whole, later headers may have put others into their slots.
  * Why room is made for what is left, guessed from the fragments so far: a message of 100 MB is copied once and not at each doubling. The

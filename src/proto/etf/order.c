@@ -5,8 +5,8 @@
  *     maps:   the number of pairs; then all keys, exactly; then all values      lists: element by element, tails as terms
  *     tuples: the number of elements; then the elements                          funs:  module, index, uniq, number of variables; variables
  *
- * Invariants: (1) a frame for each level at most, so that ORDER_DEPTH_MAX are enough: the tail of a list takes the place of the list. (2)
- * it is a total order: an integer and a float are compared as the numbers that they are, not as what one becomes when converted. */
+ * Invariants: (1) a frame for each level at most, so that ORDER_DEPTH_MAX are enough: the tail of a list takes the place of the list.
+ * (2) it is a total order: an integer and a float are compared as the numbers that they are, not as what one becomes when converted. */
 #include "proto/etf/order.h"
 
 #include <math.h>

@@ -37,8 +37,7 @@ NODISCARD bool etf_list_next(etf_list *l, const etf_term **out);
 
 /* Erlang's order of all terms (OTP: "Term Comparisons" in the reference manual; EEP 79 for records): number < atom < reference < fun < port
  * < pid < tuple < record < map < nil < list < bit string. Less than 0, 0, more than 0. 1 and 1.0 are the same here and different in
- * etf_equal
- * (=:=), and so are 0.0 and -0.0, as in OTP 27 and later. The fields of records count in the order of the definition. */
+ * etf_equal (=:=), and so are 0.0 and -0.0, as in OTP 27 and later. The fields of records count in the order of the definition. */
 int etf_compare(const etf_term *a, const etf_term *b);
 bool etf_equal(const etf_term *a, const etf_term *b);
 

@@ -1,6 +1,5 @@
 /* val: what verbs answer (base/val.h), as terms. A val is made by the node itself and is at most VAL_DEPTH_MAX deep, so
- * that this recurses as val.c does.
- */
+ * that this recurses as val.c does. */
 #include "proto/etf/term.h"
 
 #include <math.h>
