@@ -60,7 +60,7 @@ static bool read_one(dist_bed *b, slice frame, uint32_t i, read_how how) {
     dist_in_event e;
     dist_ctl c;
     const char *why;
-    dist_in_next(&b->in, frame, 0, &b->refs, &used, &e);
+    dist_in_next(&b->in, frame, &b->refs, &used, &e);
     if (e.kind != DIST_IN_MESSAGE || dist_ctl_read(&e.message, NULL, &c, &why) || c.to.kind != DIST_ADDR_NAME) return false;
     if (how == READ_CHECKED) return dist_ctl_payload_is_term(&e.message, &c, NULL);
     etf_reader r = dist_message_reader(&e.message, c.payload, NULL);

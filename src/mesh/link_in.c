@@ -241,7 +241,7 @@ err mesh_in_feed(rt_ctx *cx, mesh_link *l, slice bytes) {
     for (;;) {
         dist_in_event ev;
         size_t used;
-        dist_in_next(&l->in, bytes, rt_now(cx), &refs, &used, &ev);
+        dist_in_next(&l->in, bytes, &refs, &used, &ev);
         bytes = slice_from(bytes, used);
         if (ev.kind == DIST_IN_NONE) return ERR_OK;
         if (ev.kind == DIST_IN_BAD) return mesh_link_end(cx, l, ev.why);

@@ -34,16 +34,15 @@ static void run(buf *log, const dist_in_cfg *cfg, uint64_t agreed, slice bytes, 
     dist_in in;
     size_t at = 0, have = 0;
     dist_in_init(&in, cfg, agreed);
-    for (usec now = 0;; now++) {
+    for (;;) {
         dist_in_event e;
         size_t used;
-        dist_in_next(&in, slice_sub(bytes, at, have - at), now, &refs, &used, &e);
+        dist_in_next(&in, slice_sub(bytes, at, have - at), &refs, &used, &e);
         demand(used <= have - at);
         at += used;
         demand(in.cache.bytes <= cfg->cache_max);
         demand(in.fragments.bytes <= cfg->fragments.bytes_max);
         demand(dist_fragments_open(&in.fragments) <= cfg->fragments.messages_max);
-        demand((dist_fragments_oldest(&in.fragments) == USEC_NEVER) == (dist_fragments_open(&in.fragments) == 0));
         if (e.kind == DIST_IN_TICK) buf_add_str(log, "|tick");
         if (e.kind == DIST_IN_MESSAGE) log_message(log, &e.message);
         if (e.kind == DIST_IN_BAD) {

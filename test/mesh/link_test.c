@@ -235,7 +235,7 @@ static void listen_to(peer *p) {
     slice in = buf_slice(&p->in);
     while (ev.kind != DIST_IN_NONE) {
         size_t used;
-        dist_in_next(&p->frames, in, 0, &refs, &used, &ev);
+        dist_in_next(&p->frames, in, &refs, &used, &ev);
         in = slice_from(in, used);
         assert_int_not_equal(ev.kind, DIST_IN_BAD);
         p->ticks += ev.kind == DIST_IN_TICK;

@@ -7,7 +7,7 @@
  * Why room is made for what is left, guessed from the fragments so far: a message of 100 MB is copied once and not at each doubling. The
  * guess is the peer's word, and so at most three times what came.
  *
- * Invariants: (1) bytes is what the bodies of all parts have, and of `whole`. (2) a part is in parts and in order, or it is `whole`. */
+ * Invariants: (1) bytes is what the bodies of all parts have, and of `whole`. (2) a part is in parts, or it is `whole`. */
 #include "proto/dist/fragment.h"
 
 #include "base/mem.h"
@@ -16,10 +16,8 @@
 
 struct dist_part {
     hmap_node node; /* in parts */
-    list at;        /* in order */
     uint64_t sequence;
     uint64_t number; /* of the newest fragment */
-    usec grew;
     buf body;
     size_t newest, longest; /* bytes of the newest fragment, and of the longest */
     bool open;              /* of the newest fragment, more is to come */
@@ -30,7 +28,6 @@ struct dist_part {
 void dist_fragments_init(dist_fragments *f, const dist_fragments_cfg *cfg, dist_cache_in *cache) {
     *f = (dist_fragments){.cfg = cfg, .cache = cache};
     hmap_init(&f->parts);
-    list_init(&f->order);
 }
 
 static void free_part(dist_fragments *f, dist_part *p) {
@@ -38,11 +35,6 @@ static void free_part(dist_fragments *f, dist_part *p) {
     dist_cache_in_release(f->cache, p->held, p->held_n);
     buf_fini(&p->body);
     mem_free(p);
-}
-
-static void unlink_part(dist_fragments *f, dist_part *p) {
-    hmap_remove(&f->parts, &p->node);
-    list_remove(&p->at);
 }
 
 void dist_fragments_done(dist_fragments *f) {
@@ -53,10 +45,9 @@ void dist_fragments_done(dist_fragments *f) {
 
 void dist_fragments_fini(dist_fragments *f) {
     dist_fragments_done(f);
-    for (list *l = list_first(&f->order); l; l = list_first(&f->order)) {
-        dist_part *p = container_of(l, dist_part, at);
-        unlink_part(f, p);
-        free_part(f, p);
+    for (hmap_node *n = hmap_first(&f->parts), *next; n; n = next) {
+        next = hmap_next(&f->parts, n);
+        free_part(f, container_of(n, dist_part, node));
     }
     hmap_fini(&f->parts);
 }
@@ -102,13 +93,13 @@ static err append(dist_fragments *f, dist_part *p, slice bytes, const char **out
 /* The newest fragment has all its bytes. */
 static bool finish(dist_fragments *f, dist_part *p) {
     if (p->number > 1) return false;
-    unlink_part(f, p);
+    hmap_remove(&f->parts, &p->node);
     f->whole = p;
     return true;
 }
 
-err dist_fragments_first(dist_fragments *f, uint64_t sequence, uint64_t number, slice body, const dist_refs *refs, usec now,
-                         bool *out_whole, const char **out_why) {
+err dist_fragments_first(dist_fragments *f, uint64_t sequence, uint64_t number, slice body, const dist_refs *refs, bool *out_whole,
+                         const char **out_why) {
     dist_fragments_done(f);
     uint64_t hash = hash_of(f, sequence);
     etf_atoms atoms = dist_refs_atoms(refs);
@@ -118,18 +109,17 @@ err dist_fragments_first(dist_fragments *f, uint64_t sequence, uint64_t number, 
     if (f->parts.count >= f->cfg->messages_max) return refuse(ERR_LIMIT, "more messages in fragments than the limit", out_why);
     if (!etf_skip(&control, NULL)) return refuse(ERR_PROTO, "a first fragment without a whole control message", out_why);
     dist_part *p = mem_alloc(sizeof *p + refs->n * sizeof p->held[0]);
-    *p = (dist_part){.sequence = sequence, .number = number, .grew = now, .held_n = (uint16_t)refs->n};
+    *p = (dist_part){.sequence = sequence, .number = number, .held_n = (uint16_t)refs->n};
     buf_init(&p->body, f->cfg->message_max);
     dist_cache_in_hold(refs, p->held);
     hmap_insert(&f->parts, &p->node, hash);
-    list_push_back(&f->order, &p->at);
     err e = append(f, p, body, out_why);
     if (!e) *out_whole = finish(f, p);
     return e;
 }
 
-err dist_fragments_next(dist_fragments *f, uint64_t sequence, uint64_t number, slice piece, bool begins, bool more, usec now,
-                        bool *out_whole, const char **out_why) {
+err dist_fragments_next(dist_fragments *f, uint64_t sequence, uint64_t number, slice piece, bool begins, bool more, bool *out_whole,
+                        const char **out_why) {
     dist_fragments_done(f);
     dist_part *p = find(f, sequence, hash_of(f, sequence));
     if (!p) return refuse(ERR_PROTO, "a fragment of no message", out_why);
@@ -140,9 +130,6 @@ err dist_fragments_next(dist_fragments *f, uint64_t sequence, uint64_t number, s
     if (begins) p->newest = 0;
     err e = append(f, p, piece, out_why);
     if (e) return e;
-    p->grew = now;
-    list_remove(&p->at);
-    list_push_back(&f->order, &p->at);
     *out_whole = !more && finish(f, p);
     return ERR_OK;
 }
@@ -159,9 +146,4 @@ bool dist_fragments_take(dist_fragments *f, uint8_t **out_p) {
     f->bytes -= f->whole->body.len;
     buf_take(&f->whole->body, out_p, &len);
     return true;
-}
-
-usec dist_fragments_oldest(const dist_fragments *f) {
-    list *l = list_first(&f->order);
-    return l ? container_of(l, dist_part, at)->grew : USEC_NEVER;
 }

@@ -9,8 +9,6 @@
  * (2) a fragment that is not the next of its message, or of none, is refused, as is the first of a message that is under way.
  * (3) memory is at most four times what came, and what a message costs before its first byte (less than 1 KiB with its references). */
 #include "base/hash.h"
-#include "base/list.h"
-#include "base/time.h"
 #include "proto/dist/cache.h"
 
 typedef struct dist_fragments_cfg {
@@ -25,7 +23,6 @@ typedef struct dist_fragments {
     const dist_fragments_cfg *cfg;
     dist_cache_in *cache; /* of the connection: owns the atoms that messages hold */
     hmap parts;           /* by sequence */
-    list order;           /* by when they last grew, longest ago first */
     size_t bytes;         /* of all */
     dist_part *whole;     /* the one that was handed out last */
 } dist_fragments;
@@ -35,18 +32,16 @@ void dist_fragments_fini(dist_fragments *f); /* drops everything; before dist_ca
 /* The first fragment: body is what follows its header, which is applied already, and refs the atoms of it. *out_whole: the message has no
  * more fragments; see dist_fragments_whole. ERR_PROTO: out of order, or the control message is not whole; ERR_LIMIT. *out_why is then a
  * sentence without its full stop, a literal, and the connection has to be closed. */
-NODISCARD err dist_fragments_first(dist_fragments *f, uint64_t sequence, uint64_t number, slice body, const dist_refs *refs, usec now,
+NODISCARD err dist_fragments_first(dist_fragments *f, uint64_t sequence, uint64_t number, slice body, const dist_refs *refs,
                                    bool *out_whole, const char **out_why);
 /* A piece of another fragment. begins, more: as in dist_frame. */
-NODISCARD err dist_fragments_next(dist_fragments *f, uint64_t sequence, uint64_t number, slice piece, bool begins, bool more, usec now,
+NODISCARD err dist_fragments_next(dist_fragments *f, uint64_t sequence, uint64_t number, slice piece, bool begins, bool more,
                                   bool *out_whole, const char **out_why);
 /* The message that became whole in the call before: the bytes of control message and payload, and its atoms. Valid until the next call. */
 slice dist_fragments_whole(dist_fragments *f, dist_refs *out_refs);
 void dist_fragments_done(dist_fragments *f); /* frees that message, if there is one */
 /* The caller gets the memory of these bytes (mem_free), which stay where they are. */
 NODISCARD bool dist_fragments_take(dist_fragments *f, uint8_t **out_p);
-/* Since when the message that grew longest ago has not grown; USEC_NEVER: there is none. */
-usec dist_fragments_oldest(const dist_fragments *f);
 static inline size_t dist_fragments_open(const dist_fragments *f) { return f->parts.count; }
 
 #endif

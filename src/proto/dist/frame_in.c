@@ -31,14 +31,14 @@ static void message(slice body, const dist_refs *refs, bool versions, dist_in_ev
 }
 
 /* A frame that begins with a header. */
-static void on_header(dist_in *in, const dist_frame *f, usec now, dist_refs *refs, dist_in_event *out) {
+static void on_header(dist_in *in, const dist_frame *f, dist_refs *refs, dist_in_event *out) {
     cursor c = cursor_of(f->body);
     const char *why;
     err e = dist_cache_in_apply(&in->cache, &c, refs, &why);
     slice body = slice_of(c.p, cursor_left(&c));
     bool whole = false;
     if (!e && f->kind == DIST_FRAME_FIRST) {
-        e = dist_fragments_first(&in->fragments, f->sequence, f->number, body, refs, now, &whole, &why);
+        e = dist_fragments_first(&in->fragments, f->sequence, f->number, body, refs, &whole, &why);
         if (!e && whole) body = dist_fragments_whole(&in->fragments, refs);
     }
     if (e)
@@ -49,10 +49,10 @@ static void on_header(dist_in *in, const dist_frame *f, usec now, dist_refs *ref
         message(body, refs, false, out);
 }
 
-static void on_next(dist_in *in, const dist_frame *f, usec now, dist_refs *refs, dist_in_event *out) {
+static void on_next(dist_in *in, const dist_frame *f, dist_refs *refs, dist_in_event *out) {
     bool whole = false;
     const char *why;
-    err e = dist_fragments_next(&in->fragments, f->sequence, f->number, f->body, f->begins, f->more, now, &whole, &why);
+    err e = dist_fragments_next(&in->fragments, f->sequence, f->number, f->body, f->begins, f->more, &whole, &why);
     if (e)
         bad(in, e, why, out);
     else if (whole)
@@ -61,7 +61,7 @@ static void on_next(dist_in *in, const dist_frame *f, usec now, dist_refs *refs,
         out->kind = DIST_IN_PART;
 }
 
-void dist_in_next(dist_in *in, slice bytes, usec now, dist_refs *refs, size_t *out_used, dist_in_event *out) {
+void dist_in_next(dist_in *in, slice bytes, dist_refs *refs, size_t *out_used, dist_in_event *out) {
     static const char unagreed[] = "a frame of a kind that was not agreed";
     dist_frame f;
     *out_used = 0;
@@ -83,13 +83,13 @@ void dist_in_next(dist_in *in, slice bytes, usec now, dist_refs *refs, size_t *o
     case DIST_FRAME_HEADER:
     case DIST_FRAME_FIRST:
         if (f.kind == DIST_FRAME_HEADER ? in->headers : in->fragmenting)
-            on_header(in, &f, now, refs, out);
+            on_header(in, &f, refs, out);
         else
             bad(in, ERR_PROTO, unagreed, out);
         break;
     case DIST_FRAME_NEXT:
         if (in->fragmenting)
-            on_next(in, &f, now, refs, out);
+            on_next(in, &f, refs, out);
         else
             bad(in, ERR_PROTO, unagreed, out);
         break;

@@ -56,7 +56,7 @@ void dist_in_fini(dist_in *in);
 /* Takes a piece off the front of `bytes`, *out_used long, which is done with also when the event is NONE, and then it is all of it. The
  * message lies in bytes, in *in and in *refs (the caller's; one for many connections will do), and is valid until the next call and until
  * bytes is reused. Headers are applied in the order of these calls, whatever the caller does with the messages. */
-void dist_in_next(dist_in *in, slice bytes, usec now, dist_refs *refs, size_t *out_used, dist_in_event *out);
+void dist_in_next(dist_in *in, slice bytes, dist_refs *refs, size_t *out_used, dist_in_event *out);
 /* Whether the message that was just handed out lies in memory of *in; if so, the caller gets that (mem_free) and the bytes stay as long as
  * it, but not the atoms. */
 NODISCARD bool dist_in_take(dist_in *in, uint8_t **out_p);

@@ -31,11 +31,11 @@ static void bed_fini(bed *b) {
 }
 static err first(bed *b, uint64_t sequence, uint64_t number, slice body) {
     b->whole = false;
-    return dist_fragments_first(&b->f, sequence, number, body, &b->none, 0, &b->whole, &b->why);
+    return dist_fragments_first(&b->f, sequence, number, body, &b->none, &b->whole, &b->why);
 }
 static err next(bed *b, uint64_t sequence, uint64_t number, slice body) {
     b->whole = false;
-    return dist_fragments_next(&b->f, sequence, number, body, true, false, 0, &b->whole, &b->why);
+    return dist_fragments_next(&b->f, sequence, number, body, true, false, &b->whole, &b->why);
 }
 static slice control(void) { return slice_of(CONTROL, sizeof CONTROL - 1); }
 
@@ -83,12 +83,10 @@ static void messages_come_in_any_mixture_and_pieces(void **state) {
         } else {
             size_t cut = prng_below(&rng, n + 1);
             buf_add(&sent[m], slice_of(bytes, n));
-            assert_int_equal(dist_fragments_next(&b.f, m * 1000003u, left[m], slice_of(bytes, cut), true, true, 0, &b.whole, &b.why),
-                             ERR_OK);
+            assert_int_equal(dist_fragments_next(&b.f, m * 1000003u, left[m], slice_of(bytes, cut), true, true, &b.whole, &b.why), ERR_OK);
             assert_false(b.whole);
             assert_int_equal(
-                dist_fragments_next(&b.f, m * 1000003u, left[m], slice_of(bytes + cut, n - cut), false, false, 0, &b.whole, &b.why),
-                ERR_OK);
+                dist_fragments_next(&b.f, m * 1000003u, left[m], slice_of(bytes + cut, n - cut), false, false, &b.whole, &b.why), ERR_OK);
         }
         assert_int_equal(b.whole, --left[m] == 0);
         if (!b.whole) continue;
@@ -113,7 +111,7 @@ static void what_is_out_of_order_is_refused(void **state) {
         assert_int_equal(first(&b, 5, 3, control()), ERR_OK);
         err e = bad[i].is_first
                     ? first(&b, bad[i].sequence, bad[i].number, control())
-                    : dist_fragments_next(&b.f, bad[i].sequence, bad[i].number, SLICE("x"), bad[i].begins, false, 0, &b.whole, &b.why);
+                    : dist_fragments_next(&b.f, bad[i].sequence, bad[i].number, SLICE("x"), bad[i].begins, false, &b.whole, &b.why);
         assert_int_equal(e, ERR_PROTO);
         assert_non_null(b.why);
         bed_fini(&b);
@@ -121,13 +119,13 @@ static void what_is_out_of_order_is_refused(void **state) {
     bed b; /* another fragment begins although this one is not at its end; the number changes within one */
     bed_init(&b, &CFG);
     assert_int_equal(first(&b, 5, 4, control()), ERR_OK);
-    assert_int_equal(dist_fragments_next(&b.f, 5, 3, SLICE("x"), true, true, 0, &b.whole, &b.why), ERR_OK);
-    assert_int_equal(dist_fragments_next(&b.f, 5, 2, SLICE("x"), true, false, 0, &b.whole, &b.why), ERR_PROTO);
+    assert_int_equal(dist_fragments_next(&b.f, 5, 3, SLICE("x"), true, true, &b.whole, &b.why), ERR_OK);
+    assert_int_equal(dist_fragments_next(&b.f, 5, 2, SLICE("x"), true, false, &b.whole, &b.why), ERR_PROTO);
     bed_fini(&b);
     bed_init(&b, &CFG);
     assert_int_equal(first(&b, 5, 4, control()), ERR_OK);
-    assert_int_equal(dist_fragments_next(&b.f, 5, 3, SLICE("x"), true, true, 0, &b.whole, &b.why), ERR_OK);
-    assert_int_equal(dist_fragments_next(&b.f, 5, 2, SLICE("x"), false, false, 0, &b.whole, &b.why), ERR_PROTO);
+    assert_int_equal(dist_fragments_next(&b.f, 5, 3, SLICE("x"), true, true, &b.whole, &b.why), ERR_OK);
+    assert_int_equal(dist_fragments_next(&b.f, 5, 2, SLICE("x"), false, false, &b.whole, &b.why), ERR_PROTO);
     bed_fini(&b);
 }
 
@@ -178,7 +176,7 @@ static void atoms_stay_as_they_were_when_the_message_began(void **state) {
     bed_init(&b, &CFG);
     cursor c = cursor_of(SLICE("\1\x08\5\3old"));
     assert_int_equal(dist_cache_in_apply(&b.cache, &c, &b.refs, &b.why), ERR_OK);
-    assert_int_equal(dist_fragments_first(&b.f, 1, 2, SLICE("h\1R\0"), &b.refs, 0, &b.whole, &b.why), ERR_OK);
+    assert_int_equal(dist_fragments_first(&b.f, 1, 2, SLICE("h\1R\0"), &b.refs, &b.whole, &b.why), ERR_OK);
     for (unsigned i = 0; i < 2; i++) {
         c = cursor_of(SLICE("\1\x08\5\3new"));
         assert_int_equal(dist_cache_in_apply(&b.cache, &c, &b.refs, &b.why), ERR_OK);
@@ -211,22 +209,9 @@ static void the_guess_at_what_is_left_reserves_at_most_four_times_what_came(void
     assert_true(b.whole);
     assert_int_equal(dist_fragments_whole(&b.f, &b.refs).len, body.len + 40);
     assert_true(dist_fragments_take(&b.f, &p));
-    assert_true(malloc_usable_size(p) <= 4 * (body.len + 40) + 64);
+    assert_in_range(malloc_usable_size(p), body.len + 40, 4 * (body.len + 40) + 4096); /* a large block is whole pages */
     mem_free(p);
     buf_fini(&body);
-    bed_fini(&b);
-}
-
-static void the_oldest_is_the_one_that_grew_longest_ago(void **state) {
-    (void)state;
-    bed b;
-    bed_init(&b, &CFG);
-    assert_true(dist_fragments_oldest(&b.f) == USEC_NEVER);
-    for (uint64_t i = 1; i <= 3; i++)
-        assert_int_equal(dist_fragments_first(&b.f, i, 3, control(), &b.none, (usec)i * 10, &b.whole, &b.why), ERR_OK);
-    assert_true(dist_fragments_oldest(&b.f) == 10);
-    assert_int_equal(dist_fragments_next(&b.f, 1, 2, SLICE("x"), true, true, 40, &b.whole, &b.why), ERR_OK);
-    assert_true(dist_fragments_oldest(&b.f) == 20);
     bed_fini(&b);
 }
 
@@ -254,7 +239,6 @@ int main(void) {
         cmocka_unit_test(a_hundred_thousand_open_messages_are_refused_at_the_limit),
         cmocka_unit_test(atoms_stay_as_they_were_when_the_message_began),
         cmocka_unit_test(the_guess_at_what_is_left_reserves_at_most_four_times_what_came),
-        cmocka_unit_test(the_oldest_is_the_one_that_grew_longest_ago),
         cmocka_unit_test(who_takes_a_message_keeps_its_bytes),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

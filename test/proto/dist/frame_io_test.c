@@ -26,7 +26,7 @@ static dist_in_event pull(dist_in *in, slice bytes, size_t *at, dist_refs *refs)
     dist_in_event e;
     do {
         size_t used;
-        dist_in_next(in, slice_from(bytes, *at), 0, refs, &used, &e);
+        dist_in_next(in, slice_from(bytes, *at), refs, &used, &e);
         *at += used;
     } while (e.kind == DIST_IN_PART);
     return e;
@@ -149,11 +149,11 @@ static void what_was_not_agreed_is_refused(void **state) {
             dist_in_event e;
             size_t used;
             dist_in_init(&in, &CFG, agreed[i]);
-            dist_in_next(&in, slice_of(frames[k], len[k]), 0, &refs, &used, &e);
+            dist_in_next(&in, slice_of(frames[k], len[k]), &refs, &used, &e);
             bool ok = i == 0 ? k == 0 : k > 0 && k <= i;
             assert_int_equal(e.kind, ok ? DIST_IN_MESSAGE : DIST_IN_BAD);
             if (!ok) {
-                dist_in_next(&in, SLICE("\0\0\0\0"), 0, &refs, &used, &e);
+                dist_in_next(&in, SLICE("\0\0\0\0"), &refs, &used, &e);
                 assert_int_equal(e.kind, DIST_IN_BAD); /* and nothing is read after it */
                 assert_int_equal(e.error, ERR_PROTO);
                 assert_int_equal(used, 0);
