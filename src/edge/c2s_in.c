@@ -262,6 +262,7 @@ void edge_c2s_in_stanza(rt_ctx *cx, edge_c2s *s, const xmpp_event *ev, size_t by
         edge_c2s_close(cx, s, STREAM_INVALID_FROM, NULL);
         return;
     }
+    bool alone = xmpp_sm_idle(&s->sm);
     uint32_t ticket = begin(cx, s, bytes);
     if (edge_c2s_ack_pong(cx, s, ev)) {
         completed(cx, s, ticket);
@@ -285,6 +286,7 @@ void edge_c2s_in_stanza(rt_ctx *cx, edge_c2s *s, const xmpp_event *ev, size_t by
     rt_msg *m = rt_msg_new(cx, SVC_STANZA, sizeof(svc_stanza));
     svc_stanza_of(m)->ticket = ticket;
     svc_stanza_of(m)->env = rt_blob_new(buf_slice(&d->pack));
+    svc_stanza_of(m)->alone = alone;
     rt_send(cx, s->part, &m);
     (void)rt_trace_swap(cx, 0);                                                        /* the next stanza of this read is another request */
     if (edge_c2s_out_pending(s) > d->cfg->out_bytes_max / 4) s->hold |= EDGE_HOLD_OUT; /* its own requests are what fills it */

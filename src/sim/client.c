@@ -201,7 +201,7 @@ static void act_online(sim_client *c) {
     uint32_t draw = (uint32_t)sim_world_below(c->w, HUNDRED);
     if (h->draining) return;
     if (draw < h->hundred_send) {
-        for (uint32_t n = 1 + (uint32_t)sim_world_below(c->w, 4); n && c->sock && c->n_unanswered < UNANSWERED_MAX; n--)
+        for (uint32_t n = 1 + (uint32_t)sim_world_below(c->w, h->burst); n && c->sock && c->n_unanswered < UNANSWERED_MAX; n--)
             sim_client_xmpp_message(c);
         return;
     }

@@ -26,8 +26,9 @@ typedef struct sim_habits { /* of all clients of a run; times are typical distan
     usec act;                    /* between two actions of a client that is online */
     usec offline, offline_rare;  /* how long it stays away */
     uint32_t hundred_send, hundred_clean, hundred_reset, hundred_silent, hundred_pause, hundred_cut; /* chances of an action, in 100 */
-    bool calm;     /* only clean disconnects, and only when everything sent was answered */
-    bool draining; /* no new messages, no disconnects: everybody comes online and stays */
+    uint32_t burst; /* messages that a client sends at once, at most */
+    bool calm;      /* only clean disconnects, and only when everything sent was answered */
+    bool draining;  /* no new messages, no disconnects: everybody comes online and stays */
 } sim_habits;
 
 typedef enum sim_client_state {

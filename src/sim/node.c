@@ -134,8 +134,11 @@ void sim_node_crash_soon(sim_node *n, sim_death how, uint32_t calls) {
     if (n->rt) sim_host_light(&n->host, how, calls);
 }
 
+#define BUSY 8u /* messages that an actor has handled which is of some use to somebody */
+
 typedef struct choice {
     sim_world *w;
+    const char *cls; /* NULL: any */
     uint32_t seen;
     rt_actor_info victim;
 } choice;
@@ -145,14 +148,16 @@ static void choose(rt_ctx *cx, void *arg) {
     rt_actor_info info[16];
     uint32_t from = 0;
     for (size_t k; (k = rt_stat_actors(cx, &from, info, ARRAY_LEN(info))) > 0;)
-        for (size_t i = 0; i < k; i++)
-            if (sim_world_chance(c->w, 1, ++c->seen)) c->victim = info[i]; /* each with the same chance, in the end */
+        for (size_t i = 0; i < k; i++) {
+            bool fits = !c->cls || (!strcmp(c->cls, info[i].cls) && info[i].handled >= BUSY);
+            if (fits && sim_world_chance(c->w, 1, ++c->seen)) c->victim = info[i]; /* each with the same chance, in the end */
+        }
 }
 
 static void kill_victim(rt_ctx *cx, void *arg) { rt_exit(cx, ((const choice *)arg)->victim.pid, ERR_KILLED); }
 
-void sim_node_kill_actor(sim_node *n) {
-    choice c = {.w = n->w};
+void sim_node_kill_actor(sim_node *n, const char *cls) {
+    choice c = {.w = n->w, .cls = cls};
     if (!n->rt) return;
     for (unsigned i = 0; i < rt_node_shards(n->rt); i++) rt_node_boot(n->rt, i, choose, &c);
     if (c.seen == 0) return;

@@ -54,7 +54,7 @@ void sim_node_fini(sim_node *n);
 void sim_node_start(sim_node *n);                /* boots it now, or, if that fails, later */
 void sim_node_crash(sim_node *n, sim_death how); /* not from within its own step; it boots again after restart_min to restart_max */
 void sim_node_crash_soon(sim_node *n, sim_death how, uint32_t calls); /* in the calls-th file call from now, wherever that is */
-void sim_node_kill_actor(sim_node *n);                                /* one of them, any, as by murrectl actor kill: the others go on */
+void sim_node_kill_actor(sim_node *n, const char *cls); /* any, or a busy one of this class, as by murrectl actor kill: the others go on */
 /* Ends it in order, as the program does after its drain, and for good: what it leaves open fails the run. */
 void sim_node_quit(sim_node *n);
 void sim_node_stop(sim_node *n);                 /* ends it for good, as a kill */

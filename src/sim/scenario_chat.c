@@ -4,6 +4,9 @@
  *          clock jumps]
  *          -> drain: no faults, everybody online, until everything is answered and nothing comes any more -> checker
  *
+ * In a restless run people send many messages at once, the machine is slow, and the partitions that serve them are killed while messages
+ * are under way: what order has to stand (docs/promises.md, sentence 5).
+ *
  * In a run of torture (sim_run_cfg.fail_nth) few people chat for some seconds, the node is killed once in the middle, and stopped in order
  * at the end; one call of the seam fails, and that is the only fault.
  *
@@ -22,6 +25,7 @@
 #define ACCOUNTS_MAX       12u
 #define CLIENTS_MAX        36u
 #define SECONDS_DEFAULT    900u
+#define SECONDS_RESTLESS   300u
 #define QUIET              (180 * USEC_PER_SEC) /* nothing came for so long: drained */
 #define DRAIN_MAX          (3600 * USEC_PER_SEC)
 #define ITERATIONS         4096u
@@ -29,8 +33,12 @@
 #define SECONDS_TORTURE    12u
 #define ACCOUNTS_TORTURE   2u
 #define DEDUP_WINDOW       (600 * USEC_PER_SEC)
-#define UNACKED_MAX        256u /* delivery.window_messages */
-#define WATCHED_FEW        50u  /* durable messages of one account, of which some must have found somebody there */
+#define UNACKED_MAX        256u               /* delivery.window_messages */
+#define RESTLESS_PAUSE     (USEC_PER_SEC / 2) /* between two ends of partitions: fewer than their supervisor allows */
+#define RESTLESS_BURST     16u
+#define RESTLESS_WAKE      (2 * USEC_PER_MSEC) /* as on a machine that is busy: messages are under way between shards for so long */
+#define RESTLESS_WAKE_RARE (300 * USEC_PER_MSEC)
+#define WATCHED_FEW        50u /* durable messages of one account, of which some must have found somebody there */
 
 typedef struct chat {
     sim_world w;
@@ -44,6 +52,7 @@ typedef struct chat {
     uint32_t n_accounts, n_clients;
     sim_watch watch; /* of the first account; on odd seeds */
     bool accounts_ready, calm, watched;
+    bool restless;
     bool tortured;      /* sim_run_cfg.fail_nth */
     bool filled;        /* the disk was full, perhaps */
     usec forgets_from;  /* when it could be, first; 0: never */
@@ -169,15 +178,27 @@ static void fault(sim_world *w, void *arg, uint64_t tag) {
     sim_world_at(w, w->now + sim_world_latency(w, 40 * USEC_PER_SEC, 400 * USEC_PER_SEC), fault, c, 0);
 }
 
+/* Does somebody wait for answers to as many messages as are under way in a burst? */
+static bool under_way(const chat *c) {
+    for (uint32_t i = 0; i < c->n_clients; i++)
+        if (c->client[i].n_unanswered >= RESTLESS_BURST / 2) return true;
+    return false;
+}
+
 static void death(sim_world *w, void *arg, uint64_t tag) {
     (void)tag;
     chat *c = arg;
     if (c->habits.draining) return;
+    if (c->restless && !under_way(c)) {
+        sim_world_at(w, w->now + RESTLESS_WAKE, death, c, 0);
+        return;
+    }
     if (c->accounts_ready) {
-        sim_node_kill_actor(&c->node);
+        sim_node_kill_actor(&c->node, c->restless ? "part" : NULL);
         broken(c);
     }
-    sim_world_at(w, w->now + sim_world_latency(w, 20 * USEC_PER_SEC, 200 * USEC_PER_SEC), death, c, 0);
+    usec pause = c->restless ? RESTLESS_PAUSE : 20 * USEC_PER_SEC;
+    sim_world_at(w, w->now + sim_world_latency(w, pause, 10 * pause), death, c, 0);
 }
 
 /* --- the end -------------------------------------------------------------------------------------------------------------------------- */
@@ -279,7 +300,13 @@ static void habits(chat *c) {
     c->habits.hundred_send = 40;
     c->habits.hundred_clean = c->habits.hundred_reset = c->habits.hundred_silent = 2;
     c->habits.hundred_pause = c->habits.hundred_cut = 2;
+    c->habits.burst = c->restless ? RESTLESS_BURST : 4;
     c->habits.calm = c->calm;
+    if (c->restless) {
+        c->habits.act = sim_world_between(&c->w, 20 * USEC_PER_MSEC, 500 * USEC_PER_MSEC);
+        c->habits.offline = sim_world_between(&c->w, USEC_PER_SEC, 3 * USEC_PER_SEC);
+        c->habits.hundred_send = 70;
+    }
     if (!c->tortured) return;
     c->habits.act = sim_world_between(&c->w, 200 * USEC_PER_MSEC, 600 * USEC_PER_MSEC);
     c->habits.offline = 2 * USEC_PER_SEC;
@@ -297,16 +324,18 @@ void sim_scenario_chat(const sim_run_cfg *cfg, sim_result *out) {
     c->tortured = cfg->fail_nth != 0;
     c->calm = !c->tortured && (cfg->calm || sim_world_chance(&c->w, 1, 6));
     c->jumps = !c->calm && !c->tortured && sim_world_chance(&c->w, 1, 6);
+    c->restless = cfg->seed % 5 == 3 && !c->calm && !c->tortured; /* not drawn, as watched below */
     habits(c);
     people(c);
     sim_node_init(&c->node, &c->w, &c->net, 1, "data", cfg->boot, cfg->boot_arg);
     c->node.host.survives_eio = true;
+    if (c->restless) c->node.pace.wake = RESTLESS_WAKE, c->node.pace.wake_rare = RESTLESS_WAKE_RARE;
     c->watched = cfg->seed % 2 == 1 && !c->tortured; /* not drawn: the other choices of a seed stay what they are */
     sim_watch_init(&c->watch, &c->node, "user0@" SIM_DOMAIN);
     c->node.unboot = cfg->unboot;
     c->node.up = on_up;
     c->node.hook_arg = c;
-    c->end = (c->tortured ? SECONDS_TORTURE : cfg->ops ? cfg->ops : SECONDS_DEFAULT) * USEC_PER_SEC;
+    c->end = (c->tortured ? SECONDS_TORTURE : cfg->ops ? cfg->ops : c->restless ? SECONDS_RESTLESS : SECONDS_DEFAULT) * USEC_PER_SEC;
     if (c->tortured) sim_fault_plan(&c->node.host.fault, cfg->fail_nth, cfg->seed);
     if (!cfg->boot)
         sim_world_fail(&c->w, "this scenario needs the program's way to make a node");
@@ -314,7 +343,7 @@ void sim_scenario_chat(const sim_run_cfg *cfg, sim_result *out) {
         sim_node_start(&c->node);
     bool faults = !c->calm && !c->tortured;
     if (faults) sim_world_at(&c->w, c->w.now + 20 * USEC_PER_SEC, fault, c, 0);
-    if (faults && sim_world_chance(&c->w, 1, 2)) sim_world_at(&c->w, c->w.now + 25 * USEC_PER_SEC, death, c, 0);
+    if (faults && (sim_world_chance(&c->w, 1, 2) || c->restless)) sim_world_at(&c->w, c->w.now + 25 * USEC_PER_SEC, death, c, 0);
     sim_world_at(&c->w, c->w.now + USEC_PER_SEC, drain, c, 0);
     while (!c->done && !c->w.failed && sim_world_step(&c->w)) {
     }

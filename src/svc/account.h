@@ -13,6 +13,7 @@ typedef struct svc_session svc_session;
 typedef struct svc_queue svc_queue; /* queue.c */
 typedef struct svc_dedup svc_dedup; /* dedup.c */
 typedef struct svc_put svc_put;     /* queue.c */
+typedef struct svc_peer svc_peer;   /* route.c */
 
 typedef struct svc_directed { /* a directed presence, to be ended at logout (RFC 6121 4.6.3) */
     struct svc_directed *next;
@@ -36,6 +37,8 @@ typedef struct svc_more { /* what few sessions have at a time; exists while ther
     uint32_t asking; /* subs.c: one more than the index of the next contact whose request is to be sent; 0: none is left */
 } svc_more;
 
+#define SVC_SINCE_NONE UINT32_MAX
+
 struct svc_session {   /* of an idle one: 104 bytes, and its share of the JID */
     svc_session *next; /* of the account */
     svc_account *account;
@@ -47,9 +50,11 @@ struct svc_session {   /* of an idle one: 104 bytes, and its share of the JID */
     rt_pid pid;          /* the edge actor */
     uint32_t keep_sent;  /* keep number of the last kept message sent */
     uint32_t keep_acked; /* of the last one acked */
+    uint32_t since;      /* svc_part.turns when the oldest of its stanzas that may lack an answer was routed; SVC_SINCE_NONE */
     svc_about about;
     int8_t priority;
     bool available : 1, interested : 1, carbons : 1, sm : 1, block_interested : 1, reading : 1;
+    bool lost : 1;   /* what it sent may be lost, and it was told so: it is not heard any more */
     bool ending : 1; /* its messages are being left to others: it is not found any more */
 };
 _Static_assert(sizeof(svc_session) <= 104, "an idle session");

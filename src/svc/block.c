@@ -1,7 +1,7 @@
 /* block: the blocklist (XEP-0191). Matching is by the four address forms of XEP-0191 section 3.3 on canonical JIDs, so that case, resources
  * and look-alike encodings do not evade it. */
 #include "proto/xmpp/ns.h"
-#include "svc/part.h"
+#include "svc/route.h"
 
 bool svc_block_matches(const svc_account *a, slice jid) {
     for (size_t i = 0; a->contacts && i < a->contacts->n_blocks; i++)

@@ -5,7 +5,7 @@
 #include "base/codec.h"
 #include "base/digest.h"
 #include "proto/xmpp/ns.h"
-#include "svc/part.h"
+#include "svc/route.h"
 
 #include <stdio.h>
 
@@ -169,7 +169,7 @@ static bool is_request(const xmpp_env *e) { return e->kind == XMPP_IQ && (e->typ
 /* --- where requests come in */
 void svc_iq_out(svc_part *p, svc_account *a, svc_session *s, const xmpp_env *e, rt_pid origin, uint32_t ticket) {
     if (e->to.p && !slice_eq(e->to, svc_account_jid(a))) {
-        svc_route_send(p, e, origin, ticket);
+        svc_route_out(p, s, e, ticket);
     } else if (!is_request(e)) {
         svc_part_done(p, origin, ticket); /* the answer to a push */
     } else {

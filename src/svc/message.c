@@ -2,13 +2,13 @@
  * delivered now or not at all.
  *
  * Which resources get a message: see queue.c (wants) for kept ones and deliver_live for the others: the same rules. */
-#include "svc/part.h"
+#include "svc/route.h"
 
-void svc_message_out(svc_part *p, svc_account *a, svc_session *s, const xmpp_env *e, rt_pid origin, uint32_t ticket) {
+void svc_message_out(svc_part *p, svc_account *a, svc_session *s, const xmpp_env *e, uint32_t ticket) {
     xmpp_env out = *e;
     if (!out.to.p) out.to = svc_account_jid(a); /* RFC 6120 10.3.1: to the sender's own bare JID */
     svc_carbon_sent(p, a, s, &out);
-    svc_route_send(p, &out, origin, ticket);
+    svc_route_out(p, s, &out, ticket);
 }
 
 static bool drains(const svc_session *s) { return s->available && s->priority >= 0; }

@@ -7,6 +7,7 @@
 #include "base/plant.h"
 #include "rt/trace.h"
 #include "svc/queue.h"
+#include "svc/route.h"
 
 #define MAILBOX_BYTES_MAX                                                                                                                  \
     (64u << 20) /* stanzas that wait for a partition; past it sessions are not read, other partitions not run, for a while */
@@ -288,9 +289,11 @@ static err part_init(rt_ctx *cx, void *st, const void *arg) {
     buf_init(&p->out, OUT_MAX);
     slice secret = slice_of(p->cfg->fake_salt_secret, sizeof p->cfg->fake_salt_secret);
     p->dedup = svc_dedup_new(secret, p->cfg->dedup_max / p->cfg->partitions + 1);
+    svc_route_init(p);
     err e = rt_name_register(cx, pa->name);
     if (e != ERR_OK) {
         svc_dedup_free(p->dedup);
+        svc_route_fini(p);
         return e;
     }
     rt_map_show(cx, &p->accounts_shown, "accounts", p->index, &p->accounts);
@@ -331,6 +334,7 @@ static void part_fini(rt_ctx *cx, void *st, err reason) {
     hmap_fini(&p->refs);
     hmap_fini(&p->accounts);
     svc_dedup_free(p->dedup);
+    svc_route_fini(p);
     arena_fini(&p->scratch);
     buf_fini(&p->out);
 }

@@ -42,6 +42,8 @@ struct svc_part {
     uint64_t log_monitor, keyed_monitor; /* 0: not found yet */
     svc_put *put_head, *put_tail;        /* puts that are not reported yet, in id order */
     svc_dedup *dedup;
+    svc_peer *peers; /* cfg->partitions; route.c */
+    uint32_t turns;  /* how often a partition was seen to live again */
     uint32_t n_sessions;
     uint64_t queue_steps; /* entries of queues that were looked at since the start: work that has to stay in proportion, for tools */
     uint32_t n_idle;      /* accounts in idle */
@@ -108,21 +110,8 @@ err svc_session_on_unbind(svc_part *p, rt_msg **m);
 err svc_session_on_sm(svc_part *p, rt_msg **m);
 err svc_session_on_resume(svc_part *p, rt_msg **m);
 
-/* --- route.c: a stanza from a session (outbound), a stanza for an account of ours (inbound) */
-err svc_route_on_stanza(svc_part *p, rt_msg **m);
-err svc_route_on_route(svc_part *p, rt_msg **m);
-/* Sends e towards its 'to' from this partition: to another account's partition (SVC_ROUTE), to the server's own handlers, or
- * remote-server-not-found. origin NONE: nobody waits. */
-void svc_route_send(svc_part *p, const xmpp_env *e, rt_pid origin, uint32_t ticket);
-/* Sends a packed env that has no address in it, so that many can share it, to a bare JID; nobody waits. False: it is not one of ours. */
-bool svc_route_share(svc_part *p, rt_blob *env, slice to);
-/* Answers e with an error, if it may be answered, straight to origin if given, else by routing; then SVC_DONE to origin. */
-void svc_route_bounce(svc_part *p, const xmpp_env *e, xmpp_stanza_error cond, const char *text, rt_pid origin, uint32_t ticket);
-/* An answer made by the server, to origin, or by its address where that is NONE. False: it is too large, nothing was sent. */
-bool svc_route_answer(svc_part *p, const xmpp_env *reply, rt_pid origin);
-
 /* --- message.c, carbon.c, queue.c, dedup.c */
-void svc_message_out(svc_part *p, svc_account *a, svc_session *s, const xmpp_env *e, rt_pid origin, uint32_t ticket);
+void svc_message_out(svc_part *p, svc_account *a, svc_session *s, const xmpp_env *e, uint32_t ticket);
 void svc_message_in(svc_part *p, svc_account *a, const xmpp_env *e, rt_blob *packed, rt_pid origin, uint32_t ticket);
 void svc_carbon_sent(svc_part *p, svc_account *a, svc_session *s, const xmpp_env *e);
 /* A received carbon of e for session s, as an env in p->out/p->scratch. */

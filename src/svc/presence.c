@@ -4,7 +4,7 @@
  * own partition answers from its sessions. Invariant: whoever was told that a resource is available is told when it no longer is, once:
  * subscribers through the roster, others through the session's list of directed presences. */
 #include "proto/xmpp/ns.h"
-#include "svc/part.h"
+#include "svc/route.h"
 
 static bool may_see(const store_item *i) { return i && (i->sub == STORE_SUB_FROM || i->sub == STORE_SUB_BOTH); }
 static bool we_see(const store_item *i) { return i->sub == STORE_SUB_TO || i->sub == STORE_SUB_BOTH; }
@@ -14,7 +14,7 @@ static void send_to(svc_part *p, svc_account *a, const xmpp_env *e, slice to) {
     if (svc_block_matches(a, to)) return;
     xmpp_env out = *e;
     out.to = to;
-    svc_route_send(p, &out, RT_PID_NONE, 0);
+    svc_route_send(p, &out);
 }
 
 /* A presence packed once for everybody who gets it: the address is the only difference, and travels beside it. */
@@ -76,7 +76,7 @@ static void directed_out(svc_part *p, svc_account *a, svc_session *s, const xmpp
         more->directed = d;
         more->n_directed++;
     }
-    svc_route_send(p, e, origin, ticket);
+    svc_route_out(p, s, e, ticket);
 }
 
 /* Who is about to be blocked is told that those whom he only saw by directed presence have gone. */
@@ -179,7 +179,7 @@ void svc_presence_out(svc_part *p, svc_account *a, svc_session *s, const xmpp_en
         return;
     case XMPP_TYPE_ERROR:
         if (e->to.p)
-            svc_route_send(p, e, origin, ticket);
+            svc_route_out(p, s, e, ticket);
         else
             svc_part_done(p, origin, ticket);
         return;

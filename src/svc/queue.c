@@ -17,6 +17,7 @@
 #include "base/plant.h"
 #include "rt/memory.h"
 #include "rt/trace.h"
+#include "svc/route.h"
 
 #define READ_BATCH     64u /* records asked for at once */
 #define INFLIGHT_FIRST 8u

@@ -13,6 +13,7 @@
  *
  * Invariants: (1) stanzas of one sender for one session leave in the order in which they came. (2) A queue that is empty has none. */
 #include "svc/queue.h"
+#include "svc/route.h"
 
 #define LATE_MAX       128u
 #define LATE_BYTES_MAX (256u << 10)

@@ -15,7 +15,7 @@
 #include "base/plant.h"
 #include "proto/xmpp/ns.h"
 #include "rt/memory.h"
-#include "svc/part.h"
+#include "svc/route.h"
 
 #define NAME_MAX_BYTES  1023u
 #define GROUP_MAX_BYTES 1023u
@@ -204,12 +204,12 @@ static void cancel(svc_part *p, svc_account *a, const store_item *was) {
     xmpp_env e = {.kind = XMPP_PRESENCE, .flags = XMPP_F_SERVER, .from = svc_account_jid(a), .to = was->jid};
     if (was->sub == STORE_SUB_TO || was->sub == STORE_SUB_BOTH || was->ask) {
         e.type = XMPP_TYPE_UNSUBSCRIBE;
-        svc_route_send(p, &e, RT_PID_NONE, 0);
+        svc_route_send(p, &e);
     }
     if (was->sub == STORE_SUB_FROM || was->sub == STORE_SUB_BOTH) {
         svc_presence_to(p, a, was->jid, false);
         e.type = XMPP_TYPE_UNSUBSCRIBED;
-        svc_route_send(p, &e, RT_PID_NONE, 0);
+        svc_route_send(p, &e);
     }
 }
 

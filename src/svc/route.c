@@ -3,16 +3,52 @@
  * order whatever the partitions are.
  *
  * Invariant: every stanza that came with an origin ends in exactly one SVC_DONE to it, after what it answers was sent. */
+#include "svc/route.h"
+
+#include "base/mem.h"
 #include "base/plant.h"
 #include "proto/xmpp/ns.h"
-#include "svc/part.h"
+
+struct svc_peer { /* a partition as another one knows it */
+    rt_pid life;
+    uint32_t turn; /* svc_part.turns when that life was first seen; 0: no other was seen before it */
+};
+
+void svc_route_init(svc_part *p) { p->peers = mem_zalloc(p->cfg->partitions * sizeof *p->peers); }
+
+void svc_route_fini(svc_part *p) { mem_free(p->peers); }
 
 static slice domain_of(slice jid) {
     xmpp_jid j;
     return xmpp_jid_split(jid, &j) ? j.domain : SLICE_NULL;
 }
 
-void svc_route_send(svc_part *p, const xmpp_env *e, rt_pid origin, uint32_t ticket) {
+/* The life of the partition of bare that serves now, and who it is. *out_pid NONE: it restarts. */
+static svc_peer *peer_of(svc_part *p, slice bare, rt_pid *out_pid) {
+    unsigned i = store_partition(bare, p->cfg->partitions);
+    rt_pid now = svc_partition_at(rt_ctx_node(p->cx), i);
+    svc_peer *peer = &p->peers[i];
+    *out_pid = now;
+    if (!rt_pid_ok(now) || rt_pid_eq(now, peer->life)) return peer;
+    if (rt_pid_ok(peer->life)) peer->turn = ++p->turns;
+    peer->life = now;
+    return peer;
+}
+
+/* Order (promises.md, sentence 5). What a partition had not read when it ended is lost, and its session hears of that late: a stanza that
+ * came after it would find the next life and overtake it. So no stanza is routed to a life that was first seen after an older stanza of
+ * the session, which may lack its answer, was routed: the session ends, and its client sends again what was not acked, in order. */
+static bool overtakes(svc_part *p, svc_session *s, const svc_peer *peer) {
+    if (s->since == SVC_SINCE_NONE || peer->turn <= s->since) return false;
+    rt_event_text(p->cx, EV_STANZA_LOST, (uint64_t)(peer - p->peers), 0, svc_session_jid(s));
+    svc_session_kick(p, s, STREAM_INTERNAL_SERVER_ERROR, "a stanza got no answer: what was not acknowledged must be sent again");
+    s->lost = true;
+    return true;
+}
+
+/* s NULL: the server made it, and nobody waits. */
+static void route(svc_part *p, svc_session *s, const xmpp_env *e, uint32_t ticket) {
+    rt_pid origin = s ? s->pid : RT_PID_NONE;
     xmpp_jid to;
     if (!xmpp_jid_split(e->to, &to)) {
         svc_route_bounce(p, e, STANZA_JID_MALFORMED, NULL, origin, ticket);
@@ -26,17 +62,19 @@ void svc_route_send(svc_part *p, const xmpp_env *e, rt_pid origin, uint32_t tick
         svc_iq_server(p, e, origin, ticket);
         return;
     }
+    rt_pid part;
+    const svc_peer *peer = peer_of(p, xmpp_jid_bare(e->to), &part);
+    if (!rt_pid_ok(part)) { /* it restarts: a moment */
+        svc_route_bounce(p, e, STANZA_RESOURCE_CONSTRAINT, "try again in a moment", origin, ticket);
+        return;
+    }
+    if (s && overtakes(p, s, peer)) return;
     rt_blob *env = svc_part_pack(p, e);
     if (!env) {
         svc_route_bounce(p, e, STANZA_POLICY_VIOLATION, "the stanza is too large", origin, ticket);
         return;
     }
-    rt_pid part = svc_partition(rt_ctx_node(p->cx), p->cfg, xmpp_jid_bare(e->to));
-    if (!rt_pid_ok(part)) { /* it restarts: a moment */
-        rt_blob_unref(env);
-        svc_route_bounce(p, e, STANZA_RESOURCE_CONSTRAINT, "try again in a moment", origin, ticket);
-        return;
-    }
+    if (s && s->since == SVC_SINCE_NONE) s->since = p->turns;
     rt_msg *m = rt_msg_new(p->cx, SVC_ROUTE, sizeof(svc_route));
     svc_route *r = svc_route_of(m);
     r->origin = origin;
@@ -44,6 +82,10 @@ void svc_route_send(svc_part *p, const xmpp_env *e, rt_pid origin, uint32_t tick
     r->env = env;
     rt_send(p->cx, part, &m);
 }
+
+void svc_route_send(svc_part *p, const xmpp_env *e) { route(p, NULL, e, 0); }
+
+void svc_route_out(svc_part *p, svc_session *s, const xmpp_env *e, uint32_t ticket) { route(p, s, e, ticket); }
 
 bool svc_route_share(svc_part *p, rt_blob *env, slice to) {
     xmpp_jid j;
@@ -78,7 +120,7 @@ bool svc_route_answer(svc_part *p, const xmpp_env *reply, rt_pid origin) {
         svc_deliver_of(m)->env = env;
         rt_send(p->cx, origin, &m);
     } else if (svc_cfg_domain(p->cfg, domain_of(reply->to))) {
-        svc_route_send(p, reply, RT_PID_NONE, 0);
+        svc_route_send(p, reply);
     }
     return true;
 }
@@ -111,7 +153,8 @@ err svc_route_on_stanza(svc_part *p, rt_msg **m) {
     if (!check(xmpp_env_unpack(rt_blob_slice(q->env), &e) == ERR_OK)) return ERR_BUG; /* our own edge packed it */
     svc_account *a = svc_account_find(p, xmpp_jid_bare(e.from));
     svc_session *s = a ? svc_session_of(a, origin) : NULL;
-    if (!s) return ERR_OK; /* kicked meanwhile; its stream is closing */
+    if (!s || s->lost) return ERR_OK; /* kicked meanwhile; its stream is closing */
+    if (q->alone) s->since = SVC_SINCE_NONE;
     a = svc_account_get(p, svc_account_jid(a));
     if (a->state == SVC_LOADING || svc_account_writing(a) || svc_account_waited(a)) { /* behind a change that is not durable yet */
         svc_account_wait(a, m);
@@ -127,7 +170,7 @@ err svc_route_on_stanza(svc_part *p, rt_msg **m) {
         return ERR_OK;
     }
     switch ((xmpp_kind)e.kind) {
-    case XMPP_MESSAGE: svc_message_out(p, a, s, &e, origin, q->ticket); break;
+    case XMPP_MESSAGE: svc_message_out(p, a, s, &e, q->ticket); break;
     case XMPP_PRESENCE: svc_presence_out(p, a, s, &e, origin, q->ticket); break;
     case XMPP_IQ: svc_iq_out(p, a, s, &e, origin, q->ticket); break;
     }

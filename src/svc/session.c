@@ -148,6 +148,7 @@ err svc_session_on_bind(svc_part *p, rt_msg **m) {
     svc_session *s = mem_zalloc(sizeof *s);
     s->account = a;
     s->pid = pid;
+    s->since = SVC_SINCE_NONE;
     s->jid = full_jid(a, q->resource ? rt_blob_slice(q->resource) : make_resource(p, made));
     if (q->about && q->about->len == sizeof s->about) memcpy(&s->about, q->about->data, sizeof s->about);
     rt_blob_unref(a->name); /* one blob holds the address of both */

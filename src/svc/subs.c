@@ -5,7 +5,7 @@
  * (2) Subscription stanzas go from bare JID to bare JID. (3) A request is stored whole and delivered again at every login until it is
  * answered (3.1.3). */
 #include "proto/xmpp/ns.h"
-#include "svc/part.h"
+#include "svc/route.h"
 
 static inline bool has_to(const store_item *i) { return i->sub == STORE_SUB_TO || i->sub == STORE_SUB_BOTH; }
 static inline bool has_from(const store_item *i) { return i->sub == STORE_SUB_FROM || i->sub == STORE_SUB_BOTH; }
@@ -37,7 +37,7 @@ static void deliver(svc_part *p, svc_account *a, rt_blob *env, bool interested_o
 static void act(svc_part *p, svc_account *a, const xmpp_env *e, rt_blob *packed, unsigned what, bool out) {
     slice contact = out ? e->to : e->from;
     if (what & THEN_UNAVAILABLE) svc_presence_to(p, a, contact, false);
-    if (what & THEN_ROUTE) svc_route_send(p, e, RT_PID_NONE, 0);
+    if (what & THEN_ROUTE) svc_route_send(p, e);
     if (what & THEN_DELIVER) deliver(p, a, packed, true);
     if (what & THEN_ASK) deliver(p, a, packed, false);
     if (what & THEN_APPROVE) {
@@ -47,7 +47,7 @@ static void act(svc_part *p, svc_account *a, const xmpp_env *e, rt_blob *packed,
                         .from = svc_account_jid(a),
                         .to = contact,
                         .id = e->id};
-        svc_route_send(p, &yes, RT_PID_NONE, 0);
+        svc_route_send(p, &yes);
     }
     if (what & THEN_PRESENCE) svc_presence_to(p, a, contact, true);
 }

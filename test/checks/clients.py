@@ -300,8 +300,7 @@ class Sender:
 class Recipient:
     """Receives until every sender in senders has its last message here. flap: how likely it goes after a message."""
 
-    def __init__(self, world, user, senders, sm=True, flap=0.0, tls=False, resume=0.7, away=True, repeats=False):
-        self.repeats = repeats  # says its presence again on a resumed session that the server had nothing of (XEP-0198, 5)
+    def __init__(self, world, user, senders, sm=True, flap=0.0, tls=False, resume=0.7, away=True):
         self.w, self.user, self.senders, self.sm, self.flap, self.tls, self.resume, self.away = world, user, senders, sm, flap, tls, resume, away
         self.account, self.jid, self.rng = f"{user}@localhost", f"{user}@localhost/r", world.rng(user)
         self.ways = ("reset", "cut", "close") if resume < 1 else ("reset", "cut")  # after a proper close there is nothing to resume
@@ -320,7 +319,7 @@ class Recipient:
         if h is None:
             self.smid, self.h = None, 0
             self.smid = await s.bind("r", self.sm)
-        if h is None or (self.repeats and h == 0):  # the server had nothing of that session: its presence was lost, and is ours to say again
+        if not h:  # the server had nothing of that session: its presence was lost, and is ours to say again (XEP-0198, 5)
             s.send("<presence/>")
 
     def took(self, el):

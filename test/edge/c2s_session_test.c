@@ -87,6 +87,30 @@ static void acks_wait_for_a_prefix_of_completions(void **st) {
     rig_free(r);
 }
 
+/* What the partition keeps order by (svc/route.c). */
+static void a_stanza_says_whether_one_before_it_has_no_answer(void **st) {
+    (void)st;
+    rig *r = rig_new();
+    r->auto_done = false;
+    rig_start(r);
+    client *c = client_login(r, "alice", "desk");
+    client_send(c, MSG_OF("1") MSG_OF("2"));
+    rig_until(r, r->n_st == 2);
+    assert_true(r->st[0].alone);
+    assert_false(r->st[1].alone);
+    rig_done(r, r->session, r->st[1].ticket);
+    client_send(c, MSG_OF("3"));
+    rig_until(r, r->n_st == 3);
+    assert_false(r->st[2].alone); /* the first one has none */
+    rig_done(r, r->session, r->st[0].ticket);
+    rig_done(r, r->session, r->st[2].ticket);
+    client_send(c, MSG_OF("4"));
+    rig_until(r, r->n_st == 4);
+    assert_true(r->st[3].alone);
+    client_free(c);
+    rig_free(r);
+}
+
 static void requests_in_a_stream_of_messages_do_not_starve(void **st) {
     (void)st;
     rig *r = rig_new();
@@ -374,6 +398,7 @@ int main(void) {
         cmocka_unit_test(lang_of_the_stream_is_the_default),
         cmocka_unit_test(malformed_addresses_are_answered_and_complete),
         cmocka_unit_test(acks_wait_for_a_prefix_of_completions),
+        cmocka_unit_test(a_stanza_says_whether_one_before_it_has_no_answer),
         cmocka_unit_test(requests_in_a_stream_of_messages_do_not_starve),
         cmocka_unit_test(the_window_stops_reading),
         cmocka_unit_test(one_byte_at_a_time_is_the_same),

@@ -28,6 +28,7 @@ typedef struct rig_stanza {
     rt_pid from;
     uint32_t ticket;
     rt_blob *env;
+    bool alone;
 } rig_stanza;
 
 typedef struct rig {
@@ -182,7 +183,7 @@ static inline void rig_part_bind(rt_ctx *cx, rt_pid to, svc_bind *b) {
 static inline void rig_part_stanza(rt_ctx *cx, rt_pid from, svc_stanza *s) {
     rig *r = rig_now;
     assert_true(r->n_st < RIG_STANZAS);
-    r->st[r->n_st++] = (rig_stanza){from, s->ticket, s->env};
+    r->st[r->n_st++] = (rig_stanza){from, s->ticket, s->env, s->alone};
     s->env = NULL;
     if (!r->auto_done) return;
     rt_msg *m = rt_msg_new(cx, SVC_DONE, sizeof(svc_done));

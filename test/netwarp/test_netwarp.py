@@ -1014,7 +1014,7 @@ def chat_through(statements, rounds, disturb, count=120):
         world = World(Via(w), 1)
         users = ["r0", "r1", "r2"]
         senders = [Sender(world, f"s{i}", [u + "@localhost" for u in users], count) for i in range(3)]
-        recipients = [Recipient(world, u, [s.user for s in senders], repeats=True) for u in users]
+        recipients = [Recipient(world, u, [s.user for s in senders]) for u in users]
         node.users([x.user for x in senders + recipients])
 
         async def breaking():

@@ -124,6 +124,39 @@ static void a_partition_that_dies_begins_again_with_its_queue_and_new_ids(void *
     mem_free(p);
 }
 
+static void no_stanza_overtakes_what_a_partition_that_died_may_have_lost(void **state) {
+    (void)state;
+    rig *r = rig_three();
+    puppet *p = puppet_new(r->w, 0, &puppet_class);
+    sess *a = login(r, "alice@x.test", "a", 0), *c = login(r, "carol@x.test", "c", 0);
+    unsigned of_a = store_partition(SLICE("alice@x.test"), 4), of_b = store_partition(SLICE("bob@x.test"), 4),
+             of_c = store_partition(SLICE("carol@x.test"), 4);
+    assert_true(of_a != of_b && of_c != of_b);
+    r->hold_puts = true;
+    chat(a, "bob@x.test", "1"); /* its answer does not come */
+    kill_actor(r, p, svc_partition_at(r->w->n, of_b));
+    r->hold_puts = false;
+    rig_release(r, 9, ERR_OK);
+    unsigned puts = r->puts;
+    chat(a, "carol@x.test", "other"); /* her partition lives on: nothing was lost there */
+    assert_int_equal(r->puts, puts + 1);
+    assert_int_equal(a->kicks, 0);
+    chat(c, "bob@x.test", "2"); /* she waits for no answer */
+    assert_int_equal(r->puts, puts + 2);
+    assert_int_equal(c->kicks, 0);
+    chat(a, "bob@x.test", "3");
+    chat(a, "bob@x.test", "4");
+    chat(a, "carol@x.test", "5");
+    assert_int_equal(r->puts, puts + 2); /* none of them went anywhere */
+    assert_int_equal(a->kicks, 1);
+    assert_int_equal(a->kick, STREAM_INTERNAL_SERVER_ERROR);
+    sess *again = login(r, "alice@x.test", "a", 0);
+    chat(again, "bob@x.test", "3");
+    assert_int_equal(r->puts, puts + 3);
+    rig_free(r);
+    mem_free(p);
+}
+
 static void a_partition_that_dies_with_everything_under_way_leaks_nothing(void **state) {
     (void)state;
     rig *r = rig_three();
@@ -353,6 +386,7 @@ int main(void) {
         cmocka_unit_test(a_resumption_id_is_looked_up_within_its_account_only),
         cmocka_unit_test(only_the_session_itself_speaks_for_it),
         cmocka_unit_test(a_partition_that_dies_begins_again_with_its_queue_and_new_ids),
+        cmocka_unit_test(no_stanza_overtakes_what_a_partition_that_died_may_have_lost),
         cmocka_unit_test(a_partition_that_dies_with_everything_under_way_leaks_nothing),
         cmocka_unit_test(partitions_begin_again_when_a_store_does),
         cmocka_unit_test(keys_of_accounts_that_exist_and_do_not_come_on_one_path),

@@ -668,6 +668,7 @@ static inline uint32_t say_now(sess *s, const char *xml) {
     assert_int_equal(xmpp_env_build(n, slice_str(s->jid), &rules, &a, &inner, &e), STANZA_OK);
     xmpp_env_pack(&pack, &e);
     rt_msg *m = rt_msg_new_ext(SVC_STANZA, sizeof(svc_stanza));
+    svc_stanza_of(m)->alone = s->n_done == s->tickets;
     svc_stanza_of(m)->ticket = ++s->tickets;
     svc_stanza_of(m)->env = rt_blob_new(buf_slice(&pack));
     sess_send(s, sess_bare(s), m);
