@@ -33,7 +33,7 @@ const rt_msg_desc edge_msgs[] = {
 };
 const size_t edge_msgs_count = ARRAY_LEN(edge_msgs);
 
-#define RESTART_PAUSE (100 * USEC_PER_MSEC) /* between the end of a listener and its successor */
+#define RESTART_PAUSE (100 * USEC_PER_MSEC) /* between the end of a listener and its successor, and two looks for that of a partition */
 #define INTENSITY     10u                   /* crashes of an edge actor ... */
 #define PERIOD        (10 * USEC_PER_SEC)   /* ... within this end the node: a fault that comes back at once is not mended by trying */
 #define TEN(t)                                                                                                                             \
@@ -82,6 +82,19 @@ typedef struct edge_actor {
 
 static void port_free(rt_box *b) { edge_port_unref(container_of(b, edge_port, box)); }
 
+/* Monitors every partition: stanzas of our sessions are on their way to any of them. One that restarts is looked for again. */
+static void watch_all(rt_ctx *cx, edge_actor *e) {
+    bool all = true;
+    for (unsigned i = 0; i < e->door->cfg->svc->partitions; i++) {
+        rt_pid part = svc_partition_at(rt_ctx_node(cx), i);
+        if (!rt_pid_ok(part))
+            all = false;
+        else if (edge_door_watch(e->door, part))
+            (void)rt_monitor(cx, part); /* until it ends; told apart by pid */
+    }
+    if (!all) rt_timer_set(cx, &e->timer, rt_now(cx) + RESTART_PAUSE);
+}
+
 /* Every port gets the listener that it lacks; if one cannot start, it is tried again. */
 static void serve(rt_ctx *cx, edge_actor *e) {
     for (edge_port *p = e->door->ports; p && !e->door->draining; p = p->next) {
@@ -91,6 +104,7 @@ static void serve(rt_ctx *cx, edge_actor *e) {
         p->listener = RT_PID_NONE;
         rt_timer_set(cx, &e->timer, rt_now(cx) + RESTART_PAUSE);
     }
+    watch_all(cx, e);
 }
 
 static void on_listen(rt_ctx *cx, edge_actor *e, edge_listen_msg *m) {
@@ -167,6 +181,7 @@ static void on_down(rt_ctx *cx, edge_actor *e, const rt_down *d) {
     }
     (void)each(cx, &edge_c2s_class, part_down_msg, &d->pid); /* each knows whether it is meant */
     edge_door_unwatch(e->door, d->pid);
+    watch_all(cx, e);
 }
 
 /* The first one of the shard, or the successor of one that crashed. */

@@ -1,6 +1,8 @@
 /* c2s: stanzas that get no answer, clients that send faster than is answered, and sessions that end before they are bound. */
 #include "edge_rig.h"
 
+#include "store/store.h"
+
 #define MSG_OF(id) "<message to='bob@x.test' id='" id "'><body>hi</body></message>"
 
 static void a_stanza_without_an_answer_ends_the_session(void **st) {
@@ -26,24 +28,34 @@ static void a_stanza_without_an_answer_ends_the_session(void **st) {
     rig_free(r);
 }
 
+static void end_part(rt_ctx *cx, void *arg) { rt_exit(cx, *(const rt_pid *)arg, ERR_KILLED); }
+
+/* No session here is of that partition; and its second life is watched like its first. */
 static void after_the_end_of_another_partition_it_ends_sooner(void **st) {
     (void)st;
     rig *r = rig_new();
     r->auto_done = false;
+    r->svc.partitions = 2;
     rig_start(r);
-    client *idle = client_login(r, "bob", "desk");
-    rt_pid idle_session = r->session;
-    client *c = client_login(r, "alice", "desk");
-    client_send(c, MSG_OF("1"));
-    rig_until(r, r->n_st == 1);
-    const rt_pid other = {0, r->part.slot, r->part.gen + 1};
-    for (int i = 0; i < 2; i++) {
-        rt_msg *m = rt_msg_new_ext(EDGE_PART_DOWN, sizeof(edge_part_down));
-        edge_part_down_of(m)->part = other;
-        rt_post(r->node, i ? r->session : idle_session, &m);
+    const char *all[] = {"alice", "bob", "carol", "dave", "erin"}, *two[2] = {NULL};
+    unsigned n = 0, own = store_partition(SLICE("alice@x.test"), 2);
+    for (size_t i = 0; i < ARRAY_LEN(all) && n < 2; i++) {
+        char jid[32];
+        (void)snprintf(jid, sizeof jid, "%s@x.test", all[i]);
+        if (store_partition(slice_str(jid), 2) == own) two[n++] = all[i];
     }
-    rig_settle(r);
-    assert_true(client_quiet(c, "<stream:error"));
+    assert_int_equal(n, 2);
+    client *idle = client_login(r, two[1], "desk"), *c = client_login(r, two[0], "desk");
+    for (int life = 0; life < 2; life++) {
+        if (life) client_send(c, MSG_OF("1"));
+        if (life) rig_until(r, r->n_st == 1);
+        rt_pid other = svc_partition_at(r->node, 1 - own);
+        rt_node_boot(r->node, 0, end_part, &other);
+        rig_settle(r);
+        rig_advance(r, USEC_PER_SEC); /* the next one is there, and watched */
+        assert_true(!rt_pid_eq(svc_partition_at(r->node, 1 - own), other));
+        assert_true(client_quiet(c, "<stream:error"));
+    }
     rig_advance(r, EDGE_STUCK_SUSPECT + USEC_PER_SEC);
     client_expect(c, "<internal-server-error");
     assert_true(client_quiet(idle, "<stream:error"));

@@ -255,7 +255,7 @@ static inline void rig_boot_part(rt_node *n) {
     rt_workers *pool;
     rt_workers_cfg c = {.name = "svc.part",
                         .cls = rig_now->part_small ? &rig_small_class : &rig_part_class,
-                        .workers = 1,
+                        .workers = rig_now->svc.partitions,
                         .intensity = 10,
                         .period = USEC_PER_SEC};
     assert_int_equal(rt_workers_boot(n, &c, &pool), ERR_OK);
