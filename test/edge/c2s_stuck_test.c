@@ -1,6 +1,5 @@
 /* c2s: stanzas that get no answer, clients that send faster than is answered, and sessions that end before they are bound. */
 #include "edge_rig.h"
-
 #include "store/store.h"
 
 #define MSG_OF(id) "<message to='bob@x.test' id='" id "'><body>hi</body></message>"
