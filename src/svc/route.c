@@ -39,7 +39,7 @@ static svc_peer *peer_of(svc_part *p, slice bare, rt_pid *out_pid) {
  * came after it would find the next life and overtake it. So no stanza is routed to a life that was first seen after an older stanza of
  * the session, which may lack its answer, was routed: the session ends, and its client sends again what was not acked, in order. */
 static bool overtakes(svc_part *p, svc_session *s, const svc_peer *peer) {
-    if (s->since == SVC_SINCE_NONE || peer->turn <= s->since) return false;
+    if (s->since == SVC_SINCE_NONE || peer->turn <= s->since || plant(LOST_IS_OVERTAKEN)) return false;
     rt_event_text(p->cx, EV_STANZA_LOST, (uint64_t)(peer - p->peers), 0, svc_session_jid(s));
     svc_session_kick(p, s, STREAM_INTERNAL_SERVER_ERROR, "a stanza got no answer: what was not acknowledged must be sent again");
     s->lost = true;
