@@ -75,10 +75,21 @@ rt_pid mesh_peers_link(mesh *m, rt_ctx *cx, uint32_t index);
 #define MESH_NODES "mesh.nodes"
 void mesh_peers_each(rt_tid nodes, rt_reader *r, void (*fn)(void *arg, uint32_t index, const mesh_node *n), void *arg);
 
+/* --- plug.c: what actors here say to processes of other nodes finds its link there. A node that is not connected gets nothing. */
+void mesh_plug_init(mesh *m);
+/* From the actor that calls, or from none (boot), a term as in MESH_TERM; takes a reference of its own. name: a registered one over there;
+ * etf_is_atom. */
+void mesh_send_name(rt_ctx *cx, mesh *m, uint32_t index, slice name, rt_blob *term);
+void mesh_send_pid(rt_ctx *cx, rt_pid to, rt_blob *term);
+
 /* --- service.c: the actors that other nodes reach by name (services.def) */
 NODISCARD err mesh_service_boot(mesh *m, rt_ctx *cx);
 rt_pid mesh_service_find(rt_ctx *cx, slice name); /* RT_PID_NONE: it is no service, or does not run at the moment */
 bool mesh_service_is(rt_ctx *cx, rt_pid p);
+/* Tells every service that runs, with MESH_NODE, that a node has been put into the table of nodes (up), or taken out. An up comes before
+ * all that its processes say, a down after all that. A service that starts registers its name first and then asks mesh_peers_each who is
+ * there: so it misses nobody, but may hear of an up that it has seen already. */
+void mesh_service_tell(rt_ctx *cx, const mesh_node_msg *n);
 
 /* --- identities: pids of this node as others see them, and the reasons of exits */
 bool mesh_own_pid(const mesh *m, const etf_pid *p, rt_pid *out); /* false: of another node, or of an earlier life of this one */

@@ -162,8 +162,16 @@ static err link_init(rt_ctx *cx, void *st, const void *arg) {
     return ERR_OK;
 }
 
+void mesh_link_tell(rt_ctx *cx, mesh_link *l, bool up) {
+    rt_blob *name = rt_blob_new(mesh_link_name(l));
+    mesh_service_tell(
+        cx, &(mesh_node_msg){.up = up, .hidden = l->hidden, .index = l->index, .creation = l->creation, .flags = l->flags, .name = name});
+    rt_blob_unref(name);
+}
+
 static void link_fini(rt_ctx *cx, void *st, err reason) {
     mesh_link *l = st;
+    bool was_up = !l->hand;
     if (!l->hand && reason == ERR_SHUTDOWN) say_end(cx, l, "it has connected anew"); /* link_hand.c told it to; all else was said */
     if (!l->hand) {
         mesh_watches_end(cx, l);
@@ -171,6 +179,7 @@ static void link_fini(rt_ctx *cx, void *st, err reason) {
         dist_out_fini(&l->enc);
     }
     if (l->name_len) mesh_peers_down(l->m, cx, mesh_link_name(l), l->invented);
+    if (was_up) mesh_link_tell(cx, l, false);
     mesh_hand_free(l);
     hmap_fini(&l->by_ref);
     hmap_fini(&l->by_id);

@@ -43,11 +43,13 @@ typedef struct mesh_link {
     mesh *m;
     int fd;
     uint32_t index, creation; /* of the peer, once it is up */
+    uint64_t flags;           /* what both can do: likewise */
     mesh_hand *hand;          /* NULL: up */
     uint8_t *name;            /* of the peer, once it is known; name_len bytes */
     uint32_t name_len;
     bool ended;        /* mesh_link_end was called: nothing that came is acted on any more */
     bool invented;     /* its name was made for this connection */
+    bool hidden;       /* the peer does not want to be seen */
     bool full;         /* out is over link_bytes: it takes no messages */
     bool polled;       /* waits until the socket takes more */
     bool wrote;        /* since the last tick was due */
@@ -71,6 +73,8 @@ extern const rt_class mesh_link_class; /* arg: const mesh_link_arg * */
 /* What waits for the socket. */
 static inline slice mesh_link_waiting(const mesh_link *l) { return slice_from(buf_slice(&l->out), l->out_off); }
 static inline slice mesh_link_name(const mesh_link *l) { return slice_of(l->name, l->name_len); }
+/* It is up, or was: every service hears of it. */
+void mesh_link_tell(rt_ctx *cx, mesh_link *l, bool up);
 /* It ends; why, in words, goes into the log. Only the first call counts. */
 NODISCARD err mesh_link_end(rt_ctx *cx, mesh_link *l, const char *why);
 void mesh_link_flush(rt_ctx *cx, mesh_link *l); /* something was put into out */

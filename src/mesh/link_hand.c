@@ -72,9 +72,10 @@ static err is_up(rt_ctx *cx, mesh_link *l) {
     mesh_hand *hand = l->hand;
     dist_handshake *h = &hand->h;
     if (!l->name_len) keep_name(l, dist_handshake_peer(h));
-    bool hidden = !(h->flags & DIST_FLAG(PUBLISHED));
+    l->hidden = !(h->flags & DIST_FLAG(PUBLISHED));
     l->creation = h->peer_creation;
-    err up = mesh_peers_up(l->m, cx, mesh_link_name(l), l->creation, hidden, &l->index);
+    l->flags = h->flags;
+    err up = mesh_peers_up(l->m, cx, mesh_link_name(l), l->creation, l->hidden, &l->index);
     if (up == ERR_EXISTS) return mesh_link_end(cx, l, "another connection to it was faster");
     if (up) return mesh_link_end(cx, l, "there is no room in the table of nodes");
     dist_in_init(&l->in, &l->m->limits, h->flags);
@@ -88,9 +89,10 @@ static err is_up(rt_ctx *cx, mesh_link *l) {
     buf text;
     buf_init(&text, 2 * DIST_NAME_MAX);
     buf_add(&text, mesh_link_name(l));
-    if (hidden) buf_add_str(&text, ", hidden");
+    if (l->hidden) buf_add_str(&text, ", hidden");
     rt_event_text(cx, EV_MESH_UP, l->index, l->creation, buf_slice(&text));
     buf_fini(&text);
+    mesh_link_tell(cx, l, true);
     err e = rest.len ? mesh_in_feed(cx, l, buf_slice(&rest)) : ERR_OK;
     buf_fini(&rest);
     return e;

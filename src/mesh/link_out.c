@@ -28,7 +28,9 @@ err mesh_out_send(rt_ctx *cx, mesh_link *l, const mesh_send_msg *s) {
     if (!check(s->term && s->term->len > 1)) return ERR_OK;
     dist_ctl c = {
         .signal = DIST_SIG_SEND, .from = addr_of(mesh_etf_pid(l->m, s->from)), .payload = slice_of(s->term->data + 1, s->term->len - 1)};
-    if (s->alias) {
+    if (s->name) {
+        c.to = (dist_addr){.kind = DIST_ADDR_NAME, .name = rt_blob_slice(s->name)};
+    } else if (s->alias) {
         etf_reader r = {.in = cursor_of(rt_blob_slice(s->alias))};
         c.to.kind = DIST_ADDR_ALIAS;
         if (!etf_get_ref(&r, &c.to.alias) || !slice_eq(c.to.alias.node, mesh_link_name(l)))

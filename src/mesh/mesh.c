@@ -1,4 +1,4 @@
-/* mesh: configuration, boot, and the plug of the runtime: what an actor sends to a pid of another node finds its link here. */
+/* mesh: configuration and boot. */
 #include "base/mem.h"
 #include "mesh/int.h"
 #include "proto/dist/cookie.h"
@@ -13,37 +13,6 @@ void mesh_cfg_default(mesh_cfg *c) {
                     .link_bytes = MESH_LINK_BYTES,
                     .backlog = 1024,
                     .handshakes_max = MESH_HANDSHAKES_MAX};
-}
-
-/* --- the plug --------------------------------------------------------------------------------------------------------------------- */
-static void plug_send(rt_remote *r, rt_ctx *cx, rt_pid to, rt_msg **mp) {
-    mesh *m = container_of(r, mesh, remote);
-    rt_pid link = mesh_peers_link(m, cx, to.node);
-    rt_msg *in = *mp, *out = NULL;
-    *mp = NULL;
-    if (rt_pid_ok(link) && in->tag == MESH_TERM) {
-        out = rt_msg_new(cx, MESH_SEND, sizeof(mesh_send_msg));
-        *mesh_send_msg_of(out) = (mesh_send_msg){.from = in->sender, .to = to, .term = rt_blob_ref(mesh_term_of(in)->term)};
-    } else if (rt_pid_ok(link) && in->tag == MESH_SEND) {
-        out = in;
-        in = NULL;
-    }
-    rt_msg_drop(m->node, &in); /* not connected; or a message that has no form as a term */
-    if (out) rt_send(cx, link, &out);
-}
-
-/* Links and monitors of actors here to processes there are not said yet: they end at once, as if the node were not connected. */
-static void plug_signal(rt_remote *r, rt_ctx *cx, rt_pid from, rt_pid to, rt_signal sig, uint64_t ref, err reason, rt_blob *term) {
-    mesh *m = container_of(r, mesh, remote);
-    if (sig == RT_SIG_LINK || sig == RT_SIG_MONITOR) {
-        rt_remote_signal(cx, to, from, sig == RT_SIG_LINK ? RT_SIG_EXIT_LINK : RT_SIG_DOWN, ref, ERR_NOCONN, NULL);
-        return;
-    }
-    rt_pid link = mesh_peers_link(m, cx, to.node);
-    if (!rt_pid_ok(link)) return; /* not connected: the other node has said noconnection to its processes itself */
-    rt_msg *out = rt_msg_new(cx, MESH_SIGNAL, sizeof(mesh_signal_msg));
-    *mesh_signal_msg_of(out) = (mesh_signal_msg){(uint8_t)sig, from, to, ref, reason, rt_blob_ref(term)};
-    rt_send(cx, link, &out);
 }
 
 /* --- life ------------------------------------------------------------------------------------------------------------------------- */
@@ -62,7 +31,7 @@ err mesh_new(rt_node *n, const mesh_cfg *c, mesh **out) {
     m->node = n;
     m->itself = m;
     m->cfg = *c;
-    m->remote = (rt_remote){.send = plug_send, .signal = plug_signal};
+    mesh_plug_init(m);
     m->limits = (dist_in_cfg){.frame_max = DIST_FRAME_MAX,
                               .cache_max = DIST_CACHE_MAX,
                               .fragments = {.messages_max = DIST_FRAGMENTS_OPEN_MAX,

@@ -38,3 +38,14 @@ bool mesh_service_is(rt_ctx *cx, rt_pid p) {
         if (rt_pid_eq(rt_name_find(cx, table[i].name), p)) return true;
     return false;
 }
+
+void mesh_service_tell(rt_ctx *cx, const mesh_node_msg *n) {
+    for (size_t i = 0; i < MESH_SERVICES; i++) {
+        rt_pid to = rt_name_find(cx, table[i].name);
+        if (!rt_pid_ok(to)) continue;
+        rt_msg *m = rt_msg_new(cx, MESH_NODE, sizeof *n);
+        *mesh_node_msg_of(m) = *n;
+        (void)rt_blob_ref(n->name); /* each message has its own */
+        rt_send(cx, to, &m);
+    }
+}
