@@ -88,7 +88,9 @@ rt_pid mesh_service_find(rt_ctx *cx, slice name); /* RT_PID_NONE: it is no servi
 bool mesh_service_is(rt_ctx *cx, rt_pid p);
 /* Tells every service that runs, with MESH_NODE, that a node has been put into the table of nodes (up), or taken out. An up comes before
  * all that its processes say, a down after all that. A service that starts registers its name first and then asks mesh_peers_each who is
- * there: so it misses nobody, but may hear of an up that it has seen already. */
+ * there: so it misses nobody, but may hear of an up that it has seen already. A node that comes back in the same life has the same index,
+ * and the up of its new link may overtake the down of its old one: an up with another link means that the old one is down, and a down of a
+ * link that is not the one last heard of says nothing new. */
 void mesh_service_tell(rt_ctx *cx, const mesh_node_msg *n);
 
 /* --- identities: pids of this node as others see them, and the reasons of exits */

@@ -164,8 +164,13 @@ static err link_init(rt_ctx *cx, void *st, const void *arg) {
 
 void mesh_link_tell(rt_ctx *cx, mesh_link *l, bool up) {
     rt_blob *name = rt_blob_new(mesh_link_name(l));
-    mesh_service_tell(
-        cx, &(mesh_node_msg){.up = up, .hidden = l->hidden, .index = l->index, .creation = l->creation, .flags = l->flags, .name = name});
+    mesh_service_tell(cx, &(mesh_node_msg){.up = up,
+                                           .hidden = l->hidden,
+                                           .index = l->index,
+                                           .link = rt_self(cx),
+                                           .creation = l->creation,
+                                           .flags = l->flags,
+                                           .name = name});
     rt_blob_unref(name);
 }
 

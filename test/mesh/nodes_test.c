@@ -3,8 +3,8 @@
 #include "peer_world.h"
 
 static struct {
-    rt_pid pid;
-    buf heard; /* a line a message */
+    rt_pid pid, link; /* link: of the newest up */
+    buf heard;        /* a line a message */
 } svc;
 
 static err svc_init(rt_ctx *cx, void *st, const void *arg) {
@@ -17,6 +17,8 @@ static err svc_handle(rt_ctx *cx, void *st, rt_msg **m) {
     const mesh_node_msg *n = mesh_node_msg_of(*m);
     if ((*m)->tag == MESH_TERM) buf_add_str(&svc.heard, "term\n");
     if ((*m)->tag != MESH_NODE) return ERR_OK;
+    if (n->up) svc.link = n->link;
+    assert_true(rt_pid_ok(n->link) && rt_pid_eq(n->link, svc.link)); /* no other connection is under way here */
     buf_addf(&svc.heard, "%s %u " SLICE_FMT " of %u%s%s\n", n->up ? "up" : "down", n->index, SLICE_ARG(rt_blob_slice(n->name)), n->creation,
              n->hidden ? ", hidden" : "", n->flags & DIST_FLAG(SPAWN) ? "" : ", without spawn");
     return ERR_OK;
