@@ -35,8 +35,8 @@ static err check_settings(const config *f, char *why) {
             return config_why(why, ERR_CONFIG, "node.listen: %s is not loopback; what nodes say to each other is not encrypted",
                               f->node_listen.v[i]);
     }
-    if (strcmp(f->node_epmd, "on") != 0 && strcmp(f->node_epmd, "off") != 0)
-        return config_why(why, ERR_CONFIG, "node.epmd: on or off, not '%s'", f->node_epmd);
+    if (strcmp(f->node_epmd, "on") != 0 && strcmp(f->node_epmd, "off") != 0 && strcmp(f->node_epmd, "embedded") != 0)
+        return config_why(why, ERR_CONFIG, "node.epmd: on, off or embedded, not '%s'", f->node_epmd);
     return ERR_OK;
 }
 
@@ -83,7 +83,9 @@ err main_cluster_new(const config *f, rt_node *n, main_cluster **out, char why[C
     c.hidden = f->node_hidden;
     c.ticktime = f->node_ticktime;
     c.handshakes_max = (uint32_t)f->node_handshakes_max;
-    if (strcmp(f->node_epmd, "on") == 0)
+    c.epmd_serve = strcmp(f->node_epmd, "embedded") == 0;
+    c.epmd_conns_max = (uint32_t)f->node_epmd_connections_max;
+    if (strcmp(f->node_epmd, "off") != 0)
         c.epmd = (sys_addr){.family = SYS_INET4, .port = (uint16_t)f->node_epmd_port, .ip = {127, 0, 0, 1}};
     err e = read_cookie(f->node_cookie_file, k->cookie, &c.cookie, why);
     if (!e && mesh_new(n, &c, &k->mesh)) e = config_why(why, ERR_CONFIG, "node.name: '%s' cannot be a node", f->node_name);

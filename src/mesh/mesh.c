@@ -12,7 +12,8 @@ void mesh_cfg_default(mesh_cfg *c) {
                     .setup_time = MESH_SETUP_TIME,
                     .link_bytes = MESH_LINK_BYTES,
                     .backlog = 1024,
-                    .handshakes_max = MESH_HANDSHAKES_MAX};
+                    .handshakes_max = MESH_HANDSHAKES_MAX,
+                    .epmd_conns_max = MESH_EPMD_CONNS_MAX};
 }
 
 /* --- life ------------------------------------------------------------------------------------------------------------------------- */

@@ -17,6 +17,7 @@
 #define MESH_SETUP_TIME     (15 * USEC_PER_SEC) /* OTP: net_setuptime, whose 7 s are too short where thousands of nodes start */
 #define MESH_LISTEN_MAX     16u                 /* addresses that a node listens on */
 #define MESH_LINK_BYTES     (1u << 20)          /* OTP: dist_buf_busy_limit */
+#define MESH_EPMD_CONNS_MAX 4096u               /* to the port mapper in this node: one for each node of the machine */
 #define MESH_HANDSHAKES_MAX 4096u               /* under way at a time: some 2 KiB each, and a descriptor */
 
 typedef struct mesh_cfg {
@@ -29,6 +30,8 @@ typedef struct mesh_cfg {
     int backlog;             /* connections that wait to be accepted */
     uint32_t handshakes_max; /* accepted connections that are not up yet, at least 1; past it they are closed at once (EV_MESH_CROWDED) */
     sys_addr epmd;           /* the port mapper to register with; port 0: none */
+    bool epmd_serve;         /* this node is the port mapper there while nobody else is; epmd is then 127.0.0.1 */
+    uint32_t epmd_conns_max; /* to it, registered nodes and who asks, at least 1; past it they are closed at once (EV_EPMD_CROWDED) */
 } mesh_cfg;
 void mesh_cfg_default(mesh_cfg *c); /* all but name and cookie */
 

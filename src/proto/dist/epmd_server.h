@@ -61,7 +61,7 @@ static inline size_t dist_epmd_table_count(const dist_epmd_table *t) { return t-
 /* Where a name listens. False: nobody has it. The slices of *out are valid until the table changes. */
 NODISCARD bool dist_epmd_table_find(const dist_epmd_table *t, slice alive, dist_epmd_node *out);
 
-/* local: the peer may register and dump: it is on this machine, and of our user. */
+/* local: the peer may register and dump: it is on this machine. */
 void dist_epmd_conn_init(dist_epmd_conn *c, dist_epmd_table *t, bool local, uint32_t id);
 void dist_epmd_conn_fini(dist_epmd_conn *c); /* frees the name */
 /* Reads a request off the front of in, or goes on with a list. *out_used bytes are done with, also when the event is NONE; at most

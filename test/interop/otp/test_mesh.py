@@ -27,7 +27,7 @@ class Murre(xmpp.Server):
         return {r["node"]: r for r in self.ctl("nodes", "list")}
 
     def event(self, name):
-        return next(e["count"] for e in self.ctl("events") if e["event"] == name)
+        return next((e["count"] for e in self.ctl("events") if e["event"] == name), 0)
 
     def registered(self):
         return self.event("epmd_registered") > 0
@@ -214,7 +214,7 @@ def test_bad_settings():
     refused(os.EX_CONFIG, "is not loopback", files=[good], node__name=ME, node__listen="0.0.0.0:0", **both)
     refused(os.EX_CONFIG, "is not an address", files=[good], node__name=ME, node__listen="here", **both)
     refused(os.EX_CONFIG, "listens somewhere", files=[good], node__name=ME, node__listen="", **both)
-    refused(os.EX_CONFIG, "on or off, not 'perhaps'", files=[good], node__name=ME, node__cookie_file="DIR/cookie", node__epmd="perhaps")
+    refused(os.EX_CONFIG, "on, off or embedded, not 'perhaps'", files=[good], node__name=ME, node__cookie_file="DIR/cookie", node__epmd="perhaps")
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
