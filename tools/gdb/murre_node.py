@@ -232,7 +232,8 @@ class Node:
     def field(self, kind, addr):
         """One field of a payload, by its kind; kinds and their C types are the macros RT_C_*."""
         text = self.macros.body("RT_C_" + kind)
-        t = gdb.lookup_type(text.replace("*", "").strip())
+        name = text.replace("*", "").strip()
+        t = gdb.lookup_type("_Bool" if name == "bool" else name)  # bool is a macro of stdbool.h, which debug information does not name
         if text.endswith("*"):
             p = int.from_bytes(read(addr, t.pointer().sizeof), "little")
             if not p:
