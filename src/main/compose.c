@@ -1,6 +1,7 @@
 /* compose: see compose.h.
  *
- *   settings -> rt_node -> store.log, store.keyed (shard 0, supervised) -> partitions (every shard) -> listeners (every shard)
+ *   settings -> rt_node -> [messaging: store.log, store.keyed (shard 0, supervised) -> partitions (every shard) -> listeners (every shard)]
+ *                       -> mesh, if node.name is set -> metrics
  *
  * Everything that a service borrows (settings, domain names, certificate paths) lives in struct compose until the node is freed. */
 #include "main/compose.h"
@@ -28,6 +29,7 @@
 #define SELF_SIGNED_DAYS 3650
 #define SECRET_BYTES     32u
 #define SETTLED_WAIT     USEC_PER_SEC /* for the log to say how it is */
+#define ROLE             "messaging"
 
 typedef struct certificate {
     char cert[PATH_BYTES], key[PATH_BYTES];
@@ -42,6 +44,7 @@ struct compose {
     tls *tls;
     rt_node *node;
     int lock_fd;
+    bool has_data;    /* config->data is there, and locked */
     unsigned settled; /* looks in a row that found nothing left to do */
     arena names;
     svc_cfg svc;
@@ -65,6 +68,7 @@ struct compose {
     main_metrics *metrics; /* NULL, as is scrape: metrics.listen is empty */
     main_scrape *scrape;
     main_cluster *cluster; /* NULL: node.name is empty */
+    rt_verb *refused;      /* verbs of messaging on a node without that role */
     char log_dir[PATH_BYTES], keyed_path[PATH_BYTES], ctl_path[PATH_BYTES], recorder_path[PATH_BYTES];
 };
 
@@ -156,7 +160,8 @@ static err load_certificates(compose *c, tls_server **out, char *why) {
 
 err compose_check(const config *f, tls *t, char why[CONFIG_WHY_MAX]) {
     err e = main_cluster_check(f, why);
-    if (e != ERR_OK || f->tls_cert.n == 0) return e; /* certificates that are not named are made when they are needed */
+    if (e != ERR_OK || f->tls_cert.n == 0 || !config_has_role(f, ROLE))
+        return e; /* certificates that are not named are made when they are needed */
     tls_identity *ids = mem_zalloc(f->tls_cert.n * sizeof *ids);
     tls_server *server;
     for (size_t i = 0; i < f->tls_cert.n; i++) ids[i] = (tls_identity){f->domains.v[i], f->tls_cert.v[i], f->tls_key.v[i]};
@@ -256,6 +261,23 @@ static bool stderr_is_journal(void) {
            dec_parse_u64(slice_from(text, colon + 1), UINT64_MAX, &inode) == ERR_OK && device == st.st_dev && inode == st.st_ino;
 }
 
+static void add_verbs(compose *c) {
+    const struct {
+        const rt_verb *v;
+        size_t n;
+    } of[] = {{svc_verbs, svc_verbs_count}, {edge_verbs, edge_verbs_count}, {main_messaging_verbs, main_messaging_verbs_count}};
+    size_t total = 0, at = 0;
+    rt_node_add_verbs(c->node, rt_verbs, rt_verbs_count);
+    rt_node_add_verbs(c->node, main_verbs, main_verbs_count);
+    rt_node_add_verbs(c->node, mesh_verbs, mesh_verbs_count);
+    for (size_t i = 0; i < ARRAY_LEN(of); i++) total += of[i].n;
+    if (!c->env.messaging) c->refused = mem_alloc(total * sizeof *c->refused);
+    for (size_t i = 0; i < ARRAY_LEN(of); at += of[i++].n) {
+        if (c->refused) main_verbs_without_role(of[i].v, of[i].n, c->refused + at);
+        rt_node_add_verbs(c->node, c->refused ? c->refused + at : of[i].v, of[i].n);
+    }
+}
+
 static err make_node(compose *c, char *why) {
     const config *f = c->config;
     rt_node_cfg n;
@@ -293,11 +315,7 @@ static err make_node(compose *c, char *why) {
     rt_node_add_msgs(c->node, store_msgs, store_msgs_count);
     rt_node_add_msgs(c->node, svc_msgs, svc_msgs_count);
     rt_node_add_msgs(c->node, edge_msgs, edge_msgs_count);
-    rt_node_add_verbs(c->node, rt_verbs, rt_verbs_count);
-    rt_node_add_verbs(c->node, svc_verbs, svc_verbs_count);
-    rt_node_add_verbs(c->node, edge_verbs, edge_verbs_count);
-    rt_node_add_verbs(c->node, main_verbs, main_verbs_count);
-    rt_node_add_verbs(c->node, mesh_verbs, mesh_verbs_count);
+    add_verbs(c);
     return ERR_OK;
 }
 
@@ -318,7 +336,6 @@ static void fill_svc(compose *c) {
     s->scram_iterations = (uint32_t)f->scram_iterations;
     s->idle_accounts_max = (uint32_t)f->idle_accounts_max;
     s->dedup_max = (uint64_t)f->dedup_max;
-    s->version = MURRE_VERSION;
 }
 
 static void fill_edge(compose *c) {
@@ -440,22 +457,19 @@ static err open_metrics(compose *c, char *why) {
     return ERR_OK;
 }
 
-static err compose_boot(compose *c, char *why) {
-    const config *f = c->config;
-    err e = config_check(f, why);
-    if (e == ERR_OK) e = make_domains(c, why);
-    if (e == ERR_OK && (!*f->data || strlen(f->data) > DATA_PATH_MAX))
-        e = config_why(why, ERR_CONFIG, "data: a path of 1 to %u bytes is wanted", DATA_PATH_MAX);
-    if (e == ERR_OK) e = main_cluster_check(f, why);
-    if (e == ERR_OK) e = store_dir_lock(c->sys, f->data, &c->lock_fd, why);
+/* What is in the way of messaging is said before the node is made. */
+static err prepare_messaging(compose *c, char *why) {
+    err e = make_domains(c, why);
     if (e == ERR_OK) e = check_stores(c, why);
     if (e != ERR_OK) return e;
     fill_svc(c);
     e = make_secret(c, why);
-    if (e == ERR_OK && c->tls) e = make_certificates(c, why);
-    if (e == ERR_OK) e = make_node(c, why);
-    if (e == ERR_OK) e = main_cluster_new(f, c->node, &c->cluster, why);
-    if (e == ERR_OK) e = boot_stores(c, why);
+    return e == ERR_OK && c->tls ? make_certificates(c, why) : e;
+}
+
+static err boot_messaging(compose *c, char *why) {
+    const config *f = c->config;
+    err e = boot_stores(c, why);
     if (e != ERR_OK) return e;
     e = svc_boot(c->node, &c->svc, &c->services);
     if (e != ERR_OK) return config_why(why, e, "the services cannot start: %s", err_text(e));
@@ -463,7 +477,28 @@ static err compose_boot(compose *c, char *why) {
     e = edge_boot(c->node, &c->edge, c->server, &c->edges);
     if (e != ERR_OK) return config_why(why, e, "the edge cannot start: %s", err_text(e));
     e = open_listeners(c, &f->listen, EDGE_STARTTLS, "xmpp.listen", why);
-    if (e == ERR_OK) e = open_listeners(c, &f->tls_listen, EDGE_DIRECT_TLS, "xmpp.tls_listen", why);
+    return e == ERR_OK ? open_listeners(c, &f->tls_listen, EDGE_DIRECT_TLS, "xmpp.tls_listen", why) : e;
+}
+
+/* A node without messaging whose socket for murrectl is elsewhere and that records nothing leaves no trace on the disk. */
+static err take_data(compose *c, char *why) {
+    const config *f = c->config;
+    if (!c->env.messaging && f->recorder_bytes == 0 && *f->ctl_socket) return ERR_OK;
+    if (!*f->data || strlen(f->data) > DATA_PATH_MAX)
+        return config_why(why, ERR_CONFIG, "data: a path of 1 to %u bytes is wanted", DATA_PATH_MAX);
+    c->has_data = true;
+    return store_dir_lock(c->sys, f->data, &c->lock_fd, why);
+}
+
+static err compose_boot(compose *c, char *why) {
+    const config *f = c->config;
+    err e = config_check(f, why);
+    if (e == ERR_OK) e = main_cluster_check(f, why);
+    if (e == ERR_OK) e = take_data(c, why);
+    if (e == ERR_OK && c->env.messaging) e = prepare_messaging(c, why);
+    if (e == ERR_OK) e = make_node(c, why);
+    if (e == ERR_OK) e = main_cluster_new(f, c->node, &c->cluster, why);
+    if (e == ERR_OK && c->env.messaging) e = boot_messaging(c, why);
     if (e == ERR_OK) e = main_cluster_boot(c->cluster, why);
     return e == ERR_OK ? open_metrics(c, why) : e;
 }
@@ -476,7 +511,9 @@ err compose_new(const config *f, sys *s, tls *t, compose **out, char why[CONFIG_
     c->lock_fd = -1;
     arena_init(&c->names, 1u << 20);
     svc_cfg_default(&c->svc);
+    c->svc.version = MURRE_VERSION;
     main_env_init(&c->env, c, &c->svc, s);
+    c->env.messaging = config_has_role(f, ROLE);
     err e = compose_boot(c, why);
     if (e != ERR_OK) {
         compose_free(c);
@@ -497,6 +534,7 @@ void compose_free(compose *c) {
     if (c->server) c->tls->server_unref(c->server);
     if (c->lock_fd >= 0) c->sys->file_close(c->sys, c->lock_fd);
     mem_wipe(&c->svc.fake_salt_secret, sizeof c->svc.fake_salt_secret);
+    mem_free(c->refused);
     mem_free(c->certs);
     mem_free(c->domains);
     mem_free(c->domain_names);
@@ -506,11 +544,14 @@ void compose_free(compose *c) {
 }
 
 rt_node *compose_node(compose *c) { return c->node; }
-bool compose_ready(compose *c) { return svc_ready(c->node, &c->svc); }
-const char *compose_data(const compose *c) { return c->config->data; }
-void compose_drain(compose *c, const char *text) { edge_drain(c->node, text); }
+bool compose_ready(compose *c) { return !c->env.messaging || svc_ready(c->node, &c->svc); }
+const char *compose_data(const compose *c) { return c->has_data ? c->config->data : NULL; }
+void compose_drain(compose *c, const char *text) {
+    if (c->env.messaging) edge_drain(c->node, text);
+}
 
 bool compose_settled(compose *c) {
+    if (!c->env.messaging) return true;
     if (edge_session_count(c->node) > 0) return false;
     rt_msg *m = rt_msg_new_ext(STORE_STAT, sizeof(store_stat)), *r = NULL;
     err e = rt_call(c->node, rt_name_whereis(c->node, STORE_LOG_NAME), &m, SETTLED_WAIT, &r);

@@ -399,9 +399,18 @@ static err check_metrics(const config *c, char why[CONFIG_WHY_MAX]) {
     return ERR_OK;
 }
 
-err config_check(const config *c, char why[CONFIG_WHY_MAX]) {
-    rt_level level;
-    rt_log_style style;
+bool config_has_role(const config *c, const char *role) { return contains(&c->roles, role); }
+
+static err check_roles(const config *c, char why[CONFIG_WHY_MAX]) {
+    for (size_t i = 0; i < c->roles.n; i++)
+        if (strcmp(c->roles.v[i], "messaging") != 0)
+            return config_why(why, ERR_CONFIG, "roles: unknown role '%.40s'; there is messaging", c->roles.v[i]);
+    if (c->roles.n == 0 && !*c->node_name)
+        return config_why(why, ERR_CONFIG, "roles: a node without any is a member of a cluster: node.name names it");
+    return ERR_OK;
+}
+
+static err check_messaging(const config *c, char why[CONFIG_WHY_MAX]) {
     if (c->domains.n == 0) return config_why(why, ERR_CONFIG, "domains must name at least one domain");
     for (size_t i = 0; i < c->anonymous.n; i++)
         if (!contains(&c->domains, c->anonymous.v[i]))
@@ -413,12 +422,20 @@ err config_check(const config *c, char why[CONFIG_WHY_MAX]) {
     if (c->tls_cert.n != c->tls_key.n) return config_why(why, ERR_CONFIG, "tls.cert and tls.key must have the same number of files");
     if (c->tls_cert.n > 1 && c->tls_cert.n != c->domains.n)
         return config_why(why, ERR_CONFIG, "tls.cert must have one file, or one per domain (%zu)", c->domains.n);
+    return check_delivery(c, why);
+}
+
+err config_check(const config *c, char why[CONFIG_WHY_MAX]) {
+    rt_level level;
+    rt_log_style style;
+    err e = check_roles(c, why);
+    if (e == ERR_OK && config_has_role(c, "messaging")) e = check_messaging(c, why);
+    if (e != ERR_OK) return e;
     if (!rt_log_level_parse(slice_str(c->log_level), &level))
         return config_why(why, ERR_CONFIG, "log.level must be debug, info, notice, warning or error, not '%.40s'", c->log_level);
     if (!rt_log_style_parse(slice_str(c->log_format), &style))
         return config_why(why, ERR_CONFIG, "log.format must be text or json, not '%.40s'", c->log_format);
-    err e = check_delivery(c, why);
-    if (e == ERR_OK) e = check_tables(c, why);
+    e = check_tables(c, why);
     return e == ERR_OK ? check_metrics(c, why) : e;
 }
 

@@ -38,6 +38,7 @@ NODISCARD err config_read_text(config *c, const char *path, slice text, char why
 NODISCARD err config_set(config *c, const char *assignment, char why[CONFIG_WHY_MAX]);
 /* What no single key can tell: known mechanisms, domains, numbers of certificates. */
 NODISCARD err config_check(const config *c, char why[CONFIG_WHY_MAX]);
-void config_document(buf *out); /* docs/config.md */
+bool config_has_role(const config *c, const char *role); /* what a node without it does not do, it needs no settings for */
+void config_document(buf *out);                          /* docs/config.md */
 
 #endif

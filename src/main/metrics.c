@@ -165,12 +165,18 @@ static bool ask_process(main_metrics *m, usec end) {
 static const struct {
     const char *name;
     bool (*ask)(main_metrics *m, usec end);
+    bool messaging; /* it is there on a node with that role only */
 } part_rows[PARTS] = {
-    [PART_LOG] = {"log", ask_log},
-    [PART_PARTITIONS] = {"partitions", ask_partitions},
-    [PART_TABLES] = {"tables", ask_tables},
-    [PART_PROCESS] = {"process", ask_process},
+    [PART_LOG] = {"log", ask_log, true},
+    [PART_PARTITIONS] = {"partitions", ask_partitions, true},
+    [PART_TABLES] = {"tables", ask_tables, false},
+    [PART_PROCESS] = {"process", ask_process, false},
 };
+
+static bool is_there(const main_metrics *m, unsigned i) {
+    const main_env *env = rt_node_env(m->node);
+    return env->messaging || !part_rows[i].messaging;
+}
 
 static void ask_all(main_metrics *m) {
     sys *s = rt_node_sys(m->node);
@@ -178,7 +184,7 @@ static void ask_all(main_metrics *m) {
     for (unsigned i = 0; i < PARTS; i++) {
         part *p = &m->parts[i];
         usec start = s->mono(s);
-        if (start < p->again) continue;
+        if (start < p->again || !is_there(m, i)) continue;
         p->whole = part_rows[i].ask(m, end);
         p->at = s->mono(s);
         usec keep = (p->at - start) * MAIN_METRICS_DUTY, least = p->whole ? KEEP_MIN : KEEP_FAILED;
@@ -200,7 +206,8 @@ static void add_node(main_metrics *m, buf *out) {
     main_om_family(out, "murre_build", "info", "", "the program, and the name of this node");
     main_om_label version = {"version", env->svc.cfg->version}, name = {"node", rt_node_config(m->node)->name};
     main_om_sample(out, "murre_build_info", version, name, 1);
-    main_om_gauge(out, "murre_ready", "", "1 once everything is recovered and messages are served", svc_ready(m->node, env->svc.cfg));
+    main_om_gauge(out, "murre_ready", "", "1 once everything is recovered and messages are served",
+                  !env->messaging || svc_ready(m->node, env->svc.cfg));
     add_memory(m, out);
     main_om_gauge(out, "murre_sessions", "", "client connections that have not ended, resumable ones too", edge_session_count(m->node));
 }
@@ -539,11 +546,14 @@ static void add_process(const main_metrics *m, buf *out) {
 static void add_scrape(main_metrics *m, const main_scrape_stat *st, usec now, buf *out) {
     main_om_family(out, "murre_scrape_incomplete", "gauge", "", "1: this part did not answer in time and is left out of this text");
     for (unsigned i = 0; i < PARTS; i++)
-        main_om_sample(out, "murre_scrape_incomplete", (main_om_label){"part", part_rows[i].name}, MAIN_OM_NO_LABEL, !m->parts[i].whole);
+        if (is_there(m, i))
+            main_om_sample(out, "murre_scrape_incomplete", (main_om_label){"part", part_rows[i].name}, MAIN_OM_NO_LABEL,
+                           !m->parts[i].whole);
     main_om_family(out, "murre_scrape_age_seconds", "gauge", "seconds", "how long ago this part was asked for");
     for (unsigned i = 0; i < PARTS; i++)
-        main_om_seconds(out, "murre_scrape_age_seconds", (main_om_label){"part", part_rows[i].name}, MAIN_OM_NO_LABEL,
-                        now - m->parts[i].at);
+        if (is_there(m, i))
+            main_om_seconds(out, "murre_scrape_age_seconds", (main_om_label){"part", part_rows[i].name}, MAIN_OM_NO_LABEL,
+                            now - m->parts[i].at);
     main_om_family(out, "murre_scrape_previous_seconds", "gauge", "seconds", "what it took to make the text before this one");
     main_om_seconds(out, "murre_scrape_previous_seconds", MAIN_OM_NO_LABEL, MAIN_OM_NO_LABEL, m->took);
     main_om_gauge(out, "murre_scrape_clients", "", "connections to this door", st->clients);

@@ -72,7 +72,7 @@ static err read_settings(config *c, int argc, char **argv, char *why) {
     return config_check(c, why);
 }
 
-static void print_banner(compose *c, const config *f, const char *program) {
+static void print_messaging(compose *c) {
     size_t n;
     const compose_bound *b = compose_bounds(c, &n), *first = NULL; /* to connect to by hand: STARTTLS if there is one */
     for (size_t i = 0; i < n; i++) {
@@ -92,10 +92,17 @@ static void print_banner(compose *c, const config *f, const char *program) {
                          "  gajim: connect, compare the fingerprint in the dialogue, 'Add certificate to trusted'\n",
                          domain, first->addr.port, first->transport == EDGE_STARTTLS ? "" : " tls legacy", path);
     }
+}
+
+static void print_banner(compose *c, const config *f, const char *program) {
     const char *ctl = rt_node_config(compose_node(c))->ctl_path;
     const char *slash = strrchr(program, '/'); /* murrectl lies beside us, so that the line can be copied */
-    (void)printf("add a user   %.*smurrectl --socket %s user add alice@%s\n", slash ? (int)(slash - program) + 1 : 0, program, ctl,
-                 f->domains.v[0]);
+    int path = slash ? (int)(slash - program) + 1 : 0;
+    print_messaging(c);
+    if (config_has_role(f, "messaging"))
+        (void)printf("add a user   %.*smurrectl --socket %s user add alice@%s\n", path, program, ctl, f->domains.v[0]);
+    else
+        (void)printf("member only  %s; who is connected: %.*smurrectl --socket %s nodes\n", f->node_name, path, program, ctl);
     (void)printf("ready\n");
     (void)fflush(stdout);
 }

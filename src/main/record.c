@@ -10,6 +10,7 @@
 #include "base/mem.h"
 #include "base/utf8.h"
 #include "edge/edge.h"
+#include "mesh/msgs.h"
 #include "rt/recorder.h"
 #include "rt/trace.h"
 #include "store/store.h"
@@ -188,7 +189,11 @@ static const char *message_name(uint16_t tag) {
     const struct {
         const rt_msg_desc *at;
         size_t n;
-    } tables[] = {{rt_msgs, rt_msgs_count}, {store_msgs, store_msgs_count}, {svc_msgs, svc_msgs_count}, {edge_msgs, edge_msgs_count}};
+    } tables[] = {{rt_msgs, rt_msgs_count},
+                  {store_msgs, store_msgs_count},
+                  {svc_msgs, svc_msgs_count},
+                  {edge_msgs, edge_msgs_count},
+                  {mesh_msgs, mesh_msgs_count}};
     for (size_t t = 0; t < ARRAY_LEN(tables); t++)
         for (size_t i = 0; i < tables[t].n; i++)
             if (tables[t].at[i].tag == tag) return tables[t].at[i].name;

@@ -20,6 +20,7 @@ void main_env_init(main_env *e, struct compose *c, const svc_cfg *svc, sys *s) {
     long n = sysconf(_SC_NPROCESSORS_ONLN);
     *e = (main_env){.svc = {svc},
                     .compose = c,
+                    .messaging = true,
                     .cores = n < 1                     ? 1
                              : n > (long)RT_SHARDS_MAX ? RT_SHARDS_MAX
                                                        : (unsigned)n,
@@ -48,6 +49,12 @@ static void set_path(rt_verb_call *c, val *map, const char *key, const char *pat
     char *whole = path ? realpath(path, NULL) : NULL;
     val_set(c->arena, map, key, path ? val_str(c->arena, slice_str(whole ? whole : path)) : val_null(c->arena));
     free(whole);
+}
+
+static val *roles(rt_verb_call *c) {
+    val *v = val_list(c->arena);
+    if (main_env_of(c)->messaging) val_push(c->arena, v, val_str(c->arena, SLICE("messaging")));
+    return v;
 }
 
 static void set_node(rt_verb_call *c, val *v) {
@@ -97,12 +104,36 @@ static err user_find(rt_verb_call *c) {
     return e;
 }
 
+static err log_status(rt_verb_call *c, val *v) {
+    arena *a = c->arena;
+    rt_msg *m = rt_msg_new_ext(STORE_STAT, sizeof(store_stat)), *r = NULL;
+    err e = main_ask_store(c, STORE_LOG_NAME, &m, CALL_USEC, &r);
+    if (e != ERR_OK) return e;
+    const store_status *st = store_status_of(r);
+    val *log = val_map(a);
+    val_set(a, log, "messages", val_int(a, (int64_t)st->live));
+    val_set(a, log, "message_bytes", val_int(a, (int64_t)st->live_bytes));
+    val_set(a, log, "total_bytes", val_int(a, (int64_t)st->total_bytes));
+    val_set(a, log, "segments", val_int(a, st->segments));
+    val_set(a, log, "damaged", val_int(a, (int64_t)st->damaged));
+    val_set(a, log, "full", val_bool(a, st->full));
+    val_set(a, log, "waiting_bytes", val_int(a, (int64_t)st->waiting));
+    val_set(a, log, "commits", val_int(a, (int64_t)st->commits));
+    val_set(a, log, "commit_average_usec", val_int(a, (int64_t)(st->commits ? st->commit_usec / st->commits : 0)));
+    val_set(a, log, "commit_longest_usec", val_int(a, (int64_t)st->commit_longest_usec));
+    val_set(a, log, "commit_last_usec", val_int(a, (int64_t)st->commit_last_usec));
+    val_set(a, v, "log", log);
+    rt_msg_drop(c->node, &r);
+    return ERR_OK;
+}
+
+/* A node without the role messaging has no domains, and neither listeners nor a log. */
 static err status(rt_verb_call *c) {
     main_env *env = main_env_of(c);
     arena *a = c->arena;
-    rt_msg *m = rt_msg_new_ext(STORE_STAT, sizeof(store_stat)), *r = NULL;
     val *v = c->result = val_map(a);
     set_node(c, v);
+    val_set(a, v, "roles", roles(c));
     val *domains = val_list(a), *listen = val_list(a);
     for (size_t i = 0; i < env->svc.cfg->n_domains; i++) val_push(a, domains, val_str(a, env->svc.cfg->domains[i].name));
     val_set(a, v, "domains", domains);
@@ -124,24 +155,7 @@ static err status(rt_verb_call *c) {
     val_set(a, memory, "limit_bytes", val_int(a, (int64_t)mem.limit));
     val_set(a, memory, "tight", val_bool(a, mem.tight));
     val_set(a, v, "memory", memory);
-    err e = main_ask_store(c, STORE_LOG_NAME, &m, CALL_USEC, &r);
-    if (e != ERR_OK) return e;
-    const store_status *st = store_status_of(r);
-    val *log = val_map(a);
-    val_set(a, log, "messages", val_int(a, (int64_t)st->live));
-    val_set(a, log, "message_bytes", val_int(a, (int64_t)st->live_bytes));
-    val_set(a, log, "total_bytes", val_int(a, (int64_t)st->total_bytes));
-    val_set(a, log, "segments", val_int(a, st->segments));
-    val_set(a, log, "damaged", val_int(a, (int64_t)st->damaged));
-    val_set(a, log, "full", val_bool(a, st->full));
-    val_set(a, log, "waiting_bytes", val_int(a, (int64_t)st->waiting));
-    val_set(a, log, "commits", val_int(a, (int64_t)st->commits));
-    val_set(a, log, "commit_average_usec", val_int(a, (int64_t)(st->commits ? st->commit_usec / st->commits : 0)));
-    val_set(a, log, "commit_longest_usec", val_int(a, (int64_t)st->commit_longest_usec));
-    val_set(a, log, "commit_last_usec", val_int(a, (int64_t)st->commit_last_usec));
-    val_set(a, v, "log", log);
-    rt_msg_drop(c->node, &r);
-    return ERR_OK;
+    return env->messaging ? log_status(c, v) : ERR_OK;
 }
 
 static err drain(rt_verb_call *c) {
@@ -156,9 +170,29 @@ const rt_verb main_verbs[] = {
      "shows the process, its data directory and its age; asks no shard, so that it always answers"},
     {"load", "read", 0, 0, RT_READS, load_read, "load",
      "shows all counts since the start at one moment: threads, queues, pools, events; asks no shard"},
+};
+const size_t main_verbs_count = ARRAY_LEN(main_verbs);
+
+const rt_verb main_messaging_verbs[] = {
     {"user", "find", 1, 1, RT_READS, user_find, "user find PREFIX", "names the first hundred accounts that begin with PREFIX"},
     {"drain", "start", 0, 0, RT_MUTATES, drain, "drain", "refuses new sessions and sends the present ones away"},
     {"backup", "write", 1, 1, RT_MUTATES, main_backup, "backup DIR",
      "writes a copy of the data directory, fit to be started on, to a new directory while running"},
 };
-const size_t main_verbs_count = ARRAY_LEN(main_verbs);
+const size_t main_messaging_verbs_count = ARRAY_LEN(main_messaging_verbs);
+
+/* --- a node without a role ------------------------------------------------------------------------------------------------------------ */
+static err no_role(rt_verb_call *c) {
+    (void)snprintf(c->why, sizeof c->why, "this node has not the role messaging (the setting roles)");
+    return ERR_UNSUPPORTED;
+}
+
+static err follow_actor(rt_verb_call *c) { return slice_find(c->args[0], '@') == c->args[0].len ? rt_verb_trace_actor(c) : no_role(c); }
+
+void main_verbs_without_role(const rt_verb *of, size_t n, rt_verb *out) {
+    for (size_t i = 0; i < n; i++) {
+        out[i] = of[i];
+        out[i].fn = strcmp(of[i].module, "follow") == 0 ? follow_actor : no_role;
+        if (of[i].how == RT_MUTATES) out[i].how = RT_READS; /* nothing happens that would have to be on record */
+    }
+}

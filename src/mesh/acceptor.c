@@ -36,7 +36,7 @@ static void turn_away(rt_ctx *cx, const mesh_link_arg *c) {
 static NODISCARD err begin(rt_ctx *cx, const mesh_link_arg *c) {
     sys *y = rt_ctx_sys(cx);
     rt_pid pid;
-    rt_event(cx, EV_ACCEPT, (uint64_t)c->fd, 0, 0);
+    rt_event(cx, EV_MESH_ACCEPT, (uint64_t)c->fd, 0, 0);
     if (!mesh_hand_take(c->m)) {
         turn_away(cx, c);
         return ERR_OK;

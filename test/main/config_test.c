@@ -337,6 +337,9 @@ static void settings_that_contradict_each_other_are_refused(void **state) {
         {{"sasl.mechanisms="}, "sasl.mechanisms: with none, nobody can log in"},
         {{"tls.cert=a,b", "tls.key=a"}, "tls.cert and tls.key must have the same number of files"},
         {{"domains=a,b,c", "tls.cert=a,b", "tls.key=a,b"}, "tls.cert must have one file, or one per domain (3)"},
+        {{"roles=messaging,mail"}, "roles: unknown role 'mail'; there is messaging"},
+        {{"roles="}, "roles: a node without any is a member of a cluster: node.name names it"},
+        {{"roles=", "node.name=a@b", "log.level=loud"}, "log.level must be debug, info, notice, warning or error, not 'loud'"},
         {{"log.level=loud"}, "log.level must be debug, info, notice, warning or error, not 'loud'"},
         {{"delivery.window_messages=1001"}, "delivery.window_messages (1001) must not be more than xmpp.unacked_max (1000)"},
         {{"xmpp.out_max=500k"}, "xmpp.out_max (512000) must hold delivery.window_bytes and one stanza of xmpp.stanza_max (524288)"}};
@@ -348,6 +351,16 @@ static void settings_that_contradict_each_other_are_refused(void **state) {
         assert_int_equal(config_check(&f->c, f->why), ERR_CONFIG);
         assert_string_equal(f->why, cases[i].why);
     }
+}
+
+static void what_a_node_without_a_role_does_not_use_is_not_checked(void **state) {
+    fixture *f = *state;
+    const char *const settings[] = {"node.name=a@b", "domains=", "sasl.mechanisms=", "tls.cert=a,b"};
+    assert_true(config_has_role(&f->c, "messaging"));
+    assert_int_equal(read_text(f, "roles: []\n"), ERR_OK);
+    assert_false(config_has_role(&f->c, "messaging"));
+    for (size_t i = 0; i < ARRAY_LEN(settings); i++) assert_int_equal(set(f, settings[i]), ERR_OK);
+    assert_int_equal(config_check(&f->c, f->why), ERR_OK);
 }
 
 #define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
@@ -368,6 +381,7 @@ int main(void) {
                                        TEST(a_key_given_twice_is_refused),
                                        TEST(what_is_not_one_yaml_document_is_refused),
                                        TEST(a_file_that_cannot_be_read_is_named),
-                                       TEST(settings_that_contradict_each_other_are_refused)};
+                                       TEST(settings_that_contradict_each_other_are_refused),
+                                       TEST(what_a_node_without_a_role_does_not_use_is_not_checked)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -54,6 +54,7 @@ def test_ping_and_nodes():
     with Epmd() as epmd, Murre(epmd) as s, Erl("a@127.0.0.1", epmd.port) as a:
         a.wait("ready")
         assert said(epmd, 'io:format("~p ~p~n", [net_adm:ping(N), lists:member(N, nodes())]),', "b@127.0.0.1") == ["pong true"]
+        assert s.ctl("status")["sessions"] == 0, "nodes are no clients"
         xmpp.until("b is gone", lambda: s.nodes() == {})
         assert s.event("mesh_up") == 1 and s.event("mesh_down") == 1
 
@@ -168,7 +169,7 @@ def test_handshakes_that_do_not_end():
     with Epmd() as epmd, Murre(epmd, node__handshakes_max="1") as s:
         port = int(re.search(r"port (\d+)", rig.epmd_tool(epmd.port, "-names").split("murre")[1])[1])
         with socket.create_connection(("127.0.0.1", port), rig.LIMIT):
-            xmpp.until("it was accepted", lambda: s.event("accept") == 1)
+            xmpp.until("it was accepted", lambda: s.event("mesh_accept") == 1)
             with socket.create_connection(("127.0.0.1", port), rig.LIMIT) as second:
                 assert second.recv(1) == b""
             assert s.event("mesh_crowded") == 1
