@@ -25,6 +25,7 @@ typedef enum lock_rank {
     LOCK_RANK_INBOX,  /* rt: a shard's inbox for threads outside the shards */
     LOCK_RANK_LOG,    /* rt: log sink */
     LOCK_RANK_FOLLOW, /* rt: who follows events */
+    LOCK_RANK_MSACC,  /* rt: the list of all threads' accounts */
     LOCK_RANK_STORE,  /* store: table of log segments, between the writer and readers */
     LOCK_RANK_SET,    /* base: the lock registry itself */
     LOCK_RANK_TEST,

@@ -3,6 +3,7 @@
 #include "main/cluster.h"
 
 #include "base/mem.h"
+#include "main/compose.h"
 #include "proto/dist/cookie.h"
 #include "proto/dist/name.h"
 
@@ -80,6 +81,7 @@ err main_cluster_new(const config *f, rt_node *n, main_cluster **out, char why[C
     mesh_cfg c;
     mesh_cfg_default(&c);
     c.name = slice_str(f->node_name);
+    c.version = MURRE_VERSION;
     c.hidden = f->node_hidden;
     c.ticktime = f->node_ticktime;
     c.handshakes_max = (uint32_t)f->node_handshakes_max;

@@ -36,8 +36,10 @@ struct mesh {
     _Atomic uint32_t handshakes; /* under way; relaxed: only a count */
     mesh_port *ports[MESH_LISTEN_MAX][RT_SHARDS_MAX];
     size_t n_ports;
-    uint16_t port; /* of the first one */
-    mesh *itself;  /* args of actors point here */
+    uint16_t port;               /* of the first one */
+    mesh *itself;                /* args of actors point here */
+    usec born;                   /* monotonic, when it was made: its node's beginning, for others */
+    _Atomic uint64_t wall_clock; /* msec after that when statistics(wall_clock) was last asked for; relaxed: a number of its own */
     rt_child services[MESH_SERVICES];
     rt_sup_spec services_spec;
     rt_child epmd_child;

@@ -140,6 +140,7 @@ static err link_handle(rt_ctx *cx, void *st, rt_msg **m) {
     switch ((*m)->tag) {
     case MESH_SEND: return l->hand ? ERR_OK : mesh_out_send(cx, l, mesh_send_msg_of(*m));
     case MESH_SIGNAL: return l->hand ? ERR_OK : mesh_out_signal(cx, l, mesh_signal_msg_of(*m));
+    case RT_JOB_DONE: return mesh_rpc_done(cx, l, rt_job_done_of(*m));
     case RT_DOWN: return l->hand && rt_down_of(*m)->ref == l->hand->old_ref ? mesh_hand_old_down(cx, l) : ERR_OK;
     default: return ERR_OK;
     }
@@ -155,6 +156,7 @@ static err link_init(rt_ctx *cx, void *st, const void *arg) {
     hmap_init(&l->by_ref);
     hmap_init(&l->by_id);
     hmap_init(&l->ties);
+    mesh_rpcs_init(&l->rpcs);
     err e = rt_port_add(cx, a->fd, SYS_IN);
     if (e) return e;
     rt_timer_set(cx, &l->timer, rt_now(cx) + l->m->cfg.setup_time);
@@ -186,6 +188,7 @@ static void link_fini(rt_ctx *cx, void *st, err reason) {
     if (l->name_len) mesh_peers_down(l->m, cx, mesh_link_name(l), l->invented);
     if (was_up) mesh_link_tell(cx, l, false);
     mesh_hand_free(l);
+    mesh_rpcs_fini(&l->rpcs);
     hmap_fini(&l->by_ref);
     hmap_fini(&l->by_id);
     hmap_fini(&l->ties);

@@ -3,6 +3,7 @@
 /* link: one connection to another node: an actor that owns the socket. link.c: its life and its bytes; link_hand.c: the handshake;
  * link_in.c: what the peer says; link_out.c: what is said to it. */
 #include "mesh/int.h"
+#include "mesh/rpc.h"
 #include "proto/dist/frame_in.h"
 #include "proto/dist/frame_out.h"
 
@@ -59,6 +60,7 @@ typedef struct mesh_link {
     uint64_t sequence; /* of the last message in fragments */
     uint64_t next_id;  /* of watches */
     uint64_t never;    /* counts the processes that rpc.c pretends */
+    mesh_rpcs rpcs;    /* calls of the peer that are not answered yet */
     rt_timer timer;    /* handshake: until it has to be over; up: the next tick */
     buf out;           /* for the socket, but for its first out_off bytes, which are written already */
     size_t out_off;
@@ -96,9 +98,10 @@ void mesh_watches_end(rt_ctx *cx, mesh_link *l);     /* the connection is lost *
 mesh_watch *mesh_watch_by_id(mesh_link *l, uint64_t id);
 void mesh_tie_forget(mesh_link *l, rt_pid here, rt_pid there); /* fine if there is none */
 
-/* rpc.c: answers a spawn request. */
+/* rpc.c: answers a spawn request, at once or when its job is done. */
 #define MESH_NEVER_SHARD 254u /* of pids that never were: no shard has this number, nor callers from outside */
 NODISCARD err mesh_rpc_spawn(rt_ctx *cx, mesh_link *l, const dist_message *m, const dist_ctl *c, arena *text);
+NODISCARD err mesh_rpc_done(rt_ctx *cx, mesh_link *l, rt_job_done *d);
 
 /* link_out.c. What cannot be said to this peer is dropped, with the answer that its sender expects. */
 NODISCARD err mesh_out(rt_ctx *cx, mesh_link *l, const dist_ctl *c);

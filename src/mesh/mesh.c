@@ -11,6 +11,7 @@ void mesh_cfg_default(mesh_cfg *c) {
     *c = (mesh_cfg){.ticktime = MESH_TICKTIME,
                     .setup_time = MESH_SETUP_TIME,
                     .link_bytes = MESH_LINK_BYTES,
+                    .version = "",
                     .backlog = 1024,
                     .handshakes_max = MESH_HANDSHAKES_MAX,
                     .epmd_conns_max = MESH_EPMD_CONNS_MAX};
@@ -32,6 +33,7 @@ err mesh_new(rt_node *n, const mesh_cfg *c, mesh **out) {
     m->node = n;
     m->itself = m;
     m->cfg = *c;
+    m->born = rt_node_sys(n)->mono(rt_node_sys(n));
     mesh_plug_init(m);
     m->limits = (dist_in_cfg){.frame_max = DIST_FRAME_MAX,
                               .cache_max = DIST_CACHE_MAX,

@@ -29,6 +29,7 @@ typedef struct mesh_cfg {
     size_t link_bytes;       /* written to a peer and not yet taken by its socket; past it, what comes for it waits with its senders */
     int backlog;             /* connections that wait to be accepted */
     uint32_t handshakes_max; /* accepted connections that are not up yet, at least 1; past it they are closed at once (EV_MESH_CROWDED) */
+    const char *version;     /* of the program, for tools of other nodes; outlives the mesh */
     sys_addr epmd;           /* the port mapper to register with; port 0: none */
     bool epmd_serve;         /* this node is the port mapper there while nobody else is; epmd is then 127.0.0.1 */
     uint32_t epmd_conns_max; /* to it, registered nodes and who asks, at least 1; past it they are closed at once (EV_EPMD_CROWDED) */

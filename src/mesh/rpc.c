@@ -1,141 +1,121 @@
-/* rpc: spawn requests of other nodes (erl_dist_protocol, SPAWN_REQUEST). There is no code to run: what erpc asks for is looked up in
+/* rpc: spawn requests of other nodes (erl_dist_protocol, SPAWN_REQUEST). There is no code to run: what a request asks for is looked up in
  * mfa.def, and its result is the exit reason of a process that never was, as erpc has it:
  *
  *     {erpc, execute_call, 4} [Ref, M, F, Args]   --> SPAWN_REPLY pid, DOWN {Ref, return, Value} or {Ref, error, undef, [{M, F, Args, []}]}
- *     {erpc, execute_cast, 3} [M, F, Args]        --> SPAWN_REPLY pid
- *     anything else                               --> SPAWN_REPLY notsup; badopt if only the options are wrong
+ *     {erpc, execute_cast, 3} [M, F, Args]        --> SPAWN_REPLY pid, DOWN normal or {undef, [{M, F, Args, []}]}
+ *     {M, F, A} Args                              --> the same
+ *     wrong options                               --> SPAWN_REPLY badopt
  *
- * Invariant: SPAWN_REPLY goes out before anything else about that process (OTP closes the connection else). */
+ * What asks the shards runs on a thread of the pool, one call of a peer after the other, while the link goes on; the next one begins when
+ * the answer to the last one was written. A link that holds back its mailbox, because its peer does not read, takes no finished job either,
+ * so that a peer costs one thread, one result and MESH_RPC_WAIT_MAX requests, however much it asks.
+ *
+ * Invariants: (1) SPAWN_REPLY goes out before anything else about that process (OTP closes the connection else). (2) A call that waits is
+ * in the list, but for the one that runs, which the pool has: running is true exactly then. */
+#include "mesh/rpc.h"
+
 #include "base/mem.h"
 #include "mesh/link.h"
 
-typedef struct call {
-    rt_ctx *cx;
-    mesh_link *l;
-    slice args; /* a list, complete in itself, without version byte */
-    buf *out;   /* the result, a term */
-} call;
-typedef bool mfa_fn(call *c); /* false: badarg */
+#define VALUE_MAX (256u << 20) /* bytes of a result: a few million pids */
 
-/* --- the functions ---------------------------------------------------------------------------------------------------------------- */
-static bool erlang_node(call *c) {
-    etf_put_atom(c->out, c->l->m->cfg.name);
-    return true;
-}
-
-static bool erlang_is_alive(call *c) {
-    etf_put_bool(c->out, true);
-    return true;
-}
-
-typedef struct names {
-    buf items;
-    uint32_t n;
-} names;
-static void add_name(void *arg, uint32_t index, const mesh_node *n) {
-    names *all = arg;
-    (void)index;
-    if (n->hidden) return;
-    etf_put_atom(&all->items, slice_of(n->name, n->name_len));
-    all->n++;
-}
-
-static bool erlang_nodes(call *c) {
-    names all = {.n = 0};
-    buf_init(&all.items, UINT32_MAX);
-    mesh_peers_each(c->l->m->nodes, rt_epoch_reader(c->cx), add_name, &all);
-    if (all.n) etf_put_list(c->out, all.n);
-    buf_add(c->out, buf_slice(&all.items));
-    etf_put_nil(c->out);
-    buf_fini(&all.items);
-    return true;
-}
-
-/* Of services only: other actors are not there for other nodes. */
-static bool erlang_whereis(call *c) {
-    etf_reader r = {.in = cursor_of(c->args)};
-    etf_item row;
-    slice name;
-    if (!etf_next(&r, &row) || row.kind != ETF_LIST || !etf_get_atom(&r, &name)) return false;
-    rt_pid pid = mesh_service_find(c->cx, name);
-    etf_pid p = mesh_etf_pid(c->l->m, pid);
-    if (rt_pid_ok(pid))
-        etf_put_pid(c->out, &p);
-    else
-        etf_put_atom(c->out, SLICE("undefined"));
-    return true;
-}
-
-static mfa_fn *find(slice module, slice function, uint32_t arity) {
-    static const struct {
-        const char *module, *function;
-        uint32_t arity;
-        mfa_fn *fn;
-    } table[] = {
-#define MFA(module, function, arity, fn) {module, function, arity, fn},
-#include "mesh/mfa.def"
-#undef MFA
-    };
-    for (size_t i = 0; i < ARRAY_LEN(table); i++)
-        if (table[i].arity == arity && slice_is(function, table[i].function) && slice_is(module, table[i].module)) return table[i].fn;
-    return NULL;
-}
-
-/* --- erpc ------------------------------------------------------------------------------------------------------------------------- */
-typedef struct erpc {
-    slice ref, module, function, args; /* terms, but module and function: texts */
+typedef enum rpc_kind { RPC_CALL, RPC_PLAIN } rpc_kind;
+typedef struct rpc {
+    rt_job job; /* first: box.free is the job's */
+    list waits;
+    rpc_kind kind;
+    const mesh_mfa *mfa; /* NULL: undef */
+    bool badarg;         /* the arguments are no proper list */
+    mesh *m;
+    uint32_t flags; /* DIST_SPAWN_*: what the requester has */
+    uint64_t never; /* number of the process */
+    etf_pid from;   /* the requester, and its reference for the request; their node is the peer: not set */
+    etf_ref ref;
+    etf_pid leader;                    /* id 0 and serial 0 with an empty name: of a third node */
+    buf text;                          /* what the slices are of */
+    slice peer, tag, module, function; /* tag: Ref of a call, a term */
+    slice args;                        /* a term: a proper list, unless badarg */
     uint32_t arity;
-} erpc;
+    buf value, message;
+    etf_pid to;
+    bool fine; /* it has run, and was no badarg */
+} rpc;
 
-static bool list_of(etf_reader *r, uint32_t *out_n) {
-    etf_item it;
-    if (!etf_next(r, &it) || (it.kind != ETF_LIST && it.kind != ETF_NIL && it.kind != ETF_STRING)) return false;
+static void rpc_free(rpc *q) {
+    buf_fini(&q->text);
+    buf_fini(&q->value);
+    buf_fini(&q->message);
+    mem_free(q);
+}
+static void free_box(rt_box *b) { rpc_free(container_of(container_of(b, rt_job, box), rpc, job)); }
+
+/* A process that never was, on a shard that there is not; its number is not used again soon. */
+static etf_pid never_pid(const rpc *q) {
+    return mesh_etf_pid(q->m, (rt_pid){0, MESH_NEVER_SHARD << 24 | (uint32_t)(q->never & 0xffffffu), (uint32_t)(q->never >> 24) + 1});
+}
+
+/* --- reading a request ------------------------------------------------------------------------------------------------------------- */
+/* A proper list, its bytes where they begin; a string becomes a list of integers in out. False: it is none, or an improper one. */
+static bool proper(slice term, buf *out, uint32_t *out_n, bool *out_rewritten) {
+    etf_reader r = etf_reader_of(term);
+    etf_item it, tail = {.kind = ETF_NIL};
+    if (!etf_next(&r, &it) || (it.kind != ETF_LIST && it.kind != ETF_NIL && it.kind != ETF_STRING)) return false;
     *out_n = it.kind == ETF_LIST ? it.n : it.kind == ETF_STRING ? (uint32_t)it.text.len : 0;
-    return true;
-}
-
-/* [Ref, M, F, Args] of a call, [M, F, Args] of a cast; from a payload that is complete in itself. */
-static bool read_erpc(slice payload, bool is_call, erpc *out) {
-    etf_reader r = {.in = cursor_of(payload)};
-    etf_item row;
-    if (!etf_next(&r, &row) || row.kind != ETF_LIST || row.n != (is_call ? 4u : 3u)) return false;
-    if (is_call && !etf_skip(&r, &out->ref)) return false;
-    if (!etf_get_atom(&r, &out->module) || !etf_get_atom(&r, &out->function) || !etf_skip(&r, &out->args)) return false;
-    etf_reader args = {.in = cursor_of(out->args)};
-    return list_of(&args, &out->arity);
-}
-
-/* {Ref, error, Why, [{M, F, Args, []}]} */
-static void put_error(const erpc *e, const char *why, buf *out) {
-    etf_put_tuple(out, 4);
-    buf_add(out, e->ref);
-    etf_put_atom(out, SLICE("error"));
-    etf_put_atom(out, slice_str(why));
-    etf_put_list(out, 1);
-    etf_put_tuple(out, 4);
-    etf_put_atom(out, e->module);
-    etf_put_atom(out, e->function);
-    buf_add(out, e->args);
-    etf_put_nil(out);
-    etf_put_nil(out);
-}
-
-static void run(rt_ctx *cx, mesh_link *l, const erpc *e, buf *out) {
-    mfa_fn *fn = find(e->module, e->function, e->arity);
-    buf value;
-    buf_init(&value, UINT32_MAX);
-    call c = {cx, l, e->args, &value};
-    if (!fn) {
-        put_error(e, "undef", out);
-    } else if (!fn(&c)) {
-        put_error(e, "badarg", out);
-    } else {
-        etf_put_tuple(out, 3);
-        buf_add(out, e->ref);
-        etf_put_atom(out, SLICE("return"));
-        buf_add(out, buf_slice(&value));
+    *out_rewritten = it.kind == ETF_STRING;
+    if (it.kind == ETF_STRING) {
+        etf_put_list(out, *out_n);
+        for (uint32_t i = 0; i < *out_n; i++) etf_put_int(out, it.text.p[i]);
+        etf_put_nil(out);
+        return true;
     }
-    buf_fini(&value);
+    for (uint32_t i = 0; it.kind == ETF_LIST && i < it.n; i++)
+        if (!etf_skip(&r, NULL)) return false;
+    return it.kind == ETF_NIL || (etf_next(&r, &tail) && tail.kind == ETF_NIL);
+}
+
+/* [Ref, M, F, Args] of a call, [M, F, Args] of a cast. */
+static bool read_erpc(rpc *q, slice payload) {
+    etf_reader r = etf_reader_of(payload);
+    etf_item row;
+    if (!etf_next(&r, &row) || row.kind != ETF_LIST || row.n != (q->kind == RPC_CALL ? 4u : 3u)) return false;
+    if (q->kind == RPC_CALL && !etf_skip(&r, &q->tag)) return false;
+    return etf_get_atom(&r, &q->module) && etf_get_atom(&r, &q->function) && etf_skip(&r, &q->args);
+}
+
+/* All slices become slices of q->text, so that q outlives the message. */
+static bool read_request(rpc *q, const mesh_link *l, const dist_message *m, const dist_ctl *c, arena *text) {
+    bool call_ = slice_is(c->function, "execute_call") && c->arity == 4, cast = slice_is(c->function, "execute_cast") && c->arity == 3;
+    bool erpc = slice_is(c->module, "erpc") && (call_ || cast);
+    etf_reader r = dist_message_reader(m, c->payload, text);
+    buf terms, list_;
+    buf_init(&terms, UINT32_MAX);
+    buf_init(&list_, UINT32_MAX);
+    bool rewritten = false;
+    q->kind = erpc && call_ ? RPC_CALL : RPC_PLAIN;
+    q->module = c->module;
+    q->function = c->function;
+    bool ok = etf_copy(&r, &terms);
+    q->args = buf_slice(&terms);
+    if (ok && erpc) ok = read_erpc(q, buf_slice(&terms));
+    if (ok) {
+        q->badarg = !proper(q->args, &list_, &q->arity, &rewritten);
+        slice leader = slice_eq(c->leader.node, mesh_link_name(l)) ? c->leader.node : SLICE_NULL;
+        slice *parts[] = {&q->peer, &q->tag, &q->module, &q->function, &q->args};
+        q->peer = mesh_link_name(l);
+        q->leader = c->leader;
+        q->leader.node = leader;
+        if (rewritten) q->args = buf_slice(&list_);
+        size_t at[ARRAY_LEN(parts)];
+        for (size_t i = 0; i < ARRAY_LEN(parts); i++) {
+            at[i] = q->text.len;
+            buf_add(&q->text, *parts[i]);
+        }
+        for (size_t i = 0; i < ARRAY_LEN(parts); i++) *parts[i] = slice_of(q->text.p + at[i], parts[i]->len);
+        if (leader.p) q->leader.node = q->peer;
+    }
+    buf_fini(&terms);
+    buf_fini(&list_);
+    return ok && buf_ok(&q->text);
 }
 
 /* One option: link, monitor, {monitor, _}, or another {Name, _}, which is about heaps and schedulers: a process that never was has none.
@@ -170,37 +150,147 @@ static NODISCARD bool options(const dist_message *m, const dist_ctl *c, arena *t
     return true;
 }
 
-static err tell_end(rt_ctx *cx, mesh_link *l, const dist_ctl *c, uint32_t flags, const dist_addr *pid, slice reason) {
-    dist_ctl down = {.signal = DIST_SIG_DOWN, .from = *pid, .to = c->from, .ref = c->ref, .reason = reason};
-    dist_ctl end = {.signal = DIST_SIG_EXIT, .from = *pid, .to = c->from, .reason = reason};
-    err e = flags & DIST_SPAWN_MONITOR ? mesh_out(cx, l, &down) : ERR_OK;
-    return !e && flags & DIST_SPAWN_LINK ? mesh_out(cx, l, &end) : e;
+/* --- answering --------------------------------------------------------------------------------------------------------------------- */
+/* [{M, F, Args, []}] */
+static void put_stack(const rpc *q, buf *out) {
+    etf_put_list(out, 1);
+    etf_put_tuple(out, 4);
+    etf_put_atom(out, q->module);
+    etf_put_atom(out, q->function);
+    buf_add(out, q->args);
+    etf_put_nil(out);
+    etf_put_nil(out);
+}
+
+/* Why the process that never was has ended. */
+static void put_reason(const rpc *q, const char *wrong, buf *out) {
+    if (q->kind == RPC_CALL) {
+        etf_put_tuple(out, wrong ? 4 : 3);
+        buf_add(out, q->tag);
+        etf_put_atom(out, wrong ? SLICE("error") : SLICE("return"));
+    } else if (!wrong) {
+        etf_put_atom(out, SLICE("normal"));
+        return;
+    } else {
+        etf_put_tuple(out, 2);
+    }
+    if (wrong) {
+        etf_put_atom(out, slice_str(wrong));
+        put_stack(q, out);
+    } else {
+        buf_add(out, buf_slice(&q->value));
+    }
+}
+
+/* It ends: what it sends first, then its DOWN and its EXIT. */
+static err answer(rt_ctx *cx, mesh_link *l, const rpc *q, const char *wrong) {
+    dist_addr pid = {.kind = DIST_ADDR_PID, .pid = never_pid(q)}, to = {.kind = DIST_ADDR_PID, .pid = q->from};
+    buf reason;
+    err e = ERR_OK;
+    to.pid.node = mesh_link_name(l);
+    if (!wrong && q->message.len) {
+        dist_ctl send = {
+            .signal = DIST_SIG_SEND, .from = pid, .to = {.kind = DIST_ADDR_PID, .pid = q->to}, .payload = buf_slice(&q->message)};
+        e = mesh_out(cx, l, &send);
+    }
+    buf_init(&reason, UINT32_MAX);
+    put_reason(q, wrong, &reason);
+    dist_ctl down = {.signal = DIST_SIG_DOWN, .from = pid, .to = to, .ref = q->ref, .reason = buf_slice(&reason)};
+    dist_ctl end = {.signal = DIST_SIG_EXIT, .from = pid, .to = to, .reason = buf_slice(&reason)};
+    down.ref.node = mesh_link_name(l);
+    if (!e && q->flags & DIST_SPAWN_MONITOR) e = mesh_out(cx, l, &down);
+    if (!e && q->flags & DIST_SPAWN_LINK) e = mesh_out(cx, l, &end);
+    buf_fini(&reason);
+    return e;
+}
+
+static void run(rpc *q, rt_ctx *cx) {
+    mesh_mfa_call c = {.m = q->m,
+                       .cx = cx,
+                       .peer = q->peer,
+                       .module = q->module,
+                       .function = q->function,
+                       .args = q->args,
+                       .self = never_pid(q),
+                       .leader = q->leader,
+                       .value = &q->value,
+                       .message = &q->message};
+    q->fine = q->mfa->fn(&c);
+    q->to = c.to;
+}
+static void run_job(rt_job *j) { run(container_of(j, rpc, job), NULL); }
+
+/* What was wrong with a call that has run; NULL: nothing. */
+static const char *verdict(const rpc *q) {
+    if (!q->fine) return "badarg";
+    return buf_ok(&q->value) && buf_ok(&q->message) ? NULL : "system_limit";
+}
+
+/* --- those that wait --------------------------------------------------------------------------------------------------------------- */
+static void start_next(rt_ctx *cx, mesh_rpcs *w) {
+    list *first = w->running ? NULL : list_pop_front(&w->waits);
+    if (!first) return;
+    rpc *q = container_of(first, rpc, waits);
+    w->n--;
+    w->bytes -= q->text.len;
+    w->running = true;
+    rt_job *j = &q->job;
+    rt_pool_submit(cx, RT_POOL_USER, &j);
+}
+
+/* Consumes q. */
+static err begin(rt_ctx *cx, mesh_link *l, rpc *q) {
+    mesh_rpcs *w = &l->rpcs;
+    const char *wrong = q->badarg ? "badarg" : !q->mfa ? "undef" : NULL;
+    if (!wrong && q->mfa->when == MESH_NOW) {
+        run(q, cx);
+        wrong = verdict(q);
+    } else if (!wrong && w->n < MESH_RPC_WAIT_MAX && w->bytes + q->text.len <= MESH_RPC_WAIT_BYTES) {
+        list_push_back(&w->waits, &q->waits);
+        w->n++;
+        w->bytes += q->text.len;
+        start_next(cx, w);
+        return ERR_OK;
+    } else if (!wrong) {
+        wrong = "system_limit";
+    }
+    err e = answer(cx, l, q, wrong);
+    rpc_free(q);
+    return e;
+}
+
+err mesh_rpc_done(rt_ctx *cx, mesh_link *l, rt_job_done *d) {
+    const rpc *q = container_of(rt_job_of(d), rpc, job);
+    l->rpcs.running = false;
+    err e = answer(cx, l, q, d->status ? "system_limit" : verdict(q));
+    if (!e && !l->ended) start_next(cx, &l->rpcs);
+    return e;
+}
+
+void mesh_rpcs_init(mesh_rpcs *w) { list_init(&w->waits); }
+
+void mesh_rpcs_fini(mesh_rpcs *w) {
+    for (list *i = list_pop_front(&w->waits); i; i = list_pop_front(&w->waits)) rpc_free(container_of(i, rpc, waits));
 }
 
 err mesh_rpc_spawn(rt_ctx *cx, mesh_link *l, const dist_message *m, const dist_ctl *c, arena *text) {
-    bool call_ = slice_is(c->function, "execute_call") && c->arity == 4, cast = slice_is(c->function, "execute_cast") && c->arity == 3;
-    etf_reader r = dist_message_reader(m, c->payload, text);
-    buf args, reason;
-    erpc e = {.arity = 0};
-    buf_init(&args, UINT32_MAX);
-    buf_init(&reason, UINT32_MAX);
-    bool known = slice_is(c->module, "erpc") && (call_ || cast) && etf_copy(&r, &args) && read_erpc(buf_slice(&args), call_, &e);
-    uint32_t flags = 0;
-    bool fine = known && options(m, c, text, &flags);
-    /* A process that never was, on a shard that there is not; its number is not used again soon. */
-    rt_pid never = {0, MESH_NEVER_SHARD << 24 | (uint32_t)(++l->never & 0xffffffu), (uint32_t)(l->never >> 24) + 1};
-    dist_addr pid = {.kind = DIST_ADDR_PID, .pid = mesh_etf_pid(l->m, never)},
+    rpc *q = mem_zalloc(sizeof *q);
+    q->job = (rt_job){.box.free = free_box, .run = run_job, .what = "rpc", .deadline = USEC_NEVER};
+    q->m = l->m;
+    q->from = c->from.pid;
+    q->ref = c->ref;
+    q->from.node = q->ref.node = SLICE_NULL; /* slices of the message */
+    buf_init(&q->text, UINT32_MAX);
+    buf_init(&q->value, VALUE_MAX);
+    buf_init(&q->message, VALUE_MAX);
+    q->never = ++l->never;
+    bool known = read_request(q, l, m, c, text), fine = known && options(m, c, text, &q->flags);
+    if (known) q->mfa = mesh_mfa_find(q->module, q->function, q->arity);
+    dist_addr pid = {.kind = DIST_ADDR_PID, .pid = never_pid(q)},
               no = {.kind = DIST_ADDR_NAME, .name = known ? SLICE("badopt") : SLICE("notsup")};
-    dist_ctl reply = {.signal = DIST_SIG_SPAWN_REPLY, .ref = c->ref, .to = c->from, .flags = flags, .from = fine ? pid : no};
-    err er = mesh_out(cx, l, &reply);
-    if (!er && !l->ended && fine) {
-        if (call_)
-            run(cx, l, &e, &reason);
-        else
-            etf_put_atom(&reason, SLICE("normal"));
-        er = tell_end(cx, l, c, flags, &pid, buf_slice(&reason));
-    }
-    buf_fini(&args);
-    buf_fini(&reason);
-    return er;
+    dist_ctl reply = {.signal = DIST_SIG_SPAWN_REPLY, .ref = c->ref, .to = c->from, .flags = q->flags, .from = fine ? pid : no};
+    err e = mesh_out(cx, l, &reply);
+    if (!e && !l->ended && fine) return begin(cx, l, q);
+    rpc_free(q);
+    return e;
 }

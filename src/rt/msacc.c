@@ -6,8 +6,8 @@
  *
  * Invariants: (1) a thread is in exactly one state, so that its states sum to its whole time; a reader adds the part of the present state
  * that is not over, by the mark. (2) Nobody waits for a shard, and no shard waits for a reader: a reader that meets a change looks again.
- * (3) The list of accounts is made before the threads run (rt_node_start) and is taken apart after they have ended. (4) The accounts only
- * grow; a reset is a base that readers subtract, so that no other thread ever writes them. */
+ * (3) An account is in the list from before its thread runs until after it has ended; the list has a lock, which no thread takes to write
+ * its account. (4) The accounts only grow; a reset is a base that readers subtract, so that no other thread ever writes them. */
 #include "rt/msacc.h"
 
 #include "rt/shard.h"
@@ -29,19 +29,32 @@ void rt_msacc_join(rt_node *n, rt_msacc *m, rt_msacc_type type, uint32_t id) {
     m->next = NULL;
     atomic_init(&m->on, true);
     atomic_init(&m->mark, 0); /* its time begins with its first state: until then it has not run */
+    lock_take(&n->msacc_lock);
     rt_msacc **at = &n->msaccs;
     while (*at) at = &(*at)->next;
     *at = m;
+    lock_release(&n->msacc_lock);
 }
 
 void rt_msacc_leave(rt_node *n, rt_msacc *m) {
+    lock_take(&n->msacc_lock);
     rt_msacc **at = &n->msaccs;
     while (*at && *at != m) at = &(*at)->next;
     if (*at) *at = m->next;
+    lock_release(&n->msacc_lock);
 }
 
 void rt_msacc_enable(rt_node *n, bool on) {
+    lock_take(&n->msacc_lock);
     for (rt_msacc *m = n->msaccs; m; m = m->next) atomic_store_explicit(&m->on, on, memory_order_relaxed);
+    lock_release(&n->msacc_lock);
+}
+
+bool rt_msacc_enabled(rt_node *n) {
+    lock_take(&n->msacc_lock);
+    bool on = n->msaccs && atomic_load_explicit(&n->msaccs->on, memory_order_relaxed); /* all are, or none */
+    lock_release(&n->msacc_lock);
+    return on;
 }
 
 /* All states at one moment, the present one included; see msacc.h for the order. */
@@ -59,15 +72,18 @@ static void snapshot(sys *s, rt_msacc *m, uint64_t out[RT_MSACC_STATES]) {
 }
 
 void rt_msacc_reset(rt_node *n) {
+    lock_take(&n->msacc_lock);
     for (rt_msacc *m = n->msaccs; m; m = m->next) {
         uint64_t now[RT_MSACC_STATES];
         snapshot(n->s, m, now);
         for (unsigned i = 0; i < RT_MSACC_STATES; i++) atomic_store_explicit(&m->base[i], now[i], memory_order_relaxed);
     }
+    lock_release(&n->msacc_lock);
 }
 
 size_t rt_msacc_read(rt_node *n, rt_msacc_row *out, size_t max) {
     size_t k = 0;
+    lock_take(&n->msacc_lock);
     for (rt_msacc *m = n->msaccs; m && k < max; m = m->next, k++) {
         out[k].type = m->type;
         out[k].id = m->id;
@@ -77,5 +93,6 @@ size_t rt_msacc_read(rt_node *n, rt_msacc_row *out, size_t max) {
             out[k].cycles[i] = out[k].cycles[i] > base ? out[k].cycles[i] - base : 0;
         }
     }
+    lock_release(&n->msacc_lock);
     return k;
 }

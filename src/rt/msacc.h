@@ -45,6 +45,7 @@ typedef struct rt_msacc_row {
 const char *rt_msacc_state_name(rt_msacc_state s);
 const char *rt_msacc_type_name(rt_msacc_type t);
 void rt_msacc_enable(rt_node *n, bool on); /* on by default */
+bool rt_msacc_enabled(rt_node *n);
 void rt_msacc_reset(rt_node *n);
 /* Up to max rows, one a thread; returns how many. Never waits for a shard. */
 size_t rt_msacc_read(rt_node *n, rt_msacc_row *out, size_t max);

@@ -68,4 +68,20 @@ static bool walk(const rt_reader *r, search *s) {
 
 void rt_name_remove(rt_shard *sh, rt_pid pid) { (void)check(walk(&sh->reader, &(search){.pid = pid, .remove = &sh->reader})); }
 
+typedef struct each {
+    bool (*fn)(void *arg, slice name, rt_pid pid);
+    void *arg;
+} each;
+static bool one(void *arg, slice name, slice value) {
+    const each *e = arg;
+    rt_pid pid;
+    memcpy(&pid, value.p, sizeof pid);
+    return e->fn(e->arg, name, pid);
+}
+
+void rt_name_each(rt_reader *r, bool (*fn)(void *arg, slice name, rt_pid pid), void *arg) {
+    rt_table_at at = {0};
+    while (!at.done) rt_tab_fold(names(r), &at, PART, one, &(each){fn, arg});
+}
+
 bool rt_name_of(rt_reader *r, rt_pid pid, char *out, size_t max) { return walk(r, &(search){.pid = pid, .out = out, .max = max}); }

@@ -69,6 +69,7 @@ err rt_node_new(const rt_node_cfg *c, sys *s, tls *t, rt_node **out) {
     s->entropy(s, &n->key, sizeof n->key);
     lock_set_init(&n->locks);
     lock_set_clock(&n->locks, s->cycles_per_sec(s) / (uint64_t)USEC_PER_SEC);
+    lock_init(&n->msacc_lock, &n->locks, "msacc", 0, LOCK_RANK_MSACC);
     rt_epoch_init(n);
     rt_tables_init(n);
     rt_calls_init(n);
@@ -238,6 +239,7 @@ void rt_node_free(rt_node *n) {
     rt_epoch_fini(n);
     rt_calls_fini(n);
     rt_follow_fini(n);
+    lock_fini(&n->msacc_lock);
     lock_set_fini(&n->locks);
     for (size_t i = 0; i < ARRAY_LEN(n->descs); i++) mem_free(n->descs[i]);
     mem_free(n->verbs);

@@ -170,7 +170,8 @@ struct rt_node {
     } memory;
     struct rt_rates *rates;     /* queue rates; NULL: nothing samples them (not started, simulator). Written before threads run */
     struct rt_contend *contend; /* what the lock-free counters read when they were cleared; contend.c */
-    rt_msacc *msaccs;           /* shards, then pool threads, watchdog, ctl: rt_msacc_join, before the thread runs */
+    rt_msacc *msaccs;           /* shards, then pool threads, watchdog, ctl: rt_msacc_join, before the thread runs; guarded by */
+    lock msacc_lock;            /* this: readers on threads of the pool may still be at it when others leave */
 };
 
 const rt_msg_desc *rt_node_desc(const rt_node *n, uint16_t tag); /* NULL: no table was added with it */

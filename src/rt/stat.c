@@ -39,6 +39,10 @@ static void fill(rt_shard *sh, rt_actor *a, rt_actor_info *out) {
     for (uint32_t i = a->ports; i; i = sh->ports[i - 1].next) out->ports++;
 }
 
+uint64_t rt_stat_memory(const rt_actor_info *i) {
+    return i->state_bytes + i->messages.bytes + i->messages.queued * sizeof(rt_msg) + i->relations * sizeof(rt_rel);
+}
+
 size_t rt_stat_actors(rt_ctx *cx, uint32_t *from, rt_actor_info *out, size_t max) {
     size_t n = 0;
     for (; *from < cx->sh->n_slots && n < max; (*from)++) {

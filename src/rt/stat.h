@@ -2,6 +2,7 @@
 #define RT_STAT_H
 /* stat: what tools read of the runtime: actors, queues. Gathered on the shard between two handlers (through rt_node_call), queue
  * statistics of a node from per-shard counters, O(1) (system.md G13). */
+#include "rt/epoch.h"
 #include "rt/node.h"
 #include "rt/tally.h"
 
@@ -25,6 +26,9 @@ typedef struct rt_actor_info {
     bool trapping, muted, held, running;
     rt_pid parent; /* who spawned it */
 } rt_actor_info;
+/* What of the node's memory is its: its own block, what waits for it, its ends of relations; not what its state points to, which only its
+ * code knows. */
+uint64_t rt_stat_memory(const rt_actor_info *i);
 typedef enum rt_stat_kind {
     RT_STAT_LINK,
     RT_STAT_MONITORS,
@@ -80,5 +84,7 @@ void rt_stat_times(rt_node *n, rt_times *into);
  * a class that is unflushable. */
 NODISCARD err rt_stat_flush(rt_ctx *cx, rt_pid pid, uint64_t *out_count);
 uint32_t rt_stat_actor_count(rt_node *n);
+/* Every registered name, in no order, until fn returns false. Any thread. */
+void rt_name_each(rt_reader *r, bool (*fn)(void *arg, slice name, rt_pid pid), void *arg);
 
 #endif

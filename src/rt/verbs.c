@@ -74,16 +74,11 @@ typedef struct actor_rows { /* the first `limit` actors in an order of those see
     size_t n, cap, limit;
 } actor_rows;
 
-/* Its own block, what waits for it, its ends of relations; not what its state points to, which only its code knows. */
-static uint64_t memory_of(const rt_actor_info *i) {
-    return i->state_bytes + i->messages.bytes + i->messages.queued * sizeof(rt_msg) + i->relations * sizeof(rt_rel);
-}
-
 static uint64_t key_of(const rt_actor_info *i, actor_order o) {
     switch (o) {
     case BY_QUEUE: return i->messages.queued;
     case BY_COST: return i->reductions_usec;
-    case BY_MEMORY: return memory_of(i);
+    case BY_MEMORY: return rt_stat_memory(i);
     case BY_RELATIONS: return i->relations;
     case ACTOR_ORDERS: break;
     }
@@ -117,7 +112,7 @@ static val *actor_row(rt_verb_call *c, const rt_actor_info *i) {
     rt_verb_uint(c, m, "handled", i->handled);
     rt_verb_uint(c, m, "signals", i->signals);
     rt_verb_uint(c, m, "usec", i->reductions_usec);
-    rt_verb_uint(c, m, "memory_bytes", memory_of(i));
+    rt_verb_uint(c, m, "memory_bytes", rt_stat_memory(i));
     rt_verb_uint(c, m, "relations", i->relations);
     rt_verb_uint(c, m, "ports", i->ports);
     return m;

@@ -1,4 +1,5 @@
 /* A connection of another node (mesh/link.h): its handshake, what it asks, time and pressure. */
+#include "mesh/rpc.h"
 #include "peer_world.h"
 #include "rt/shard.h"
 
@@ -284,6 +285,11 @@ static dist_ctl spawn_of(const peer *p, const char *module, const char *function
                       .payload = buf_slice(args)};
 }
 
+/* What the pool has to do, one job after the other, and what comes of it. */
+static void run_jobs(peer *p) {
+    while (rt_pool_run_one(net.w->n, RT_POOL_USER)) talk(p);
+}
+
 static void spawn_requests(void **state) {
     (void)state;
     static const struct {
@@ -291,7 +297,19 @@ static void spawn_requests(void **state) {
         uint8_t arity;
         const char *args, *options, *heard;
     } cases[] = {
-        {"lists", "seq", 2, "[1,2]", "[monitor]", "spawn_reply from notsup to pid flags 0\n"},
+        {"lists", "seq", 2, "[1,2]", "[monitor]",
+         "spawn_reply from pid to pid flags 2\ndown from pid to pid: {undef,[{lists,seq,[1,2],[]}]}\n"},
+        {"lists", "seq", 2, "[1|2]", "[link]",
+         "spawn_reply from pid to pid flags 1\nexit from pid to pid: {badarg,[{lists,seq,[1|2],[]}]}\n"},
+        {"erpc", "execute_call", 4, "[r,erlang,node,[1|2]]", "[monitor]",
+         "spawn_reply from pid to pid flags 2\ndown from pid to pid: {r,error,badarg,[{erlang,node,[1|2],[]}]}\n"},
+        {"erpc", "execute_cast", 3, "[erlang,node,no]", "[monitor]",
+         "spawn_reply from pid to pid flags 2\ndown from pid to pid: {badarg,[{erlang,node,no,[]}]}\n"},
+        {"erpc", "execute_call", 4, "[r,erlang,process_info,\"a\"]", "[monitor]",
+         "spawn_reply from pid to pid flags 2\ndown from pid to pid: {r,error,badarg,[{erlang,process_info,\"a\",[]}]}\n"},
+        {"erpc", "execute_call", 4, "[r,erlang,system_info,[schedulers]]", "[monitor]",
+         "spawn_reply from pid to pid flags 2\ndown from pid to pid: {r,return,1}\n"},
+        {"erlang", "system_info", 1, "[schedulers]", "[monitor]", "spawn_reply from pid to pid flags 2\ndown from pid to pid: normal\n"},
         {"erpc", "execute_call", 4, "[r,erlang,node,[]]", "[monitor]",
          "spawn_reply from pid to pid flags 2\ndown from pid to pid: {r,return,murre@h}\n"},
         {"erpc", "execute_call", 4, "[r,erlang,nodes,[]]", "[{monitor,[]},link]",
@@ -316,10 +334,111 @@ static void spawn_requests(void **state) {
     for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
         buf args = term(cases[i].args), options = term(cases[i].options);
         say(&p, spawn_of(&p, cases[i].module, cases[i].function, cases[i].arity, &args, &options));
+        run_jobs(&p);
         heard(&p, cases[i].heard);
         buf_fini(&args);
         buf_fini(&options);
     }
+    peer_fini(&p);
+    end();
+}
+
+static void ask_later(peer *p, unsigned times) {
+    buf args = term("[r,erlang,system_info,[schedulers]]"), options = term("[monitor]");
+    for (unsigned i = 0; i < times; i++) say(p, spawn_of(p, "erpc", "execute_call", 4, &args, &options));
+    buf_fini(&args);
+    buf_fini(&options);
+}
+
+/* The link goes on while a call runs: its process is there at once, its answer comes when there is one, and those behind it wait. */
+static void a_call_that_takes_time(void **state) {
+    (void)state;
+    peer p;
+    begin();
+    connect_as(&p, PEER);
+    ask_later(&p, 2);
+    heard(&p, "spawn_reply from pid to pid flags 2\nspawn_reply from pid to pid flags 2\n");
+    assert_int_equal(rt_pool_waiting(net.w->n, RT_POOL_USER), 1);
+    say(&p, monitor_of(&p, "nobody"));
+    heard(&p, "down from nobody to pid: noproc\n");
+    assert_true(rt_pool_run_one(net.w->n, RT_POOL_USER));
+    talk(&p);
+    heard(&p, "down from pid to pid: {r,return,1}\n");
+    run_jobs(&p);
+    heard(&p, "down from pid to pid: {r,return,1}\n");
+    peer_fini(&p);
+    end();
+}
+
+/* One that runs and MESH_RPC_WAIT_MAX that wait are all that a peer may have; the next one is told so, and has its turn later. */
+static void calls_that_wait_have_a_bound(void **state) {
+    (void)state;
+    peer p;
+    begin();
+    connect_as(&p, PEER);
+    ask_later(&p, MESH_RPC_WAIT_MAX + 1);
+    buf_reset(&p.heard);
+    ask_later(&p, 1);
+    heard(&p, "spawn_reply from pid to pid flags 2\n"
+              "down from pid to pid: {r,error,system_limit,[{erlang,system_info,[schedulers],[]}]}\n");
+    unsigned before = p.messages;
+    run_jobs(&p);
+    assert_int_equal(p.messages - before, MESH_RPC_WAIT_MAX + 1);
+    buf_reset(&p.heard);
+    ask_later(&p, 1);
+    run_jobs(&p);
+    heard(&p, "spawn_reply from pid to pid flags 2\ndown from pid to pid: {r,return,1}\n");
+    peer_fini(&p);
+    end();
+}
+
+/* Requests are bounded in bytes, too: of 50,000 each, one runs and 20 wait. */
+static void long_calls_that_wait_have_a_bound(void **state) {
+    (void)state;
+    enum { EACH = 50000 };
+    peer p;
+    begin();
+    connect_as(&p, PEER);
+    uint8_t *bytes = mem_zalloc(EACH);
+    buf args, options = term("[monitor]");
+    buf_init(&args, 2 * EACH);
+    etf_put_list(&args, 4);
+    etf_put_atom(&args, SLICE("r"));
+    etf_put_atom(&args, SLICE("erlang"));
+    etf_put_atom(&args, SLICE("system_info"));
+    etf_put_list(&args, 1);
+    etf_put_binary(&args, slice_of(bytes, EACH));
+    etf_put_nil(&args);
+    etf_put_nil(&args);
+    unsigned taken = 0;
+    for (bool more = true; more; taken += more) {
+        buf_reset(&p.heard);
+        say(&p, spawn_of(&p, "erpc", "execute_call", 4, &args, &options));
+        more = slice_is(buf_slice(&p.heard), "spawn_reply from pid to pid flags 2\n");
+        assert_true(taken <= MESH_RPC_WAIT_MAX);
+    }
+    assert_int_equal(taken, 1 + MESH_RPC_WAIT_BYTES / EACH);
+    heard(&p, "spawn_reply from pid to pid flags 2\ndown from pid to pid\n"); /* the reason is too long to be noted */
+    mem_free(bytes);
+    buf_fini(&args);
+    buf_fini(&options);
+    peer_fini(&p);
+    end();
+}
+
+/* A connection that is lost takes the calls along: the one that runs ends unheard. */
+static void calls_end_with_their_link(void **state) {
+    (void)state;
+    peer p;
+    begin();
+    connect_as(&p, PEER);
+    ask_later(&p, 3);
+    p.c->eof = true;
+    (void)world_run(net.w);
+    assert_true(p.c->closed);
+    assert_true(rt_pool_run_one(net.w->n, RT_POOL_USER));
+    (void)world_run(net.w);
+    assert_int_equal(rt_pool_waiting(net.w->n, RT_POOL_USER), 0);
     peer_fini(&p);
     end();
 }
@@ -481,6 +600,10 @@ int main(void) {
         cmocka_unit_test(take_over_past_who_only_says_the_name),
         cmocka_unit_test(net_kernel_answers_is_auth),
         cmocka_unit_test(spawn_requests),
+        cmocka_unit_test(a_call_that_takes_time),
+        cmocka_unit_test(calls_that_wait_have_a_bound),
+        cmocka_unit_test(long_calls_that_wait_have_a_bound),
+        cmocka_unit_test(calls_end_with_their_link),
         cmocka_unit_test(a_forged_pid_ends_the_link),
         cmocka_unit_test(ticks),
         cmocka_unit_test(a_peer_that_does_not_read),
