@@ -206,6 +206,7 @@ static void drain(rt_node *n) {
             rt_entry *e;
             size_t count = rt_inbox_take(&sh->inbox, &e);
             for (size_t k = 0; k < count; k++) rt_shard_entry(sh, e[k]);
+            moved |= sh->n_dirty > 0; /* what goes out now may be for a shard that has had its turn */
             rt_out_flush(sh, true);
             moved |= rt_ring_receive(sh) || count > 0 || sh->n_dirty > 0;
         }

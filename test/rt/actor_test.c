@@ -489,6 +489,26 @@ static void a_dropped_message_releases_what_it_owns_exactly_once(void **state) {
     mem_free(b);
 }
 
+static puppet *last_heard; /* by whom the last words are meant */
+static void last_words(rt_ctx *cx, puppet *p, uint64_t a) {
+    (void)a;
+    send_owned(cx, p, ARG(last_heard));
+}
+static void what_is_said_while_the_node_is_freed_is_released(void **state) {
+    (void)state;
+    for (unsigned from = 0; from < 2; from++) {
+        world *w = world_new(2, 1);
+        puppet *a = puppet_new(w, from, &puppet_class), *b = puppet_new(w, 1 - from, &puppet_class);
+        a->on_fini = last_words;
+        last_heard = b;
+        (void)world_run(w);
+        world_free(w);
+        assert_int_equal(a->flushes, 1);
+        mem_free(a);
+        mem_free(b);
+    }
+}
+
 static void spawn_more(rt_ctx *cx, puppet *p, uint64_t a) {
     (void)a;
     puppet *child = p;
@@ -532,6 +552,7 @@ int main(void) {
         cmocka_unit_test(flush_takes_out_what_waits_and_statistics_follow),
         cmocka_unit_test(a_name_has_one_owner_and_goes_with_it),
         cmocka_unit_test(a_dropped_message_releases_what_it_owns_exactly_once),
+        cmocka_unit_test(what_is_said_while_the_node_is_freed_is_released),
         cmocka_unit_test(freeing_the_node_runs_every_fini_with_killed),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
