@@ -12,6 +12,22 @@ etf_pid mesh_etf_pid(const mesh *m, rt_pid own) {
     return (etf_pid){.node = m->cfg.name, .id = own.slot, .serial = own.gen, .creation = m->self.creation};
 }
 
+/* Three words, the first one of 18 bits, which every peer can hold. */
+#define REF_LOW 18u
+etf_ref mesh_etf_ref(const mesh *m, uint64_t number) {
+    return (etf_ref){.node = m->cfg.name,
+                     .creation = m->self.creation,
+                     .n = 3,
+                     .word = {number & ((1u << REF_LOW) - 1), (uint32_t)(number >> REF_LOW), (uint32_t)(number >> (REF_LOW + 32))}};
+}
+
+bool mesh_own_ref(const mesh *m, const etf_ref *r, uint64_t *out_number) {
+    if (!slice_eq(r->node, m->cfg.name) || r->creation != m->self.creation || r->n != 3) return false;
+    if (r->word[0] >> REF_LOW || r->word[2] >> (64 - REF_LOW - 32)) return false;
+    *out_number = r->word[0] | (uint64_t)r->word[1] << REF_LOW | (uint64_t)r->word[2] << (REF_LOW + 32);
+    return true;
+}
+
 rt_blob *mesh_term_blob(etf_reader *r) {
     buf b;
     buf_init(&b, UINT32_MAX - 64u);

@@ -33,6 +33,7 @@ struct mesh {
     rt_tid names;                /* name of a node -> mesh_peer */
     rt_tid nodes;                /* number of a node -> mesh_node */
     _Atomic uint32_t next_index; /* relaxed: only unique */
+    _Atomic uint64_t next_watch; /* likewise */
     _Atomic uint32_t handshakes; /* under way; relaxed: only a count */
     mesh_port *ports[MESH_LISTEN_MAX][RT_SHARDS_MAX];
     size_t n_ports;
@@ -52,6 +53,7 @@ typedef struct mesh_peer {
     uint32_t creation;
     rt_pid up;       /* the link that is connected; RT_PID_NONE */
     rt_pid takeover; /* the link that takes its place: its peer has proved to know the cookie; RT_PID_NONE */
+    rt_pid loss;     /* up has ended, and this actor tells those whom that concerns (loss.c); RT_PID_NONE */
 } mesh_peer;
 typedef struct mesh_node {
     rt_pid link;
@@ -61,16 +63,19 @@ typedef struct mesh_node {
     uint8_t name[DIST_NAME_MAX];
 } mesh_node;
 NODISCARD err mesh_peers_init(mesh *m, rt_ctx *cx);
-/* What an accepted handshake is to answer a peer of that name. *out_old: the link that is up, RT_PID_NONE if none is. It has proved nothing
- * yet, so nothing is noted. */
+/* What an accepted handshake is to answer a peer of that name. *out_old: the link that is up, or tells of its loss; RT_PID_NONE if none is.
+ * It has proved nothing yet, so nothing is noted. */
 dist_verdict mesh_peers_admit(mesh *m, rt_ctx *cx, slice name, rt_pid *out_old);
 /* A peer that was answered with alive has proved to know the cookie: this link may take the place of old, from admit, which has to give way
  * if it is still there. False: another one takes it, or has it. */
 NODISCARD bool mesh_peers_take(mesh *m, rt_ctx *cx, slice name, rt_pid old);
 /* The handshake is over. ERR_EXISTS: another link of that name was faster; ERR_LIMIT, ERR_FULL: there is no room in a table. */
 NODISCARD err mesh_peers_up(mesh *m, rt_ctx *cx, slice name, uint32_t creation, bool hidden, uint32_t *out_index);
-/* This link is over, up or not. invented: the name was made for this connection and never comes again. */
-void mesh_peers_down(mesh *m, rt_ctx *cx, slice name, bool invented);
+/* A link is over, up or not. invented: the name was made for this connection and never comes again. */
+void mesh_peers_down(mesh *m, rt_ctx *cx, rt_pid link, slice name, bool invented);
+/* A link that was up has ended, but counts as up until this actor has told everybody and says mesh_peers_down. */
+void mesh_peers_lost(mesh *m, rt_ctx *cx, rt_pid link, slice name);
+rt_pid mesh_peers_loss(mesh *m, rt_ctx *cx, slice name); /* that actor; RT_PID_NONE */
 /* The link to a node; RT_PID_NONE: not connected, or never heard of. */
 rt_pid mesh_peers_link(mesh *m, rt_ctx *cx, uint32_t index);
 /* Calls fn for each node that is connected now; nodes: the table of that name. */
@@ -83,6 +88,11 @@ void mesh_plug_init(mesh *m);
  * etf_is_atom. */
 void mesh_send_name(rt_ctx *cx, mesh *m, uint32_t index, slice name, rt_blob *term);
 void mesh_send_pid(rt_ctx *cx, rt_pid to, rt_blob *term);
+/* The calling actor monitors whoever has that registered name there, as rt_monitor does a pid: exactly one RT_DOWN comes, whose pid is only
+ * of the node (id and serial 0 are said of no name). NOPROC: nobody has it; NOCONN: the node is not connected, or not any more. */
+uint64_t mesh_monitor_name(rt_ctx *cx, mesh *m, uint32_t index, slice name);
+/* A LINK or MONITOR that cannot be said is answered, as the other node would. */
+void mesh_plug_refuse(rt_ctx *cx, const mesh_signal_msg *s, err reason);
 
 /* --- service.c: the actors that other nodes reach by name (services.def) */
 NODISCARD err mesh_service_boot(mesh *m, rt_ctx *cx);
@@ -98,6 +108,9 @@ void mesh_service_tell(rt_ctx *cx, const mesh_node_msg *n);
 /* --- identities: pids of this node as others see them, and the reasons of exits */
 bool mesh_own_pid(const mesh *m, const etf_pid *p, rt_pid *out); /* false: of another node, or of an earlier life of this one */
 etf_pid mesh_etf_pid(const mesh *m, rt_pid own);
+/* The reference of a monitor that the runtime numbers; what is not one of this life of the node is false. */
+etf_ref mesh_etf_ref(const mesh *m, uint64_t number);
+bool mesh_own_ref(const mesh *m, const etf_ref *r, uint64_t *out_number);
 err mesh_reason_in(etf_reader r, rt_blob **out_term); /* ERR_FOREIGN: *out_term is the caller's; NULL: it is no term */
 void mesh_reason_out(err reason, const rt_blob *term, buf *out);
 /* One term, complete in itself and with its version byte; NULL: it is none. */

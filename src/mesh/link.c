@@ -153,9 +153,7 @@ static err link_init(rt_ctx *cx, void *st, const void *arg) {
     l->m = a->m;
     l->fd = a->fd;
     buf_init(&l->out, UINT32_MAX);
-    hmap_init(&l->by_ref);
-    hmap_init(&l->by_id);
-    hmap_init(&l->ties);
+    mesh_rels_init(&l->rels);
     mesh_rpcs_init(&l->rpcs);
     err e = rt_port_add(cx, a->fd, SYS_IN);
     if (e) return e;
@@ -164,34 +162,28 @@ static err link_init(rt_ctx *cx, void *st, const void *arg) {
     return ERR_OK;
 }
 
-void mesh_link_tell(rt_ctx *cx, mesh_link *l, bool up) {
-    rt_blob *name = rt_blob_new(mesh_link_name(l));
-    mesh_service_tell(cx, &(mesh_node_msg){.up = up,
-                                           .hidden = l->hidden,
-                                           .index = l->index,
-                                           .link = rt_self(cx),
-                                           .creation = l->creation,
-                                           .flags = l->flags,
-                                           .name = name});
-    rt_blob_unref(name);
+mesh_node_msg mesh_link_node(rt_ctx *cx, const mesh_link *l, bool up) {
+    return (mesh_node_msg){.up = up,
+                           .hidden = l->hidden,
+                           .index = l->index,
+                           .link = rt_self(cx),
+                           .creation = l->creation,
+                           .flags = l->flags,
+                           .name = rt_blob_new(mesh_link_name(l))};
 }
 
 static void link_fini(rt_ctx *cx, void *st, err reason) {
     mesh_link *l = st;
-    bool was_up = !l->hand;
     if (!l->hand && reason == ERR_SHUTDOWN) say_end(cx, l, "it has connected anew"); /* link_hand.c told it to; all else was said */
     if (!l->hand) {
-        mesh_watches_end(cx, l);
+        mesh_loss_begin(cx, l);
         dist_in_fini(&l->in);
         dist_out_fini(&l->enc);
+    } else if (l->name_len) {
+        mesh_peers_down(l->m, cx, rt_self(cx), mesh_link_name(l), l->invented);
     }
-    if (l->name_len) mesh_peers_down(l->m, cx, mesh_link_name(l), l->invented);
-    if (was_up) mesh_link_tell(cx, l, false);
     mesh_hand_free(l);
     mesh_rpcs_fini(&l->rpcs);
-    hmap_fini(&l->by_ref);
-    hmap_fini(&l->by_id);
-    hmap_fini(&l->ties);
     mem_free(l->name);
     buf_fini(&l->out);
     rt_timer_cancel(cx, &l->timer);

@@ -3,11 +3,11 @@
 /* link: one connection to another node: an actor that owns the socket. link.c: its life and its bytes; link_hand.c: the handshake;
  * link_in.c: what the peer says; link_out.c: what is said to it. */
 #include "mesh/int.h"
+#include "mesh/rels.h"
 #include "mesh/rpc.h"
 #include "proto/dist/frame_in.h"
 #include "proto/dist/frame_out.h"
 
-#define MESH_WATCHES_MAX 1000000u    /* monitors and links of one peer, some 200 bytes each */
 #define MESH_ANSWERS_MAX (64u << 20) /* to a peer that asks and does not read; it cannot be slowed down otherwise */
 
 typedef struct mesh_link_arg { /* of an accepted connection */
@@ -22,23 +22,6 @@ typedef struct mesh_hand { /* until it is up */
     rt_pid old;       /* the link of that name that was up when the peer said its name */
     uint64_t old_ref; /* taking over: the monitor of that one */
 } mesh_hand;
-
-/* A monitor that a process of the peer has on something here. By reference, as the peer names it; by number, as the runtime does. */
-typedef struct mesh_watch {
-    hmap_node by_ref, by_id;
-    uint64_t id;
-    etf_pid watcher; /* its node is the peer: not set */
-    etf_ref ref;     /* likewise */
-    rt_pid watched;
-    uint32_t name_len; /* it was asked for by a name, which follows */
-    uint8_t name[];
-} mesh_watch;
-
-/* A link of a process of the peer with an actor here: the runtime has our end, this is what fires it when the connection is lost. */
-typedef struct mesh_tie {
-    hmap_node node;
-    rt_pid here, there;
-} mesh_tie;
 
 typedef struct mesh_link {
     mesh *m;
@@ -58,7 +41,6 @@ typedef struct mesh_link {
     usec wrote_at;     /* when the socket last took something, or began to refuse */
     size_t answers;    /* bytes of out that the peer's own doing brought, since it is full */
     uint64_t sequence; /* of the last message in fragments */
-    uint64_t next_id;  /* of watches */
     uint64_t never;    /* counts the processes that rpc.c pretends */
     mesh_rpcs rpcs;    /* calls of the peer that are not answered yet */
     rt_timer timer;    /* handshake: until it has to be over; up: the next tick */
@@ -66,8 +48,9 @@ typedef struct mesh_link {
     size_t out_off;
     dist_in in;
     dist_out enc;
-    hmap by_ref, by_id; /* mesh_watch */
-    hmap ties;          /* mesh_tie, by both pids */
+    mesh_rels rels;
+    uint64_t next_unlink; /* number of ours */
+    size_t unlinks;       /* of the peer's, on their way to actors here */
 } mesh_link;
 
 extern const rt_class mesh_link_class; /* arg: const mesh_link_arg * */
@@ -75,8 +58,8 @@ extern const rt_class mesh_link_class; /* arg: const mesh_link_arg * */
 /* What waits for the socket. */
 static inline slice mesh_link_waiting(const mesh_link *l) { return slice_from(buf_slice(&l->out), l->out_off); }
 static inline slice mesh_link_name(const mesh_link *l) { return slice_of(l->name, l->name_len); }
-/* It is up, or was: every service hears of it. */
-void mesh_link_tell(rt_ctx *cx, mesh_link *l, bool up);
+/* What services hear of it. The caller owns the name. */
+mesh_node_msg mesh_link_node(rt_ctx *cx, const mesh_link *l, bool up);
 /* It ends; why, in words, goes into the log. Only the first call counts. */
 NODISCARD err mesh_link_end(rt_ctx *cx, mesh_link *l, const char *why);
 void mesh_link_flush(rt_ctx *cx, mesh_link *l); /* something was put into out */
@@ -93,10 +76,9 @@ void mesh_hand_free(mesh_link *l);
 
 /* link_in.c */
 NODISCARD err mesh_in_feed(rt_ctx *cx, mesh_link *l, slice bytes);
-void mesh_watch_forget(mesh_link *l, mesh_watch *w); /* takes it out and frees it */
-void mesh_watches_end(rt_ctx *cx, mesh_link *l);     /* the connection is lost */
-mesh_watch *mesh_watch_by_id(mesh_link *l, uint64_t id);
-void mesh_tie_forget(mesh_link *l, rt_pid here, rt_pid there); /* fine if there is none */
+/* loss.c: tells all whom its links and monitors concern that the connection is lost, many of them in several turns of an actor of its own;
+ * then the table of peers and the services. Called by the link, up until now, when it ends; takes its relations. */
+void mesh_loss_begin(rt_ctx *cx, mesh_link *l);
 
 /* rpc.c: answers a spawn request, at once or when its job is done. */
 #define MESH_NEVER_SHARD 254u /* of pids that never were: no shard has this number, nor callers from outside */

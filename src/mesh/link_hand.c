@@ -92,7 +92,9 @@ static err is_up(rt_ctx *cx, mesh_link *l) {
     if (l->hidden) buf_add_str(&text, ", hidden");
     rt_event_text(cx, EV_MESH_UP, l->index, l->creation, buf_slice(&text));
     buf_fini(&text);
-    mesh_link_tell(cx, l, true);
+    mesh_node_msg node = mesh_link_node(cx, l, true);
+    mesh_service_tell(cx, &node);
+    rt_blob_unref(node.name);
     err e = rest.len ? mesh_in_feed(cx, l, buf_slice(&rest)) : ERR_OK;
     buf_fini(&rest);
     return e;
@@ -149,6 +151,11 @@ err mesh_hand_feed(rt_ctx *cx, mesh_link *l, slice bytes) {
 }
 
 err mesh_hand_old_down(rt_ctx *cx, mesh_link *l) {
+    rt_pid loss = mesh_peers_loss(l->m, cx, mesh_link_name(l));
+    if (rt_pid_ok(loss)) { /* it has ended, and what that concerns is still being told */
+        l->hand->old_ref = rt_monitor(cx, loss);
+        return ERR_OK;
+    }
     dist_handshake_old_down(&l->hand->h, &l->out);
     return run(cx, l);
 }

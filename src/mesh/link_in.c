@@ -9,85 +9,9 @@
 #include "base/mem.h"
 #include "mesh/link.h"
 
-/* --- watches ---------------------------------------------------------------------------------------------------------------------- */
-static uint64_t ref_hash(const etf_ref *r, const etf_pid *watcher) {
-    uint64_t h = (uint64_t)watcher->id << 32 | watcher->serial;
-    for (uint32_t i = 0; i < r->n; i++) h = hash_u64(h ^ r->word[i]);
-    return h;
-}
-
-static bool is_ref(const mesh_watch *w, const etf_ref *r, const etf_pid *watcher) {
-    return w->ref.n == r->n && w->ref.creation == r->creation && memcmp(w->ref.word, r->word, r->n * sizeof r->word[0]) == 0 &&
-           w->watcher.id == watcher->id && w->watcher.serial == watcher->serial;
-}
-
-static mesh_watch *watch_by_ref(mesh_link *l, const etf_ref *r, const etf_pid *watcher) {
-    for (hmap_node *n = hmap_find(&l->by_ref, ref_hash(r, watcher)); n; n = hmap_find_next(n)) {
-        mesh_watch *w = container_of(n, mesh_watch, by_ref);
-        if (is_ref(w, r, watcher)) return w;
-    }
-    return NULL;
-}
-
-mesh_watch *mesh_watch_by_id(mesh_link *l, uint64_t id) {
-    for (hmap_node *n = hmap_find(&l->by_id, hash_u64(id)); n; n = hmap_find_next(n)) {
-        mesh_watch *w = container_of(n, mesh_watch, by_id);
-        if (w->id == id) return w;
-    }
-    return NULL;
-}
-
-void mesh_watch_forget(mesh_link *l, mesh_watch *w) {
-    hmap_remove(&l->by_ref, &w->by_ref);
-    hmap_remove(&l->by_id, &w->by_id);
-    mem_free(w);
-}
-
+/* --- signals ---------------------------------------------------------------------------------------------------------------------- */
 static rt_pid from_pid(const mesh_link *l, const etf_pid *p) { return (rt_pid){l->index, p->id, p->serial}; }
 
-/* --- ties ------------------------------------------------------------------------------------------------------------------------- */
-static uint64_t tie_hash(rt_pid here, rt_pid there) {
-    return hash_u64(hash_u64((uint64_t)here.slot << 32 | here.gen) ^ ((uint64_t)there.slot << 32 | there.gen));
-}
-
-static mesh_tie *tie_find(mesh_link *l, rt_pid here, rt_pid there) {
-    for (hmap_node *n = hmap_find(&l->ties, tie_hash(here, there)); n; n = hmap_find_next(n)) {
-        mesh_tie *t = container_of(n, mesh_tie, node);
-        if (rt_pid_eq(t->here, here) && rt_pid_eq(t->there, there)) return t;
-    }
-    return NULL;
-}
-
-static void tie_free(mesh_link *l, mesh_tie *t) {
-    hmap_remove(&l->ties, &t->node);
-    mem_free(t);
-}
-
-void mesh_tie_forget(mesh_link *l, rt_pid here, rt_pid there) {
-    mesh_tie *t = tie_find(l, here, there);
-    if (t) tie_free(l, t);
-}
-
-static void ties_end(rt_ctx *cx, mesh_link *l) {
-    for (hmap_node *n = hmap_first(&l->ties), *next; n; n = next) {
-        mesh_tie *t = container_of(n, mesh_tie, node);
-        next = hmap_next(&l->ties, n);
-        rt_remote_signal(cx, t->there, t->here, RT_SIG_EXIT_LINK, 0, ERR_NOCONN, NULL);
-        tie_free(l, t);
-    }
-}
-
-void mesh_watches_end(rt_ctx *cx, mesh_link *l) {
-    ties_end(cx, l);
-    for (hmap_node *n = hmap_first(&l->by_id), *next; n; n = next) {
-        mesh_watch *w = container_of(n, mesh_watch, by_id);
-        next = hmap_next(&l->by_id, n);
-        rt_remote_signal(cx, from_pid(l, &w->watcher), w->watched, RT_SIG_DEMONITOR, w->id, ERR_OK, NULL);
-        mesh_watch_forget(l, w);
-    }
-}
-
-/* --- signals ---------------------------------------------------------------------------------------------------------------------- */
 /* An actor of this node that is meant; false: there is none, and never will be. */
 static bool target(rt_ctx *cx, const mesh_link *l, const dist_addr *to, rt_pid *out) {
     if (to->kind == DIST_ADDR_PID) return mesh_own_pid(l->m, &to->pid, out);
@@ -133,36 +57,104 @@ static err say_down(rt_ctx *cx, mesh_link *l, const dist_addr *what, const etf_p
     return e;
 }
 
+/* --- monitors --------------------------------------------------------------------------------------------------------------------- */
+static err too_many(rt_ctx *cx, mesh_link *l) { return mesh_link_end(cx, l, "it has too many links and monitors here"); }
+
 static err on_monitor(rt_ctx *cx, mesh_link *l, const dist_ctl *c) {
     rt_pid to;
-    if (!is_present(l, &c->from) || watch_by_ref(l, &c->ref, &c->from.pid)) return ERR_OK;
+    if (!is_present(l, &c->from) || mesh_rels_watch(&l->rels, &c->ref, &c->from.pid)) return ERR_OK;
     if (!target(cx, l, &c->to, &to)) return say_down(cx, l, &c->to, &c->from.pid, &c->ref, ERR_NOPROC, NULL);
-    if (l->by_id.count + l->ties.count >= MESH_WATCHES_MAX) return mesh_link_end(cx, l, "it has a million monitors and links here");
+    if (l->rels.theirs >= l->m->cfg.relations_max) return too_many(cx, l);
     slice name = c->to.kind == DIST_ADDR_NAME ? c->to.name : SLICE_NULL;
-    mesh_watch *w = mem_zalloc(sizeof *w + name.len);
-    w->id = ++l->next_id;
-    w->watcher = c->from.pid;
-    w->ref = c->ref;
-    w->watcher.node = w->ref.node = SLICE_NULL; /* slices of the message */
-    w->watched = to;
-    w->name_len = (uint32_t)name.len;
-    if (name.len) memcpy(w->name, name.p, name.len);
-    hmap_insert(&l->by_ref, &w->by_ref, ref_hash(&w->ref, &w->watcher));
-    hmap_insert(&l->by_id, &w->by_id, hash_u64(w->id));
-    rt_remote_signal(cx, from_pid(l, &w->watcher), to, RT_SIG_MONITOR, w->id, ERR_OK, NULL);
+    uint64_t id = atomic_fetch_add_explicit(&l->m->next_watch, 1, memory_order_relaxed) + 1; /* only unique */
+    (void)mesh_rels_watch_add(&l->rels, id, &c->ref, &c->from.pid, to, name);                /* found by its references later */
+    rt_remote_signal(cx, from_pid(l, &c->from.pid), to, RT_SIG_MONITOR, id, ERR_OK, NULL);
     return ERR_OK;
 }
 
 static err on_demonitor(rt_ctx *cx, mesh_link *l, const dist_ctl *c) {
-    mesh_watch *w = c->from.kind == DIST_ADDR_PID ? watch_by_ref(l, &c->ref, &c->from.pid) : NULL;
+    mesh_watch *w = c->from.kind == DIST_ADDR_PID ? mesh_rels_watch(&l->rels, &c->ref, &c->from.pid) : NULL;
     if (!w) return ERR_OK; /* it has fired meanwhile */
     rt_remote_signal(cx, from_pid(l, &w->watcher), w->watched, RT_SIG_DEMONITOR, w->id, ERR_OK, NULL);
-    mesh_watch_forget(l, w);
+    mesh_rels_watch_drop(&l->rels, w);
     return ERR_OK;
 }
 
+static bool is_watched(const mesh_link *l, const mesh_aim *a, const dist_addr *what) {
+    if (a->name_len) return what->kind == DIST_ADDR_NAME && slice_eq(what->name, slice_of(a->name, a->name_len));
+    return is_present(l, what) && rt_pid_eq(from_pid(l, &what->pid), a->watched);
+}
+
+/* Of a monitor that this link has sent out, to who asked for it, about what it asked for; all else is of an earlier life, or made up. */
+static err on_down(rt_ctx *cx, mesh_link *l, const dist_message *m, const dist_ctl *c, arena *text) {
+    uint64_t ref;
+    rt_pid to;
+    rt_blob *term = NULL;
+    mesh_aim *a = mesh_own_ref(l->m, &c->ref, &ref) ? mesh_rels_aim(&l->rels, ref) : NULL;
+    if (!a || !is_watched(l, a, &c->from) || !target(cx, l, &c->to, &to) || !rt_pid_eq(to, a->watcher)) return ERR_OK;
+    err reason = mesh_reason_in(dist_message_reader(m, c->reason, text), &term);
+    if (reason == ERR_FOREIGN && !term) return mesh_link_end(cx, l, "the reason of a DOWN is not a term");
+    rt_remote_signal(cx, a->watched, a->watcher, RT_SIG_DOWN, ref, reason, term);
+    rt_blob_unref(term);
+    mesh_rels_aim_drop(&l->rels, a);
+    return ERR_OK;
+}
+
+/* --- links and exits -------------------------------------------------------------------------------------------------------------- */
+/* The link between those two, if the peer can mean it. */
+static mesh_tie *tie_of(const mesh_link *l, rt_pid here, const dist_addr *there) {
+    return is_present(l, there) ? mesh_rels_tie(&l->rels, here, from_pid(l, &there->pid)) : NULL;
+}
+
+static err on_link(rt_ctx *cx, mesh_link *l, const dist_ctl *c) {
+    rt_pid to;
+    if (!is_present(l, &c->from)) return ERR_OK;
+    if (!target(cx, l, &c->to, &to)) {
+        dist_ctl no = {.signal = DIST_SIG_EXIT, .from = c->to, .to = c->from, .reason = SLICE("w\x06noproc")};
+        return mesh_out(cx, l, &no);
+    }
+    mesh_tie *t = tie_of(l, to, &c->from);
+    if (t && (t->unlink || !t->leaving)) return ERR_OK; /* it is about the one that ends; or there is one */
+    if (!t && l->rels.theirs >= l->m->cfg.relations_max) return too_many(cx, l);
+    if (!t) t = mesh_rels_tie_add(&l->rels, to, from_pid(l, &c->from.pid), false);
+    t->leaving = 0;
+    rt_remote_signal(cx, t->there, to, RT_SIG_LINK, 0, ERR_OK, NULL);
+    return ERR_OK;
+}
+
+/* Acknowledged by the actor, if it goes there, so that what that has said before it knew comes before the acknowledgement. */
+static err on_unlink(rt_ctx *cx, mesh_link *l, const dist_ctl *c) {
+    rt_pid to;
+    mesh_tie *t = target(cx, l, &c->to, &to) ? tie_of(l, to, &c->from) : NULL;
+    if (t && !t->unlink) {
+        if (l->unlinks >= l->m->cfg.relations_max) return mesh_link_end(cx, l, "it ends too many links at once");
+        l->unlinks++;
+        t->leaving = mesh_rels_leaving(c->id);
+        rt_remote_signal(cx, t->there, to, RT_SIG_UNLINK, c->id, ERR_OK, NULL);
+        return ERR_OK;
+    }
+    if (c->id == 0) return ERR_OK; /* a peer that awaits no answer */
+    dist_ctl ack = {.signal = DIST_SIG_UNLINK_ACK, .id = c->id, .from = c->to, .to = c->from};
+    return mesh_out(cx, l, &ack);
+}
+
+static err on_unlink_ack(mesh_link *l, const dist_ctl *c) {
+    rt_pid to;
+    mesh_tie *t = mesh_own_pid(l->m, &c->to.pid, &to) ? tie_of(l, to, &c->from) : NULL;
+    if (t && t->unlink && t->unlink == c->id) mesh_rels_tie_drop(&l->rels, t);
+    return ERR_OK;
+}
+
+/* The end of a link acts if there is one, and ends it. */
+static bool ends_link(mesh_link *l, rt_pid to, const dist_addr *from) {
+    mesh_tie *t = tie_of(l, to, from);
+    bool acts = t && !t->unlink;
+    if (t) mesh_rels_tie_drop(&l->rels, t);
+    return acts;
+}
+
 static err on_exit(rt_ctx *cx, mesh_link *l, const dist_message *m, const dist_ctl *c, rt_signal sig, arena *text) {
-    rt_pid to, from = sender(l, &c->from);
+    rt_pid to;
     rt_blob *term = NULL;
     etf_reader r = dist_message_reader(m, c->reason, text);
     bool kill = sig == RT_SIG_EXIT && etf_get_atom_is(&r, SLICE("kill"));
@@ -170,39 +162,9 @@ static err on_exit(rt_ctx *cx, mesh_link *l, const dist_message *m, const dist_c
     if (reason == ERR_FOREIGN && !term) return mesh_link_end(cx, l, "the reason of an exit is not a term");
     if (sig == RT_SIG_EXIT && reason == ERR_KILLED && !kill) reason = ERR_SHUTDOWN; /* exit(P, killed) can be trapped */
     /* A service does not end because a peer says so: without it nobody could reach the node. Of a link it hears, and traps it. */
-    if (target(cx, l, &c->to, &to) && (sig == RT_SIG_EXIT_LINK || !mesh_service_is(cx, to))) {
-        if (sig == RT_SIG_EXIT_LINK) mesh_tie_forget(l, to, from);
-        rt_remote_signal(cx, from, to, sig, 0, reason, term);
-    }
+    if (target(cx, l, &c->to, &to) && (sig == RT_SIG_EXIT_LINK ? ends_link(l, to, &c->from) : !mesh_service_is(cx, to)))
+        rt_remote_signal(cx, sender(l, &c->from), to, sig, 0, reason, term);
     rt_blob_unref(term);
-    return ERR_OK;
-}
-
-static err on_unlink(rt_ctx *cx, mesh_link *l, const dist_ctl *c) {
-    rt_pid to;
-    if (target(cx, l, &c->to, &to)) {
-        mesh_tie_forget(l, to, sender(l, &c->from));
-        rt_remote_signal(cx, sender(l, &c->from), to, RT_SIG_UNLINK, 0, ERR_OK, NULL);
-    }
-    if (c->id == 0) return ERR_OK; /* a peer that awaits no answer */
-    dist_ctl ack = {.signal = DIST_SIG_UNLINK_ACK, .id = c->id, .from = c->to, .to = c->from};
-    return mesh_out(cx, l, &ack);
-}
-
-static err on_link(rt_ctx *cx, mesh_link *l, const dist_ctl *c) {
-    rt_pid to, from = sender(l, &c->from);
-    if (!is_present(l, &c->from)) return ERR_OK;
-    if (!target(cx, l, &c->to, &to)) {
-        dist_ctl no = {.signal = DIST_SIG_EXIT, .from = c->to, .to = c->from, .reason = SLICE("w\x06noproc")};
-        return mesh_out(cx, l, &no);
-    }
-    if (tie_find(l, to, from)) return ERR_OK;
-    if (l->by_id.count + l->ties.count >= MESH_WATCHES_MAX) return mesh_link_end(cx, l, "it has a million monitors and links here");
-    mesh_tie *t = mem_zalloc(sizeof *t);
-    t->here = to;
-    t->there = from;
-    hmap_insert(&l->ties, &t->node, tie_hash(to, from));
-    rt_remote_signal(cx, from, to, RT_SIG_LINK, 0, ERR_OK, NULL);
     return ERR_OK;
 }
 
@@ -216,9 +178,9 @@ static err act(rt_ctx *cx, mesh_link *l, const dist_message *m, const dist_ctl *
     case DIST_SIG_MONITOR: return on_monitor(cx, l, c);
     case DIST_SIG_DEMONITOR: return on_demonitor(cx, l, c);
     case DIST_SIG_SPAWN: return mesh_rpc_spawn(cx, l, m, c, text);
-    case DIST_SIG_UNLINK_ACK:
-    case DIST_SIG_DOWN:
-    case DIST_SIG_SPAWN_REPLY:  /* answers to what this node does not ask yet */
+    case DIST_SIG_UNLINK_ACK: return on_unlink_ack(l, c);
+    case DIST_SIG_DOWN: return on_down(cx, l, m, c, text);
+    case DIST_SIG_SPAWN_REPLY:  /* an answer to what this node does not ask */
     case DIST_SIG_GROUP_LEADER: /* actors have none */
     case DIST_SIG_NODE_LINK: return ERR_OK;
     }

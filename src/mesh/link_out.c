@@ -2,12 +2,13 @@
 #include "base/mem.h"
 #include "mesh/link.h"
 
-err mesh_out(rt_ctx *cx, mesh_link *l, const dist_ctl *c) {
+static NODISCARD err put(rt_ctx *cx, mesh_link *l, const dist_ctl *c, bool *out_said) {
     slice rest;
     dist_split split;
     if (l->ended) return ERR_OK;
     err e = dist_out_signal(&l->enc, c, ++l->sequence, &l->out, &rest, &split);
-    if (e == ERR_UNSUPPORTED) return ERR_OK; /* OTP drops it, too */
+    *out_said = e != ERR_UNSUPPORTED;
+    if (!*out_said) return ERR_OK;
     if (e) return mesh_link_end(cx, l, e == ERR_LIMIT ? "what waits for it is past every limit" : "a signal could not be written");
     buf_add(&l->out, rest);
     while (split.left > 0) {
@@ -17,6 +18,11 @@ err mesh_out(rt_ctx *cx, mesh_link *l, const dist_ctl *c) {
     }
     mesh_link_flush(cx, l);
     return ERR_OK;
+}
+
+err mesh_out(rt_ctx *cx, mesh_link *l, const dist_ctl *c) {
+    bool said; /* if not, OTP drops it, too */
+    return put(cx, l, c, &said);
 }
 
 static etf_pid peer_pid(const mesh_link *l, rt_pid p) {
@@ -43,7 +49,7 @@ err mesh_out_send(rt_ctx *cx, mesh_link *l, const mesh_send_msg *s) {
 
 /* A DOWN goes to who asked, by the reference and the name that it asked with. */
 static err down(rt_ctx *cx, mesh_link *l, const mesh_signal_msg *s, slice reason) {
-    mesh_watch *w = mesh_watch_by_id(l, s->ref);
+    mesh_watch *w = mesh_rels_watch_by_id(&l->rels, s->ref);
     if (!w) return ERR_OK; /* it was taken back meanwhile */
     dist_ctl c = {.signal = DIST_SIG_DOWN, .ref = w->ref, .reason = reason};
     c.ref.node = mesh_link_name(l);
@@ -51,27 +57,117 @@ static err down(rt_ctx *cx, mesh_link *l, const mesh_signal_msg *s, slice reason
     c.from =
         w->name_len ? (dist_addr){.kind = DIST_ADDR_NAME, .name = slice_of(w->name, w->name_len)} : addr_of(mesh_etf_pid(l->m, s->from));
     err e = mesh_out(cx, l, &c);
-    mesh_watch_forget(l, w);
+    mesh_rels_watch_drop(&l->rels, w);
     return e;
+}
+
+/* --- links ------------------------------------------------------------------------------------------------------------------------ */
+static dist_ctl between(const mesh_link *l, const mesh_signal_msg *s, dist_signal what) {
+    return (dist_ctl){.signal = what, .from = addr_of(mesh_etf_pid(l->m, s->from)), .to = addr_of(peer_pid(l, s->to))};
+}
+
+static bool has_room(rt_ctx *cx, const mesh_link *l, const mesh_signal_msg *s) {
+    if (l->rels.ours < l->m->cfg.relations_max) return true;
+    mesh_plug_refuse(cx, s, ERR_LIMIT);
+    return false;
+}
+
+/* Said also if there is a link already: the peer may be about to end that. It knows which one is meant. */
+static err out_link(rt_ctx *cx, mesh_link *l, const mesh_signal_msg *s) {
+    dist_ctl c = between(l, s, DIST_SIG_LINK);
+    bool said = true;
+    mesh_tie *t = mesh_rels_tie(&l->rels, s->from, s->to);
+    if (!t && !has_room(cx, l, s)) return ERR_OK;
+    if (!t) t = mesh_rels_tie_add(&l->rels, s->from, s->to, true);
+    t->unlink = 0;
+    err e = put(cx, l, &c, &said);
+    if (said) return e;
+    mesh_rels_tie_drop(&l->rels, t);
+    mesh_plug_refuse(cx, s, ERR_UNSUPPORTED);
+    return e;
+}
+
+static err out_unlink(rt_ctx *cx, mesh_link *l, const mesh_signal_msg *s) {
+    dist_ctl c = between(l, s, DIST_SIG_UNLINK);
+    mesh_tie *t = mesh_rels_tie(&l->rels, s->from, s->to);
+    if (!t || t->unlink) return ERR_OK; /* an exit was faster */
+    if (l->flags & DIST_FLAG(UNLINK_ID))
+        c.id = t->unlink = ++l->next_unlink;
+    else
+        mesh_rels_tie_drop(&l->rels, t);
+    return mesh_out(cx, l, &c);
+}
+
+/* The peer's unlink has arrived at the actor. */
+static err out_unlinked(rt_ctx *cx, mesh_link *l, const mesh_signal_msg *s) {
+    dist_ctl c = between(l, s, DIST_SIG_UNLINK_ACK);
+    mesh_tie *t = mesh_rels_tie(&l->rels, s->from, s->to);
+    if (check(l->unlinks > 0)) l->unlinks--;
+    if (t && t->leaving == mesh_rels_leaving(s->ref)) mesh_rels_tie_drop(&l->rels, t); /* else it has linked again */
+    c.id = s->ref;
+    return c.id ? mesh_out(cx, l, &c) : ERR_OK;
+}
+
+static err out_exit_link(rt_ctx *cx, mesh_link *l, const mesh_signal_msg *s, slice reason) {
+    dist_ctl c = between(l, s, DIST_SIG_EXIT);
+    mesh_tie *t = mesh_rels_tie(&l->rels, s->from, s->to);
+    if (t) mesh_rels_tie_drop(&l->rels, t);
+    c.reason = reason;
+    return mesh_out(cx, l, &c);
+}
+
+/* --- monitors --------------------------------------------------------------------------------------------------------------------- */
+static dist_ctl about(const mesh_link *l, const mesh_aim *a, dist_signal what) {
+    return (dist_ctl){.signal = what,
+                      .from = addr_of(mesh_etf_pid(l->m, a->watcher)),
+                      .to = a->name_len ? (dist_addr){.kind = DIST_ADDR_NAME, .name = slice_of(a->name, a->name_len)}
+                                        : addr_of(peer_pid(l, a->watched)),
+                      .ref = mesh_etf_ref(l->m, a->ref)};
+}
+
+static err out_monitor(rt_ctx *cx, mesh_link *l, const mesh_signal_msg *s) {
+    bool said = true;
+    if (!has_room(cx, l, s)) return ERR_OK;
+    mesh_aim *a = mesh_rels_aim_add(&l->rels, s->ref, s->from, s->to, rt_blob_slice(s->name));
+    dist_ctl c = about(l, a, DIST_SIG_MONITOR);
+    err e = put(cx, l, &c, &said);
+    if (said) return e;
+    mesh_rels_aim_drop(&l->rels, a);
+    mesh_plug_refuse(cx, s, ERR_UNSUPPORTED);
+    return e;
+}
+
+static err out_demonitor(rt_ctx *cx, mesh_link *l, const mesh_signal_msg *s) {
+    mesh_aim *a = mesh_rels_aim(&l->rels, s->ref);
+    if (!a) return ERR_OK; /* it has fired meanwhile */
+    dist_ctl c = about(l, a, DIST_SIG_DEMONITOR);
+    err e = mesh_out(cx, l, &c);
+    mesh_rels_aim_drop(&l->rels, a);
+    return e;
+}
+
+/* --- all -------------------------------------------------------------------------------------------------------------------------- */
+/* exit/2. To kill is an order, killed what becomes of it (OTP: erlang:exit/2). */
+static err out_exit(rt_ctx *cx, mesh_link *l, const mesh_signal_msg *s, slice reason) {
+    dist_ctl c = between(l, s, DIST_SIG_EXIT2);
+    c.reason = s->reason == ERR_KILLED ? SLICE("w\x04kill") : reason;
+    return mesh_out(cx, l, &c);
 }
 
 err mesh_out_signal(rt_ctx *cx, mesh_link *l, const mesh_signal_msg *s) {
     buf b;
+    err e = ERR_OK;
     buf_init(&b, UINT32_MAX);
     mesh_reason_out(s->reason, s->term, &b);
-    dist_ctl c = {.from = addr_of(mesh_etf_pid(l->m, s->from)), .to = addr_of(peer_pid(l, s->to)), .reason = buf_slice(&b)};
-    err e = ERR_OK;
     switch ((rt_signal)s->sig) {
-    case RT_SIG_EXIT: c.signal = DIST_SIG_EXIT2, e = mesh_out(cx, l, &c); break;
-    case RT_SIG_EXIT_LINK:
-        mesh_tie_forget(l, s->from, s->to);
-        c.signal = DIST_SIG_EXIT, e = mesh_out(cx, l, &c);
-        break;
-    case RT_SIG_DOWN: e = down(cx, l, s, c.reason); break;
-    case RT_SIG_LINK:
-    case RT_SIG_UNLINK:
-    case RT_SIG_MONITOR:
-    case RT_SIG_DEMONITOR: break; /* mesh.c answers them */
+    case RT_SIG_EXIT: e = out_exit(cx, l, s, buf_slice(&b)); break;
+    case RT_SIG_EXIT_LINK: e = out_exit_link(cx, l, s, buf_slice(&b)); break;
+    case RT_SIG_DOWN: e = down(cx, l, s, buf_slice(&b)); break;
+    case RT_SIG_LINK: e = out_link(cx, l, s); break;
+    case RT_SIG_UNLINK: e = out_unlink(cx, l, s); break;
+    case RT_SIG_UNLINKED: e = out_unlinked(cx, l, s); break;
+    case RT_SIG_MONITOR: e = out_monitor(cx, l, s); break;
+    case RT_SIG_DEMONITOR: e = out_demonitor(cx, l, s); break;
     }
     buf_fini(&b);
     return e;

@@ -13,6 +13,7 @@ void mesh_cfg_default(mesh_cfg *c) {
                     .link_bytes = MESH_LINK_BYTES,
                     .version = "",
                     .backlog = 1024,
+                    .relations_max = MESH_RELATIONS_MAX,
                     .handshakes_max = MESH_HANDSHAKES_MAX,
                     .epmd_conns_max = MESH_EPMD_CONNS_MAX};
 }

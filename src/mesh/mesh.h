@@ -18,6 +18,7 @@
 #define MESH_LISTEN_MAX     16u                 /* addresses that a node listens on */
 #define MESH_LINK_BYTES     (1u << 20)          /* OTP: dist_buf_busy_limit */
 #define MESH_EPMD_CONNS_MAX 4096u               /* to the port mapper in this node: one for each node of the machine */
+#define MESH_RELATIONS_MAX  1000000u            /* some 200 bytes each */
 #define MESH_HANDSHAKES_MAX 4096u               /* under way at a time: some 2 KiB each, and a descriptor */
 
 typedef struct mesh_cfg {
@@ -28,6 +29,7 @@ typedef struct mesh_cfg {
     usec setup_time;         /* a handshake takes at most this */
     size_t link_bytes;       /* written to a peer and not yet taken by its socket; past it, what comes for it waits with its senders */
     int backlog;             /* connections that wait to be accepted */
+    size_t relations_max;    /* links and monitors of one peer here, past which it is cut off; as many of actors here there (ERR_LIMIT) */
     uint32_t handshakes_max; /* accepted connections that are not up yet, at least 1; past it they are closed at once (EV_MESH_CROWDED) */
     const char *version;     /* of the program, for tools of other nodes; outlives the mesh */
     sys_addr epmd;           /* the port mapper to register with; port 0: none */

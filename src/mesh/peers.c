@@ -4,10 +4,10 @@
  *     name -> number, creation, link that is up, link that takes its place      the rule of simultaneous connections is decided here
  *     number -> link, creation, name                                            what a send to rt_pid.node needs
  *
- * Invariants: (1) a name has at most one link that is up. (2) A number means one life of one node for ever; a node that comes back with
- * another creation gets another number. (3) An entry of a name outlives its links, because it has the number, unless the name was made for
- * one connection; only peers that have proved to know the cookie make or change one. An entry by number is there while its node is
- * connected. */
+ * Invariants: (1) a name has at most one link that is up; one whose loss is still being told counts. (2) A number means one life of one
+ * node for ever; a node that comes back with another creation gets another number. (3) An entry of a name outlives its links, because it
+ * has the number, unless the name was made for one connection; only peers that have proved to know the cookie make or change one. An entry
+ * by number is there while its node is connected. */
 #include "base/mem.h"
 #include "mesh/int.h"
 
@@ -22,6 +22,9 @@ static mesh_peer peer_of(slice old) {
     if (old.p) memcpy(&p, old.p, sizeof p);
     return p;
 }
+
+/* Who has to be gone before another link of that name is up. */
+static rt_pid holder(const mesh_peer *p) { return rt_pid_ok(p->loss) ? p->loss : p->up; }
 
 /* --- admitting -------------------------------------------------------------------------------------------------------------------- */
 typedef struct step {
@@ -49,7 +52,7 @@ dist_verdict mesh_peers_admit(mesh *m, rt_ctx *cx, slice name, rt_pid *out_old) 
     slice v;
     bool known = rt_table_lookup(rt_epoch_reader(cx), m->names, name, &v) == ERR_OK;
     mesh_peer p = peer_of(known ? v : SLICE_NULL);
-    *out_old = p.up;
+    *out_old = holder(&p);
     dist_peer_view view = {.allowed = true, .connected = rt_pid_ok(p.up), .takeover_pending = rt_pid_ok(p.takeover)};
     return dist_handshake_decide(m->cfg.name, name, view);
 }
@@ -57,7 +60,8 @@ dist_verdict mesh_peers_admit(mesh *m, rt_ctx *cx, slice name, rt_pid *out_old) 
 static rt_table_verdict take(void *arg, slice old, slice *value) {
     step *s = arg;
     s->p = peer_of(old);
-    s->won = !rt_pid_ok(s->p.takeover) && (!rt_pid_ok(s->p.up) || rt_pid_eq(s->p.up, s->old));
+    bool found = rt_pid_eq(s->p.up, s->old) || rt_pid_eq(holder(&s->p), s->old);
+    s->won = !rt_pid_ok(s->p.takeover) && (!rt_pid_ok(s->p.up) || found);
     if (!s->won || !old.p) return RT_TABLE_KEEP; /* gone with its entry: then win decides */
     s->p.takeover = s->me;
     return put(s, value);
@@ -87,7 +91,7 @@ static rt_table_verdict lose(void *arg, slice old, slice *value) {
     s->p = peer_of(old);
     s->won = rt_pid_eq(s->p.up, s->me);
     bool taking = rt_pid_eq(s->p.takeover, s->me);
-    if (s->won) s->p.up = RT_PID_NONE;
+    if (s->won) s->p.up = s->p.loss = RT_PID_NONE;
     if (taking) s->p.takeover = RT_PID_NONE;
     if (s->invented && !rt_pid_ok(s->p.up) && !rt_pid_ok(s->p.takeover)) return RT_TABLE_REMOVE;
     return s->won || taking ? put(s, value) : RT_TABLE_KEEP;
@@ -122,10 +126,23 @@ err mesh_peers_up(mesh *m, rt_ctx *cx, slice name, uint32_t creation, bool hidde
     return e;
 }
 
-void mesh_peers_down(mesh *m, rt_ctx *cx, slice name, bool invented) {
-    step s = {.m = m, .me = rt_self(cx), .invented = invented};
+void mesh_peers_down(mesh *m, rt_ctx *cx, rt_pid link, slice name, bool invented) {
+    step s = {.m = m, .me = link, .invented = invented};
     if (!change(&s, cx, name, lose) || !s.won) return;
     (void)check(rt_table_update(rt_epoch_reader(cx), m->nodes, slice_of(&s.p.index, sizeof s.p.index), unlink_of, &s.me) == ERR_OK);
+}
+
+static rt_table_verdict lost(void *arg, slice old, slice *value) {
+    step *s = arg;
+    s->p = peer_of(old);
+    if (!check(rt_pid_eq(s->p.up, s->old))) return RT_TABLE_KEEP;
+    s->p.loss = s->me;
+    return put(s, value);
+}
+
+void mesh_peers_lost(mesh *m, rt_ctx *cx, rt_pid link, slice name) {
+    step s = {.m = m, .me = rt_self(cx), .old = link};
+    (void)change(&s, cx, name, lost); /* it is checked there */
 }
 
 /* --- looking ---------------------------------------------------------------------------------------------------------------------- */
@@ -134,6 +151,11 @@ rt_pid mesh_peers_link(mesh *m, rt_ctx *cx, uint32_t index) {
     rt_pid link = RT_PID_NONE;
     if (rt_table_lookup(rt_epoch_reader(cx), m->nodes, slice_of(&index, sizeof index), &v) == ERR_OK) memcpy(&link, v.p, sizeof link);
     return link;
+}
+
+rt_pid mesh_peers_loss(mesh *m, rt_ctx *cx, slice name) {
+    slice v;
+    return rt_table_lookup(rt_epoch_reader(cx), m->names, name, &v) == ERR_OK ? peer_of(v).loss : RT_PID_NONE;
 }
 
 typedef struct each {

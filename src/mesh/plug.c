@@ -1,4 +1,9 @@
-/* plug: what an actor sends to a pid of another node finds its link here; on the actor's shard, without waiting. */
+/* plug: what an actor says to a process of another node finds its link here; on the actor's shard, without waiting.
+ *
+ *     rt_send, rt_link, rt_monitor ... to a pid of another node --rt/remote.h--> its link, as MESH_SEND or MESH_SIGNAL
+ *
+ * Invariant: each link and monitor that goes out is answered: by the other node, by the link when the connection is lost, or here: where
+ * there is no connection, and for a message that its link did not live to handle. */
 #include "base/mem.h"
 #include "mesh/int.h"
 
@@ -18,21 +23,40 @@ static void plug_send(rt_remote *r, rt_ctx *cx, rt_pid to, rt_msg **mp) {
     if (out) rt_send(cx, link, &out);
 }
 
-/* Links and monitors of actors here to processes there are not said yet: they end at once, as if the node were not connected. */
-static void plug_signal(rt_remote *r, rt_ctx *cx, rt_pid from, rt_pid to, rt_signal sig, uint64_t ref, err reason, rt_blob *term) {
-    mesh *m = container_of(r, mesh, remote);
-    if (sig == RT_SIG_LINK || sig == RT_SIG_MONITOR) {
-        rt_remote_signal(cx, to, from, sig == RT_SIG_LINK ? RT_SIG_EXIT_LINK : RT_SIG_DOWN, ref, ERR_NOCONN, NULL);
+void mesh_plug_refuse(rt_ctx *cx, const mesh_signal_msg *s, err reason) {
+    if (s->sig == RT_SIG_LINK)
+        rt_remote_signal(cx, s->to, s->from, RT_SIG_EXIT_LINK, 0, reason, NULL);
+    else if (s->sig == RT_SIG_MONITOR)
+        rt_remote_signal(cx, s->to, s->from, RT_SIG_DOWN, s->ref, reason, NULL);
+}
+
+/* Takes over the blobs of s. */
+static void say(mesh *m, rt_ctx *cx, const mesh_signal_msg *s) {
+    rt_pid link = mesh_peers_link(m, cx, s->to.node);
+    if (!rt_pid_ok(link)) { /* of all else the other node has said noconnection to its processes itself */
+        mesh_plug_refuse(cx, s, ERR_NOCONN);
+        rt_blob_unref(s->term);
+        rt_blob_unref(s->name);
         return;
     }
-    rt_pid link = mesh_peers_link(m, cx, to.node);
-    if (!rt_pid_ok(link)) return; /* not connected: the other node has said noconnection to its processes itself */
-    rt_msg *out = rt_msg_new(cx, MESH_SIGNAL, sizeof(mesh_signal_msg));
-    *mesh_signal_msg_of(out) = (mesh_signal_msg){(uint8_t)sig, from, to, ref, reason, rt_blob_ref(term)};
+    rt_msg *out = rt_msg_new(cx, MESH_SIGNAL, sizeof *s);
+    *mesh_signal_msg_of(out) = *s;
     rt_send(cx, link, &out);
 }
 
-void mesh_plug_init(mesh *m) { m->remote = (rt_remote){.send = plug_send, .signal = plug_signal}; }
+static void plug_signal(rt_remote *r, rt_ctx *cx, rt_pid from, rt_pid to, rt_signal sig, uint64_t ref, err reason, rt_blob *term) {
+    mesh_signal_msg s = {.sig = (uint8_t)sig, .from = from, .to = to, .ref = ref, .reason = reason, .term = rt_blob_ref(term)};
+    say(container_of(r, mesh, remote), cx, &s);
+}
+
+static void plug_lost(rt_remote *r, rt_ctx *cx, rt_msg *m) {
+    (void)r;
+    mesh_plug_refuse(cx, mesh_signal_msg_of(m), ERR_NOCONN);
+}
+
+void mesh_plug_init(mesh *m) {
+    m->remote = (rt_remote){.send = plug_send, .signal = plug_signal, .lost = plug_lost, .carrier = MESH_SIGNAL};
+}
 
 void mesh_send_pid(rt_ctx *cx, rt_pid to, rt_blob *term) {
     rt_msg *m = rt_msg_new(cx, MESH_TERM, sizeof(mesh_term));
@@ -46,4 +70,12 @@ void mesh_send_name(rt_ctx *cx, mesh *m, uint32_t index, slice name, rt_blob *te
     rt_msg *out = rt_msg_new(cx, MESH_SEND, sizeof(mesh_send_msg));
     *mesh_send_msg_of(out) = (mesh_send_msg){.from = rt_self(cx), .name = rt_blob_new(name), .term = rt_blob_ref(term)};
     rt_send(cx, link, &out);
+}
+
+uint64_t mesh_monitor_name(rt_ctx *cx, mesh *m, uint32_t index, slice name) {
+    rt_pid who = {index, 0, 0};
+    if (!check(etf_is_atom(name))) return 0;
+    uint64_t ref = rt_remote_monitor(cx, who);
+    if (ref) say(m, cx, &(mesh_signal_msg){.sig = RT_SIG_MONITOR, .from = rt_self(cx), .to = who, .ref = ref, .name = rt_blob_new(name)});
+    return ref;
 }

@@ -14,7 +14,7 @@
 #define RT_M_WORK 0x1000u
 /* Signals that never leave the node, after those of rt/remote.h: your receiver is full; it has halved; the muted sender has ended; you own
  * a table (ref: its rt_tid). */
-typedef enum rt_signal_more { RT_SIG_MUTE = RT_SIG_DOWN + 1, RT_SIG_UNMUTE, RT_SIG_MUTE_GONE, RT_SIG_TABLE } rt_signal_more;
+typedef enum rt_signal_more { RT_SIG_MUTE = RT_SIG_UNLINKED + 1, RT_SIG_UNMUTE, RT_SIG_MUTE_GONE, RT_SIG_TABLE } rt_signal_more;
 typedef struct rt_signal_body {
     uint64_t ref;
     rt_blob *term; /* of ERR_FOREIGN: the reason; else NULL */

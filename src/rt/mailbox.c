@@ -193,10 +193,13 @@ static bool make_room(rt_shard *sh, rt_actor *a, const rt_msg *m, uint64_t bytes
 
 /* Its receiver is gone, or ends. */
 static void give_up(rt_shard *sh, rt_pid by, rt_msg *m) {
-    if (UNLIKELY(m->tag & RT_M_WORK) && !sh->freeing)
+    rt_remote *r = sh->node->remote;
+    if (UNLIKELY(m->tag & RT_M_WORK) && !sh->freeing) {
         rt_mailbox_refuse(sh, by, m);
-    else
-        rt_msg_release(sh, m);
+        return;
+    }
+    if (UNLIKELY(r && r->lost && RT_TAG(m) == r->carrier) && !sh->freeing) r->lost(r, &sh->cx, m);
+    rt_msg_release(sh, m);
 }
 
 void rt_mailbox_arrive(rt_shard *sh, rt_pid to, rt_msg *m, bool front) {

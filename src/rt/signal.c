@@ -109,9 +109,16 @@ static void on_unmute(rt_shard *sh, rt_actor *a, rt_pid from) {
     if (r) rt_mute_end_one(sh, a, r);
 }
 
+/* A node that links to processes of others has to know when an unlink has arrived: until then a link from there is an older one. */
+static void tell_unlinked(rt_shard *sh, rt_pid from, rt_pid to, uint64_t ref) {
+    if (from.node != 0) rt_signal_send(sh, to, from, RT_SIG_UNLINKED, ref, ERR_OK);
+}
+
 static void act_on_dead(rt_shard *sh, rt_pid from, rt_pid to, unsigned sig, uint64_t ref) {
     if (sig == RT_SIG_LINK)
         rt_signal_send(sh, to, from, RT_SIG_EXIT_LINK, 0, ERR_NOPROC);
+    else if (sig == RT_SIG_UNLINK)
+        tell_unlinked(sh, from, to, ref);
     else if (sig == RT_SIG_MONITOR)
         rt_signal_send(sh, to, from, RT_SIG_DOWN, ref, ERR_NOPROC);
     else if (sig == RT_SIG_MUTE)
@@ -135,7 +142,10 @@ static void act(rt_shard *sh, rt_pid from, rt_pid to, unsigned sig, const rt_sig
         if (!plant(LINK_ONE_WAY) && !rt_rel_find(sh, a->slot, RT_REL_LINK, from, 0))
             (void)rt_rel_add(sh, a, RT_REL_LINK, from, 0); /* found by its key later */
         break;
-    case RT_SIG_UNLINK: remove_if(sh, a, RT_REL_LINK, from, 0); break;
+    case RT_SIG_UNLINK:
+        remove_if(sh, a, RT_REL_LINK, from, 0);
+        tell_unlinked(sh, from, to, ref);
+        break;
     case RT_SIG_MONITOR: (void)rt_rel_add(sh, a, RT_REL_WATCHED, from, ref); break; /* found by its key later */
     case RT_SIG_DEMONITOR: remove_if(sh, a, RT_REL_WATCHED, from, ref); break;
     case RT_SIG_EXIT: on_exit_signal(sh, a, from, b); break;
@@ -152,7 +162,7 @@ static void act(rt_shard *sh, rt_pid from, rt_pid to, unsigned sig, const rt_sig
 /* --- sending and receiving ------------------------------------------------------------------------------------------------------- */
 static void send_remote(rt_shard *sh, rt_pid from, rt_pid to, unsigned sig, const rt_signal_body *b) {
     rt_remote *r = sh->node->remote;
-    if (sig > RT_SIG_DOWN) return; /* mutes and tables are the node's own */
+    if (sig > RT_SIG_UNLINKED) return; /* mutes and tables are the node's own */
     if (r)
         r->signal(r, &sh->cx, from, to, (rt_signal)sig, b->ref, b->reason, b->term);
     else if (sig == RT_SIG_LINK)
@@ -255,11 +265,18 @@ void rt_unlink(rt_ctx *cx, rt_pid to) {
     rt_signal_send(cx->sh, rt_actor_pid(a), to, RT_SIG_UNLINK, 0, ERR_OK);
 }
 
+static uint64_t watch(rt_shard *sh, rt_actor *a, rt_pid what) {
+    uint64_t ref = ++sh->next_ref << 8 | sh->id;         /* unique in the node */
+    (void)rt_rel_add(sh, a, RT_REL_MONITORS, what, ref); /* found by its key later */
+    return ref;
+}
+
+uint64_t rt_remote_monitor(rt_ctx *cx, rt_pid what) { return check(cx->self && what.node != 0) ? watch(cx->sh, cx->self, what) : 0; }
+
 uint64_t rt_monitor(rt_ctx *cx, rt_pid to) {
     rt_actor *a = cx->self;
     if (!check(a)) return 0;
-    uint64_t ref = ++cx->sh->next_ref << 8 | cx->sh->id;   /* unique in the node */
-    (void)rt_rel_add(cx->sh, a, RT_REL_MONITORS, to, ref); /* found by its key later */
+    uint64_t ref = watch(cx->sh, a, to);
     if (rt_pid_ok(to))
         rt_signal_send(cx->sh, rt_actor_pid(a), to, RT_SIG_MONITOR, ref, ERR_OK);
     else

@@ -92,6 +92,8 @@ static inline int n_poll_wait(sys *s, int poll, usec timeout, sys_ready *out, in
 /* --- the node ---------------------------------------------------------------------------------------------------------------------- */
 static inline void boot_peers(rt_ctx *cx, void *arg) { assert_int_equal(mesh_peers_init(arg, cx), ERR_OK); }
 
+static size_t net_relations_max; /* of nodes that begin; 0: the default */
+
 /* services: net_kernel and its like run; else the test can have their names. */
 static inline void begin_with(uint32_t handshakes_max, bool services) {
     static const mesh_cfg zero;
@@ -105,6 +107,7 @@ static inline void begin_with(uint32_t handshakes_max, bool services) {
     c.ticktime = TICKTIME;
     c.link_bytes = 1000;
     if (handshakes_max) c.handshakes_max = handshakes_max;
+    if (net_relations_max) c.relations_max = net_relations_max;
     net.w = world_new(1, 1);
     sys *s = &net.w->s;
     s->listen = n_listen, s->local_addr = n_local_addr, s->accept = n_accept, s->read = n_read, s->writev = n_writev;
@@ -157,6 +160,8 @@ typedef struct peer {
     dist_ctl first;
     size_t sent, cut, piece; /* what it sends is split at byte cut, and in pieces */
     unsigned ticks, messages;
+    etf_ref ref; /* that came last, and who said it: */
+    etf_pid from;
     buf heard; /* a line a message */
 } peer;
 
@@ -198,6 +203,11 @@ static inline void hear(peer *p, const dist_message *m) {
     buf_add_str(&p->heard, dist_signal_name(c.signal));
     hear_addr(p, "from", &c.from);
     hear_addr(p, "to", &c.to);
+    if (c.ref.n) p->ref = c.ref;
+    p->ref.node = SLICE(OWN);
+    if (c.from.kind == DIST_ADDR_PID) p->from = c.from.pid;
+    p->from.node = SLICE(OWN);
+    if (c.id) buf_addf(&p->heard, " number %llu", (unsigned long long)c.id);
     if (c.signal == DIST_SIG_SPAWN_REPLY) buf_addf(&p->heard, " flags %u", c.flags);
     slice body = c.payload.p ? c.payload : c.reason;
     if (body.p && body.len < 300) {

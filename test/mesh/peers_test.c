@@ -61,7 +61,7 @@ static void do_up(rt_ctx *cx, puppet *p, uint64_t arg) {
 }
 static void do_down(rt_ctx *cx, puppet *p, uint64_t arg) {
     (void)p, (void)arg;
-    mesh_peers_down(at.m, cx, x.name, x.invented);
+    mesh_peers_down(at.m, cx, rt_self(cx), x.name, x.invented);
 }
 static void do_take(rt_ctx *cx, puppet *p, uint64_t arg) {
     (void)p, (void)arg;

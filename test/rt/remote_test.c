@@ -50,7 +50,7 @@ static set *now; /* the test's: deeds have one number as their argument */
 static set *begin(void) {
     set *s = mem_zalloc(sizeof *s);
     s->w = world_new(2, 1);
-    s->p.r = (rt_remote){NULL, plug_send, plug_signal};
+    s->p.r = (rt_remote){.send = plug_send, .signal = plug_signal};
     rt_node_set_remote(s->w->n, &s->p.r);
     s->a = puppet_new(s->w, 0, &puppet_class);
     s->b = puppet_new(s->w, 1, &puppet_class);
@@ -279,6 +279,79 @@ static void who_is_not_foreign_is_not_there_for_others(void **state) {
     mem_free(mine[1]);
 }
 
+/* An unlink from there is answered when it has arrived, whether it found a link, none, or nobody. */
+static void an_unlink_is_told_when_it_has_arrived(void **state) {
+    (void)state;
+    set *s = begin();
+    does(s, s->a, do_link, ARG(&s->peer));
+    for (uint64_t ref = 5; ref < 8; ref++) {
+        comes(s, 1, (incoming){s->a->pid, RT_SIG_UNLINK, ref, ERR_OK, NULL});
+        expect_told(s, s->p.n - 1, RT_SIG_UNLINKED, s->a->pid, far_away, ERR_OK, "");
+        assert_int_equal(s->p.log[s->p.n - 1].ref, ref);
+        if (ref == 6) does(s, s->a, do_stop, ERR_OK);
+    }
+    assert_int_equal(s->p.n, 4); /* its end was told nobody */
+    end(s);
+}
+
+static uint64_t far_ref;
+static void do_monitor_unnamed(rt_ctx *cx, puppet *p, uint64_t arg) {
+    (void)p, (void)arg;
+    far_ref = rt_remote_monitor(cx, far_away);
+}
+
+/* A monitor that the plug is not told of, because the mesh tells it in other words; all else of it is as ever. */
+static void a_monitor_that_the_mesh_tells(void **state) {
+    (void)state;
+    set *s = begin();
+    does(s, s->a, do_monitor_unnamed, 0);
+    assert_int_equal(s->p.n, 0);
+    comes(s, 0, (incoming){s->a->pid, RT_SIG_DOWN, far_ref, ERR_NOPROC, NULL});
+    assert_int_equal(s->a->n, 1);
+    assert_true(s->a->log[0].tag == RT_DOWN && s->a->log[0].n == far_ref && rt_pid_eq(s->a->log[0].who, far_away));
+    does(s, s->a, do_monitor_unnamed, 0);
+    does(s, s->a, do_stop, ERR_OK);
+    expect_told(s, 0, RT_SIG_DEMONITOR, s->a->pid, far_away, ERR_OK, "");
+    assert_int_equal(s->p.log[0].ref, far_ref);
+    end(s);
+}
+
+/* A message of the plug's is given back to it if its receiver ends before it handles it, or had ended; but not when the node is freed. */
+static unsigned lost;
+static void plug_lost(rt_remote *r, rt_ctx *cx, rt_msg *m) {
+    (void)r, (void)cx;
+    assert_int_equal(RT_TAG(m), T_NOTE);
+    lost += (unsigned)t_note_of(m)->n;
+}
+static void do_stop_held(rt_ctx *cx, puppet *p, uint64_t arg) {
+    (void)p, (void)arg;
+    rt_hold(cx, true);
+}
+
+static void what_is_lost_is_told(void **state) {
+    (void)state;
+    set *s = begin();
+    lost = 0;
+    s->p.r.lost = plug_lost;
+    s->p.r.carrier = T_NOTE;
+    does(s, s->b, do_stop_held, 0);
+    s->peer.pid = s->b->pid;
+    does(s, s->a, do_note, 1);
+    does(s, s->a, do_note, 2);
+    assert_int_equal(s->b->n + lost, 0);
+    does(s, s->a, do_kill, ARG(s->b)); /* it has not handled them */
+    assert_int_equal(lost, 3);
+    does(s, s->a, do_note, 4); /* it is gone */
+    assert_int_equal(lost, 7);
+    puppet *c = puppet_new(s->w, 0, &puppet_class);
+    does(s, c, do_stop_held, 0);
+    s->peer.pid = c->pid;
+    does(s, s->a, do_note, 8);
+    end(s);
+    assert_int_equal(lost, 7);
+    mem_free(c);
+}
+
 static void without_a_plug(void **state) {
     (void)state;
     set *s = begin();
@@ -341,6 +414,9 @@ int main(void) {
         cmocka_unit_test(monitors),
         cmocka_unit_test(the_end_is_told),
         cmocka_unit_test(who_is_not_foreign_is_not_there_for_others),
+        cmocka_unit_test(an_unlink_is_told_when_it_has_arrived),
+        cmocka_unit_test(a_monitor_that_the_mesh_tells),
+        cmocka_unit_test(what_is_lost_is_told),
         cmocka_unit_test(without_a_plug),
         cmocka_unit_test(holding),
     };
