@@ -171,6 +171,10 @@ $(B)/gsasl-login: test/interop/xmpp/gsasl_login.c
 $(B)/dist-peer: $(B)/obj/test/interop/otp/dist_peer.o $(LIB)
 	$(call say,LD,$@)$(CC) $(LDFLAGS) -o $@ $^ $(LIBS)
 
+# A node with actors that a real Erlang tells what to link to and to monitor.
+$(B)/mesh-peer: $(B)/obj/test/interop/otp/mesh_peer.o $(LIB)
+	$(call say,LD,$@)$(CC) $(LDFLAGS) -o $@ $^ $(LIBS)
+
 # Faults put in on purpose, each against the check that must find it: docs/plant.md. Not part of ./check. SOAK=1: what is missed, with many seeds.
 PLANT_UNIT := $(shell sed -n 's/^PLANT.[A-Z_]*, "unit \([^"]*\)".*/\1/p' src/base/plant.def | sort -u)
 plant: ## planted faults: does the gate find them? PLANTS="NAME ..." for some
@@ -182,17 +186,17 @@ $(B)/obj/test/interop/otp/etf_peer.o: CFLAGS += -D_REENTRANT
 $(B)/etf-peer: $(B)/obj/test/interop/otp/etf_peer.o $(LIB)
 	$(call say,LD,$@)$(CC) $(LDFLAGS) -o $@ $^ -lei $(LIBS)
 
-interop: all $(B)/gsasl-login $(B)/dist-peer $(B)/etf-peer ## live tests with real clients and a real Erlang
+interop: all $(B)/gsasl-login $(B)/dist-peer $(B)/mesh-peer $(B)/etf-peer ## live tests with real clients and a real Erlang
 	test/interop/run
 
 LIVE := test_stream.py test_chat.py test_clients.py
 ci-rest: ## what the gate runs after ./check: gdb commands and BPF scripts, sanitizers over unit tests, simulator and live tests, and short fuzzing
 	$(MAKE) -s inside-root
-	$(MAKE) -s -j2 SAN=asan all test build/asan/dist-peer build/asan/etf-peer
+	$(MAKE) -s -j2 SAN=asan all test build/asan/dist-peer build/asan/mesh-peer build/asan/etf-peer
 	SIM=build/asan/murre-sim SEEDS=5 tools/sim-seeds
-	MURRE_BUILD=$(abspath build/asan) ETF_TERMS=10000 test/interop/run $(LIVE) ../otp/test_handshake.py ../otp/test_etf.py ../otp/test_mesh.py ../otp/test_epmd.py ../otp/test_tools_shell.py
-	$(MAKE) -s -j2 SAN=tsan all test build/tsan/dist-peer
-	MURRE_BUILD=$(abspath build/tsan) test/interop/run $(LIVE) ../otp/test_mesh.py ../otp/test_epmd.py ../otp/test_tools_shell.py
+	MURRE_BUILD=$(abspath build/asan) ETF_TERMS=10000 test/interop/run $(LIVE) ../otp/test_handshake.py ../otp/test_etf.py ../otp/test_mesh.py ../otp/test_relations.py ../otp/test_epmd.py ../otp/test_tools_shell.py
+	$(MAKE) -s -j2 SAN=tsan all test build/tsan/dist-peer build/tsan/mesh-peer
+	MURRE_BUILD=$(abspath build/tsan) test/interop/run $(LIVE) ../otp/test_mesh.py ../otp/test_relations.py ../otp/test_epmd.py ../otp/test_tools_shell.py
 	$(MAKE) -s fuzz-all
 
 ci: ## the whole gate

@@ -79,6 +79,11 @@ def peer(what, **keys):
     return Lines([BUILD + "/dist-peer", what] + [f"{k}={v}" for k, v in keys.items() if v is not None])
 
 
+def mesh_peer(epmd_port, name):
+    """build/mesh-peer, which is registered with the port mapper when it listens. `with` ends it in order, and fails if it does not end so."""
+    return Lines([BUILD + "/mesh-peer", "name=" + name, "cookie=" + COOKIE, f"epmd={epmd_port}"])
+
+
 def free_port():
     with socket.socket() as s:
         s.bind(("127.0.0.1", 0))

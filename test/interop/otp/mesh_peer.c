@@ -1,0 +1,186 @@
+/* mesh_peer: a murre node in the cluster of a real Erlang, with actors that do what its processes tell them: so the tests see links and
+ * monitors from here to there, which no service of the server has. It prints "listening PORT" and runs until its standard input ends.
+ *
+ * usage: mesh_peer name=NODE cookie=TEXT epmd=PORT
+ *
+ * The actors have the names a0 to a9, on one shard, and b0 to b9, on another. What they are told, and what they answer to who told them
+ * last:
+ *
+ *     self                  {me, Pid}                      {link, Pid}, {unlink, Pid}
+ *     {trap, true | false}                                 {monitor, Pid | Name}, demonitor (the last one)
+ *     {exit, Pid}           exit(Pid, kill)                {stop, normal | shutdown | killed}
+ *     ping                  pong                           a trapped exit: {exit, Reason}; a monitor: {down, Reason}
+ *     lost                  {lost, N}: so many of those, since it was asked last, were noconnection, and told nobody */
+#include "base/mem.h"
+#include "mesh/gen.h"
+#include "mesh/int.h"
+#include "rt/sys.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#define ACTORS 10
+
+static void demand(bool ok) {
+    if (!ok) abort();
+}
+
+typedef struct obedient {
+    mesh *m;
+    rt_pid boss;
+    uint64_t ref, lost;
+} obedient;
+typedef struct birth {
+    mesh *m;
+    const char *name;
+} birth;
+
+static err obedient_init(rt_ctx *cx, void *st, const void *arg) {
+    const birth *b = arg;
+    ((obedient *)st)->m = b->m;
+    return rt_name_register(cx, b->name);
+}
+
+static void answer(rt_ctx *cx, const obedient *o, buf *b) {
+    rt_blob *t = rt_blob_new(buf_slice(b));
+    mesh_send_pid(cx, o->boss, t);
+    rt_blob_unref(t);
+    buf_fini(b);
+}
+
+static buf pair(const char *what) {
+    buf b;
+    buf_init(&b, SIZE_MAX);
+    etf_put_version(&b);
+    etf_put_tuple(&b, 2);
+    etf_put_atom(&b, slice_str(what));
+    return b;
+}
+
+static void report(rt_ctx *cx, obedient *o, const char *what, err reason, const rt_blob *term) {
+    if (reason == ERR_NOCONN) { /* who told it last may be on that node */
+        o->lost++;
+        return;
+    }
+    buf b = pair(what);
+    mesh_reason_out(reason, term, &b);
+    answer(cx, o, &b);
+}
+
+static void about_me(rt_ctx *cx, const obedient *o) {
+    buf b = pair("me");
+    etf_pid me = mesh_etf_pid(o->m, rt_self(cx));
+    etf_put_pid(&b, &me);
+    answer(cx, o, &b);
+}
+
+static void about_lost(rt_ctx *cx, obedient *o) {
+    buf b = pair("lost");
+    etf_put_uint(&b, o->lost);
+    o->lost = 0;
+    answer(cx, o, &b);
+}
+
+static void pong(rt_ctx *cx, const obedient *o) {
+    buf b;
+    buf_init(&b, SIZE_MAX);
+    etf_put_version(&b);
+    etf_put_atom(&b, SLICE("pong"));
+    answer(cx, o, &b);
+}
+
+static void about_pid(rt_ctx *cx, obedient *o, slice what, rt_pid pid) {
+    if (slice_is(what, "link")) rt_link(cx, pid);
+    if (slice_is(what, "unlink")) rt_unlink(cx, pid);
+    if (slice_is(what, "monitor")) o->ref = rt_monitor(cx, pid);
+    if (slice_is(what, "exit")) rt_exit(cx, pid, ERR_KILLED);
+}
+
+static void about_name(rt_ctx *cx, obedient *o, slice what, slice name) {
+    if (slice_is(what, "monitor")) o->ref = mesh_monitor_name(cx, o->m, o->boss.node, name);
+    if (slice_is(what, "trap")) rt_trap_exit(cx, slice_is(name, "true"));
+    if (slice_is(what, "stop")) rt_stop(cx, slice_is(name, "normal") ? ERR_OK : slice_is(name, "killed") ? ERR_KILLED : ERR_SHUTDOWN);
+}
+
+static void obey(rt_ctx *cx, obedient *o, etf_reader r) {
+    uint32_t n;
+    slice what, name;
+    etf_pid p;
+    if (etf_get_atom_is(&r, SLICE("self"))) {
+        about_me(cx, o);
+    } else if (etf_get_atom_is(&r, SLICE("ping"))) {
+        pong(cx, o);
+    } else if (etf_get_atom_is(&r, SLICE("lost"))) {
+        about_lost(cx, o);
+    } else if (etf_get_atom_is(&r, SLICE("demonitor"))) {
+        rt_demonitor(cx, o->ref);
+    } else if (etf_get_tuple(&r, &n) && n == 2 && etf_get_atom(&r, &what)) {
+        if (etf_get_pid(&r, &p))
+            about_pid(cx, o, what, (rt_pid){o->boss.node, p.id, p.serial});
+        else if (etf_get_atom(&r, &name))
+            about_name(cx, o, what, name);
+    }
+}
+
+static err obedient_handle(rt_ctx *cx, void *st, rt_msg **m) {
+    obedient *o = st;
+    if ((*m)->tag == RT_EXIT) report(cx, o, "exit", rt_exit_msg_of(*m)->reason, rt_exit_msg_of(*m)->term);
+    if ((*m)->tag == RT_DOWN) report(cx, o, "down", rt_down_of(*m)->reason, rt_down_of(*m)->term);
+    if ((*m)->tag != MESH_TERM) return ERR_OK;
+    o->boss = (*m)->sender;
+    etf_reader r = etf_reader_of(rt_blob_slice(mesh_term_of(*m)->term));
+    if (etf_get_version(&r)) obey(cx, o, r);
+    return ERR_OK;
+}
+
+static const rt_class obedient_class = {
+    .name = "obedient", .state_size = sizeof(obedient), .init = obedient_init, .handle = obedient_handle, .foreign = true};
+
+static void boot(rt_ctx *cx, void *arg) {
+    for (unsigned i = 0; i < ACTORS; i++) {
+        char name[4];
+        (void)snprintf(name, sizeof name, "%c%u", rt_ctx_shard(cx) ? 'b' : 'a', i % ACTORS);
+        birth b = {arg, name};
+        rt_pid pid;
+        demand(rt_spawn(cx, &obedient_class, &b, 0, &pid, NULL) == ERR_OK);
+    }
+}
+
+static const char *arg_of(int argc, char **argv, const char *key) {
+    size_t len = strlen(key);
+    for (int i = 1; i < argc; i++)
+        if (strncmp(argv[i], key, len) == 0 && argv[i][len] == '=') return argv[i] + len + 1;
+    (void)fprintf(stderr, "mesh_peer: %s= is missing\n", key);
+    exit(2);
+}
+
+int main(int argc, char **argv) {
+    sys *s;
+    rt_node *n;
+    mesh *m;
+    rt_node_cfg nc;
+    mesh_cfg mc;
+    rt_node_cfg_default(&nc);
+    mesh_cfg_default(&mc);
+    nc.shards = 2;
+    mc.name = slice_str(arg_of(argc, argv, "name"));
+    mc.cookie = slice_str(arg_of(argc, argv, "cookie"));
+    mc.epmd = (sys_addr){.family = SYS_INET4, .port = (uint16_t)strtoul(arg_of(argc, argv, "epmd"), NULL, 10), .ip = {127, 0, 0, 1}};
+    sys_addr a = {.family = SYS_INET4, .ip = {127, 0, 0, 1}}, bound;
+    demand(sys_linux_new(&s) == ERR_OK && rt_node_new(&nc, s, NULL, &n) == ERR_OK && mesh_new(n, &mc, &m) == ERR_OK);
+    demand(mesh_boot(m) == ERR_OK);
+    for (unsigned i = 0; i < nc.shards; i++) rt_node_boot(n, i, boot, m);
+    demand(mesh_listen(m, &a, &bound) == ERR_OK && mesh_register(m) == ERR_OK && rt_node_start(n) == ERR_OK);
+    printf("listening %u\n", bound.port);
+    (void)fflush(stdout);
+    char c;
+    while (read(STDIN_FILENO, &c, 1) > 0) {
+    }
+    rt_node_stop(n);
+    rt_node_free(n);
+    mesh_free(m);
+    sys_linux_free(s);
+    return 0;
+}
