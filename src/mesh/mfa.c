@@ -65,6 +65,13 @@ void mesh_mfa_pair_uint(buf *out, const char *key, uint64_t v) {
 
 void mesh_mfa_text(buf *out, const char *s) { etf_put_string(out, slice_str(s)); }
 
+void mesh_mfa_call_of(buf *out, const char *cls, const char *callback) {
+    etf_put_tuple(out, 3);
+    etf_put_atom(out, slice_str(cls));
+    etf_put_atom(out, slice_str(callback));
+    etf_put_int(out, 3);
+}
+
 void mesh_mfa_stamp(buf *out, usec wall) {
     etf_put_tuple(out, 3);
     etf_put_int(out, wall / USEC_PER_SEC / 1000000);

@@ -48,6 +48,8 @@ void mesh_mfa_pair_uint(buf *out, const char *key, uint64_t v);      /* {key, V}
 void mesh_mfa_text(buf *out, const char *s);                         /* a string: the list of its bytes */
 void mesh_mfa_pid(const mesh_mfa_call *c, rt_reader *r, rt_pid pid); /* of this node or of one that is connected; else undefined */
 void mesh_mfa_stamp(buf *out, usec wall);                            /* {MegaSecs, Secs, MicroSecs} */
+/* {Class, Callback, 3}: what an actor runs, as a function */
+void mesh_mfa_call_of(buf *out, const char *cls, const char *callback);
 /* Something was changed because a peer wanted it: an event. */
 void mesh_mfa_audit(const mesh_mfa_call *c);
 
@@ -57,8 +59,8 @@ void mesh_mfa_actors(mesh_mfa_call *c, void (*fn)(void *arg, const rt_actor_info
 NODISCARD bool mesh_mfa_actor(mesh_mfa_call *c, rt_pid pid, rt_actor_info *out, rt_stat_relation *relations, size_t max, size_t *out_n);
 
 /* --- parts of answers that more than one file gives */
-#define MESH_MFA_MEMORY_TYPES 9u
-void mesh_mfa_put_memory(mesh_mfa_call *c, buf *out);                     /* as many pairs {Type, Bytes}. mfa_system.c, as these: */
+/* [{Type, Bytes}] of these types, n 0: of all. mfa_system.c, as what follows. */
+void mesh_mfa_put_memory(mesh_mfa_call *c, const char *const *types, size_t n, buf *out);
 NODISCARD bool mesh_mfa_put_info(mesh_mfa_call *c, slice what, buf *out); /* an item of system_info/1; false: there is none of that name */
 void mesh_mfa_put_wall_times(mesh_mfa_call *c, buf *out);                 /* statistics(scheduler_wall_time) */
 uint64_t mesh_mfa_run_queue(mesh_mfa_call *c);

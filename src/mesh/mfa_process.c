@@ -22,14 +22,8 @@ typedef struct look {
 } look;
 
 /* --- values ------------------------------------------------------------------------------------------------------------------------ */
-static void put_call(buf *out, const char *cls, const char *callback) {
-    etf_put_tuple(out, 3);
-    etf_put_atom(out, slice_str(cls));
-    etf_put_atom(out, slice_str(callback));
-    etf_put_int(out, 3);
-}
-static void current_function(const look *l, buf *out) { put_call(out, l->i->cls, "handle"); }
-static void initial_call(const look *l, buf *out) { put_call(out, l->i->cls, "init"); }
+static void current_function(const look *l, buf *out) { mesh_mfa_call_of(out, l->i->cls, "handle"); }
+static void initial_call(const look *l, buf *out) { mesh_mfa_call_of(out, l->i->cls, "init"); }
 static void registered_name(const look *l, buf *out) {
     if (l->i->name[0] && etf_is_atom(slice_str(l->i->name)))
         etf_put_atom(out, slice_str(l->i->name));

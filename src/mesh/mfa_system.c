@@ -58,16 +58,17 @@ static uint64_t memory_type(const memory_sum *s, const char *type) {
     return strcmp(type, "ets") == 0 ? s->ets : 0;
 }
 
-void mesh_mfa_put_memory(mesh_mfa_call *c, buf *out) {
+void mesh_mfa_put_memory(mesh_mfa_call *c, const char *const *types, size_t n, buf *out) {
     memory_sum s = sum_memory(c);
-    for (size_t i = 0; i < MESH_MFA_MEMORY_TYPES; i++) mesh_mfa_pair_uint(out, memory_types[i], memory_type(&s, memory_types[i]));
+    const char *const *asked = n ? types : memory_types;
+    size_t count = n ? n : ARRAY_LEN(memory_types);
+    etf_put_list(out, (uint32_t)count);
+    for (size_t i = 0; i < count; i++) mesh_mfa_pair_uint(out, asked[i], memory_type(&s, asked[i]));
+    etf_put_nil(out);
 }
-_Static_assert(ARRAY_LEN(memory_types) == MESH_MFA_MEMORY_TYPES, "as mfa.h says");
 
 bool mesh_mfa_memory_all(mesh_mfa_call *c) {
-    etf_put_list(c->value, MESH_MFA_MEMORY_TYPES);
-    mesh_mfa_put_memory(c, c->value);
-    etf_put_nil(c->value);
+    mesh_mfa_put_memory(c, NULL, 0, c->value);
     return true;
 }
 
@@ -94,10 +95,10 @@ bool mesh_mfa_memory_of(mesh_mfa_call *c) {
     for (uint32_t i = 0; i < n; i++)
         if (!etf_get_atom(&r, &name) || !(asked[i] = memory_type_of(name))) return false;
     if (n && (!etf_next(&r, &tail) || tail.kind != ETF_NIL)) return false;
-    memory_sum s = sum_memory(c);
-    etf_put_list(c->value, n);
-    for (uint32_t i = 0; i < n; i++) mesh_mfa_pair_uint(c->value, asked[i], memory_type(&s, asked[i]));
-    etf_put_nil(c->value);
+    if (n)
+        mesh_mfa_put_memory(c, asked, n, c->value);
+    else
+        etf_put_nil(c->value);
     return true;
 }
 

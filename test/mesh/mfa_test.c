@@ -185,6 +185,7 @@ static void a_process_without_a_name_says_so_in_two_ways(void **state) {
     value_is("true");
     buf_fini(&args);
     end();
+    mem_free(p);
 }
 
 static void what_the_system_says(void **state) {
@@ -224,6 +225,38 @@ static void tools_count_what_they_are_told_to(void **state) {
     says("msacc", "reset", "[]", "true");
     assert_true(call("msacc", "stats", "[]"));
     assert_int_equal(rt_event_count(t.w->n, EV_MESH_CHANGED), 8);
+    end();
+}
+
+/* The term that goes to the collector, and to whom. */
+static void collects(const char *function) {
+    buf args;
+    etf_pid to = {.node = SLICE(PEER), .id = 17, .creation = 5};
+    buf_init(&args, 4096);
+    etf_put_list(&args, 1);
+    etf_put_pid(&args, &to);
+    etf_put_nil(&args);
+    assert_true(call_args("observer_backend", function, buf_slice(&args), 1));
+    assert_int_equal(t.to.id, 17);
+    etf_reader r = etf_reader_of(buf_slice(&t.message));
+    assert_true(etf_skip(&r, NULL));
+    assert_int_equal(cursor_left(&r.in), 0);
+    buf_fini(&args);
+}
+
+static void etop_and_observer(void **state) {
+    (void)state;
+    uint32_t n;
+    begin();
+    collects("etop_collect");
+    etf_reader r = etf_reader_of(buf_slice(&t.message));
+    assert_true(etf_get_tuple(&r, &n));
+    assert_true(n == 2 && etf_skip(&r, NULL) && etf_get_tuple(&r, &n));
+    assert_true(n == 9 && etf_get_atom_is(&r, SLICE("etop_info")));
+    collects("procs_info");
+    says("observer_backend", "vsn", "[]", "{ok,\"1.2\"}");
+    assert_true(call("observer_backend", "sys_info", "[]"));
+    assert_true(call("observer_backend", "get_table_list", "[ets,[{sys_hidden,true}]]"));
     end();
 }
 
@@ -313,6 +346,30 @@ static void a_pid_of_another_node_is_refused(void **state) {
     end();
 }
 
+/* What a collector is sent goes to the node that asked, and to no other. */
+static void a_collector_is_a_process_of_the_peer(void **state) {
+    (void)state;
+    begin();
+    buf args;
+    etf_pid third = {.node = SLICE("third@h"), .id = 1, .creation = 5};
+    buf_init(&args, 4096);
+    etf_put_list(&args, 1);
+    etf_put_pid(&args, &third);
+    etf_put_nil(&args);
+    assert_false(call_args("observer_backend", "etop_collect", buf_slice(&args), 1));
+    assert_false(call_args("observer_backend", "procs_info", buf_slice(&args), 1));
+    for (size_t i = 0; i < ARRAY_LEN(terms); i++) {
+        char text[128];
+        (void)snprintf(text, sizeof text, "[%s]", terms[i]);
+        assert_false(call("observer_backend", "etop_collect", text));
+        assert_false(call("observer_backend", "procs_info", text));
+    }
+    assert_false(call("observer_backend", "get_table_list", "[mnesia,[]]"));
+    assert_false(call("observer_backend", "get_table_list", "[7,[]]"));
+    buf_fini(&args);
+    end();
+}
+
 /* A pid of this node's earlier life: as OTP has it, that process is not alive. */
 static void a_pid_of_an_earlier_life_is_dead(void **state) {
     (void)state;
@@ -339,6 +396,8 @@ int main(void) {
         cmocka_unit_test(a_process_without_a_name_says_so_in_two_ways),
         cmocka_unit_test(what_the_system_says),
         cmocka_unit_test(tools_count_what_they_are_told_to),
+        cmocka_unit_test(etop_and_observer),
+        cmocka_unit_test(a_collector_is_a_process_of_the_peer),
         cmocka_unit_test(any_term_for_any_argument),
         cmocka_unit_test(a_long_list_of_items_is_refused),
         cmocka_unit_test(a_pid_of_another_node_is_refused),

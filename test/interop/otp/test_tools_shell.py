@@ -1,6 +1,6 @@
 """What a real Erlang shell and its tools find out about a murre node by rpc: processes, system, msacc, lcnt, etop; compared with murrectl of
 the same node. And what cannot work there: that it says so, and soon."""
-import os, re, subprocess, sys
+import os, re, select, subprocess, sys
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 sys.dont_write_bytecode = True
@@ -130,6 +130,56 @@ def test_lcnt():
         text = "\n".join(got)
         assert re.search(r"duration : \d+ us", text) and "src/rt/pool.c" in text and re.search(r"mailbox +0", text), text
         assert s.event("mesh_changed") == 2
+
+
+def test_etop_and_observer():
+    "What their backend sends from here has the shape of what it sends from a real node, and the contents of murrectl."
+    with Epmd() as epmd, Murre(epmd) as s:
+        got = asked(epmd, """
+            Of = fun(X) -> P = spawn_link(X, observer_backend, etop_collect, [self()]), receive {P, I} -> I end end,
+            Procs = fun(X) -> P = spawn_link(X, observer_backend, procs_info, [self()]), receive {procs_info, P, I} -> I end end,
+            Kind = fun(X) when is_list(X) -> list; (X) when is_tuple(X) -> {tuple, size(X)}; (X) when is_integer(X) -> int; (X) when is_pid(X) -> pid; (X) -> X end,
+            Shape = fun(X) -> [Kind(E) || E <- tuple_to_list(X)] end,
+            _ = Of(node()), timer:sleep(1), Mine = Of(node()), Theirs = Of(N),
+            io:format("~0p~n", [Shape(Mine) =:= Shape(Theirs)]),
+            Keys = fun(X) -> [K || {K, V} <- element(8, X), is_integer(V)] end, io:format("~0p~n", [Keys(Mine) =:= Keys(Theirs)]),
+            Named = fun(X) -> hd([E || E <- element(9, X), is_atom(element(5, E))]) end,
+            Nameless = fun(X) -> hd([E || E <- element(9, X), is_tuple(element(5, E))]) end,
+            io:format("~0p~n", [{Shape(setelement(5, Named(Mine), x)) =:= Shape(setelement(5, Named(Theirs), x)), Shape(Nameless(Mine)) =:= Shape(Nameless(Theirs))}]),
+            io:format("~0p~n", [{length(element(9, Theirs)) =:= element(3, Theirs), length(Procs(N)) > 10}]),
+            io:format("~0p~n", [[K || {K, _} <- rpc:call(N, observer_backend, sys_info, [])] -- [K || {K, _} <- observer_backend:sys_info()]]),
+            {ok, _} = rpc:call(N, observer_backend, vsn, []),
+            Tables = rpc:call(N, observer_backend, get_table_list, [ets, []]), Own = observer_backend:get_table_list(ets, [{sys_hidden, false}]),
+            io:format("~0p~n", [[K || {K, _} <- hd(Tables)] =:= [K || {K, _} <- hd(Own)]]),
+            io:format("~s~n", [lists:join(" ", [atom_to_list(proplists:get_value(name, X)) || X <- Tables])]),
+            [io:format("~s ~0p~n", [Ctl(element(2, X)), element(5, X)]) || X <- element(9, Theirs)],""")
+        assert got[:6] == ["true", "true", "{true,true}", "{true,true}", "[]", "true"], got[:8]
+        assert set(got[6].split()) == {t["table"] for t in s.ctl("tables", "list", "1000")}, got[6]
+        rows = dict(g.split(" ", 1) for g in got[7:])
+        here = {a["pid"]: a for a in s.ctl("actors")}
+        assert len(rows) == len(here) + 1 and set(here) < set(rows)  # and the connection that asked
+        for pid, a in here.items():
+            assert rows[pid].strip("'") == (a["name"] or "{%s,init,3}" % a["class"]), (pid, rows[pid], a)
+
+
+def test_a_remote_shell_ends():
+    "erl -remsh: the shell process ends, which the local shell says, and does not wait for anything."
+    with Epmd() as epmd, Murre(epmd) as s:
+        master, slave = os.openpty()
+        env = dict(os.environ, ERL_EPMD_PORT=str(epmd.port), TERM="xterm", HOME=os.environ.get("HOME", "/root"))
+        p = subprocess.Popen(["erl", "-start_epmd", "false", "-name", "r@127.0.0.1", "-setcookie", COOKIE, "-kernel", "inet_dist_use_interface",
+                              "{127,0,0,1}", "-remsh", ME], stdin=slave, stdout=slave, stderr=slave, env=env)
+        os.close(slave)
+        seen = b""
+        try:
+            while b"Shell process terminated" not in seen:
+                assert select.select([master], [], [], LIMIT)[0], seen
+                seen += os.read(master, 4096)
+        finally:
+            p.kill()
+            p.wait()
+            os.close(master)
+        assert s.event("mesh_up") == 1
 
 
 def test_what_cannot_work_says_so():
