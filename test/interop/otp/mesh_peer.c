@@ -157,9 +157,9 @@ static const char *arg_of(int argc, char **argv, const char *key) {
 }
 
 int main(int argc, char **argv) {
-    sys *s;
-    rt_node *n;
-    mesh *m;
+    sys *s = NULL;
+    rt_node *n = NULL;
+    mesh *m = NULL;
     rt_node_cfg nc;
     mesh_cfg mc;
     rt_node_cfg_default(&nc);
