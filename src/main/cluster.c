@@ -73,7 +73,7 @@ err main_cluster_check(const config *f, char why[CONFIG_WHY_MAX]) {
     return e;
 }
 
-err main_cluster_new(const config *f, rt_node *n, main_cluster **out, char why[CONFIG_WHY_MAX]) {
+err main_cluster_new(const config *f, rt_node *n, const slice *domains, size_t n_domains, main_cluster **out, char why[CONFIG_WHY_MAX]) {
     *out = NULL;
     if (!*f->node_name) return ERR_OK;
     main_cluster *k = mem_zalloc(sizeof *k);
@@ -82,6 +82,8 @@ err main_cluster_new(const config *f, rt_node *n, main_cluster **out, char why[C
     mesh_cfg_default(&c);
     c.name = slice_str(f->node_name);
     c.version = MURRE_VERSION;
+    c.domains = domains;
+    c.n_domains = n_domains;
     c.hidden = f->node_hidden;
     c.ticktime = f->node_ticktime;
     c.handshakes_max = (uint32_t)f->node_handshakes_max;
@@ -113,6 +115,8 @@ err main_cluster_boot(main_cluster *k, char why[CONFIG_WHY_MAX]) {
     e = mesh_register(k->mesh);
     return e ? config_why(why, e, "the port mapper's client cannot start: %s", err_text(e)) : ERR_OK;
 }
+
+const mesh *main_cluster_mesh(const main_cluster *k) { return k ? k->mesh : NULL; }
 
 void main_cluster_free(main_cluster *k) {
     if (!k) return;

@@ -9,9 +9,11 @@ typedef struct main_cluster main_cluster;
  * ERR_NOT_FOUND, ERR_PERM (others can read it), ERR_IO. */
 NODISCARD err main_cluster_check(const config *f, char why[CONFIG_WHY_MAX]);
 /* Makes the mesh of a node that is not booted yet; *out is NULL if node.name is empty. why: a sentence. Errors:
- * those of main_cluster_check. */
-NODISCARD err main_cluster_new(const config *f, rt_node *n, main_cluster **out, char why[CONFIG_WHY_MAX]);
+ * those of main_cluster_check. domains: those that this node serves; they outlive it. */
+NODISCARD err main_cluster_new(const config *f, rt_node *n, const slice *domains, size_t n_domains, main_cluster **out,
+                               char why[CONFIG_WHY_MAX]);
 /* Listens, and registers with the port mapper. why: a sentence. ERR_ADDR_IN_USE, ERR_PERM and the like. NULL is fine. */
 NODISCARD err main_cluster_boot(main_cluster *k, char why[CONFIG_WHY_MAX]);
-void main_cluster_free(main_cluster *k); /* after the node; NULL is fine */
+const mesh *main_cluster_mesh(const main_cluster *k); /* NULL if k is */
+void main_cluster_free(main_cluster *k);              /* after the node; NULL is fine */
 #endif

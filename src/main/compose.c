@@ -497,7 +497,7 @@ static err compose_boot(compose *c, char *why) {
     if (e == ERR_OK) e = take_data(c, why);
     if (e == ERR_OK && c->env.messaging) e = prepare_messaging(c, why);
     if (e == ERR_OK) e = make_node(c, why);
-    if (e == ERR_OK) e = main_cluster_new(f, c->node, &c->cluster, why);
+    if (e == ERR_OK) e = main_cluster_new(f, c->node, c->domain_names, c->env.messaging ? f->domains.n : 0, &c->cluster, why);
     if (e == ERR_OK && c->env.messaging) e = boot_messaging(c, why);
     if (e == ERR_OK) e = main_cluster_boot(c->cluster, why);
     return e == ERR_OK ? open_metrics(c, why) : e;
@@ -546,6 +546,7 @@ void compose_free(compose *c) {
 rt_node *compose_node(compose *c) { return c->node; }
 bool compose_ready(compose *c) { return !c->env.messaging || svc_ready(c->node, &c->svc); }
 const char *compose_data(const compose *c) { return c->has_data ? c->config->data : NULL; }
+const mesh *compose_mesh(const compose *c) { return main_cluster_mesh(c->cluster); }
 void compose_drain(compose *c, const char *text) {
     if (c->env.messaging) edge_drain(c->node, text);
 }

@@ -4,6 +4,7 @@
 #include "base/cursor.h"
 #include "main/backup.h"
 #include "main/compose.h"
+#include "mesh/mesh.h"
 #include "rt/memory.h"
 #include "rt/stat.h"
 #include "store/store.h"
@@ -127,6 +128,15 @@ static err log_status(rt_verb_call *c, val *v) {
     return ERR_OK;
 }
 
+static val *cluster(rt_verb_call *c) {
+    const mesh *m = compose_mesh(main_env_of(c)->compose);
+    if (!m) return val_null(c->arena);
+    val *v = val_map(c->arena);
+    val_set(c->arena, v, "node", val_str(c->arena, mesh_name(m)));
+    val_set(c->arena, v, "left", val_bool(c->arena, mesh_has_left(m)));
+    return v;
+}
+
 /* A node without the role messaging has no domains, and neither listeners nor a log. */
 static err status(rt_verb_call *c) {
     main_env *env = main_env_of(c);
@@ -134,6 +144,7 @@ static err status(rt_verb_call *c) {
     val *v = c->result = val_map(a);
     set_node(c, v);
     val_set(a, v, "roles", roles(c));
+    val_set(a, v, "cluster", cluster(c));
     val *domains = val_list(a), *listen = val_list(a);
     for (size_t i = 0; i < env->svc.cfg->n_domains; i++) val_push(a, domains, val_str(a, env->svc.cfg->domains[i].name));
     val_set(a, v, "domains", domains);

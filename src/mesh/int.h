@@ -35,6 +35,8 @@ struct mesh {
     _Atomic uint32_t next_index; /* relaxed: only unique */
     _Atomic uint64_t next_watch; /* likewise */
     _Atomic uint32_t handshakes; /* under way; relaxed: only a count */
+    _Atomic bool left;           /* domains.c: no connection any more; relaxed: whoever comes up all the same is ended by MESH_END */
+    usec since;                  /* when it was made, on the wall's clock */
     mesh_port *ports[MESH_LISTEN_MAX][RT_SHARDS_MAX];
     size_t n_ports;
     uint16_t port;               /* of the first one */
@@ -69,7 +71,8 @@ dist_verdict mesh_peers_admit(mesh *m, rt_ctx *cx, slice name, rt_pid *out_old);
 /* A peer that was answered with alive has proved to know the cookie: this link may take the place of old, from admit, which has to give way
  * if it is still there. False: another one takes it, or has it. */
 NODISCARD bool mesh_peers_take(mesh *m, rt_ctx *cx, slice name, rt_pid old);
-/* The handshake is over. ERR_EXISTS: another link of that name was faster; ERR_LIMIT, ERR_FULL: there is no room in a table. */
+/* The handshake is over. ERR_EXISTS: another link of that name was faster; ERR_REFUSED: this node has left; ERR_LIMIT, ERR_FULL: there is
+ * no room in a table. */
 NODISCARD err mesh_peers_up(mesh *m, rt_ctx *cx, slice name, uint32_t creation, bool hidden, uint32_t *out_index);
 /* A link is over, up or not. invented: the name was made for this connection and never comes again. */
 void mesh_peers_down(mesh *m, rt_ctx *cx, rt_pid link, slice name, bool invented);

@@ -16,6 +16,8 @@
 #include "base/mem.h"
 #include "rt/event.h"
 
+#include <stdio.h>
+
 #define READS_MAX 4 /* readings of the socket in a row, before others have their turn */
 
 static void say_end(rt_ctx *cx, mesh_link *l, const char *why) {
@@ -135,12 +137,21 @@ static err link_timer(rt_ctx *cx, void *st, rt_timer *t) {
 }
 
 /* --- messages --------------------------------------------------------------------------------------------------------------------- */
+static err told_to_end(rt_ctx *cx, mesh_link *l, const rt_blob *why) {
+    char text[256];
+    slice s = rt_blob_slice(why);
+    err e = l->polled ? ERR_OK : write_out(cx, l);
+    (void)snprintf(text, sizeof text, SLICE_FMT, SLICE_ARG(s));
+    return e ? e : mesh_link_end(cx, l, text);
+}
+
 static err link_handle(rt_ctx *cx, void *st, rt_msg **m) {
     mesh_link *l = st;
     switch ((*m)->tag) {
     case MESH_SEND: return l->hand ? ERR_OK : mesh_out_send(cx, l, mesh_send_msg_of(*m));
     case MESH_SIGNAL: return l->hand ? ERR_OK : mesh_out_signal(cx, l, mesh_signal_msg_of(*m));
     case RT_JOB_DONE: return mesh_rpc_done(cx, l, rt_job_done_of(*m));
+    case MESH_END: return l->hand ? ERR_OK : told_to_end(cx, l, mesh_end_msg_of(*m)->why);
     case RT_DOWN: return l->hand && rt_down_of(*m)->ref == l->hand->old_ref ? mesh_hand_old_down(cx, l) : ERR_OK;
     default: return ERR_OK;
     }

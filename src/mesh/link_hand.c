@@ -77,6 +77,7 @@ static err is_up(rt_ctx *cx, mesh_link *l) {
     l->flags = h->flags;
     err up = mesh_peers_up(l->m, cx, mesh_link_name(l), l->creation, l->hidden, &l->index);
     if (up == ERR_EXISTS) return mesh_link_end(cx, l, "another connection to it was faster");
+    if (up == ERR_REFUSED) return mesh_link_end(cx, l, "this node has left the cluster");
     if (up) return mesh_link_end(cx, l, "there is no room in the table of nodes");
     dist_in_init(&l->in, &l->m->limits, h->flags);
     dist_out_init(&l->enc, h->flags, NULL, 0);

@@ -46,6 +46,7 @@ err mesh_new(rt_node *n, const mesh_cfg *c, mesh **out) {
     if (c->hidden) flags &= ~DIST_FLAG(PUBLISHED);
     m->self = (dist_self){.name = c->name, .flags = flags};
     draw_creation(m);
+    m->since = rt_node_sys(n)->wall(rt_node_sys(n));
     rt_node_add_msgs(n, mesh_msgs, mesh_msgs_count);
     rt_node_set_remote(n, &m->remote);
     *out = m;
@@ -59,6 +60,8 @@ void mesh_free(mesh *m) {
     mem_free(m);
 }
 
+slice mesh_name(const mesh *m) { return m->cfg.name; }
+bool mesh_has_left(const mesh *m) { return atomic_load_explicit(&m->left, memory_order_relaxed); } /* see int.h */
 uint32_t mesh_creation(const mesh *m) { return m->self.creation; }
 
 /* --- boot ------------------------------------------------------------------------------------------------------------------------- */

@@ -24,6 +24,8 @@
 typedef struct mesh_cfg {
     slice name;              /* alive@host; borrowed, as the cookie, until mesh_free */
     slice cookie;            /* of all peers (proto/dist/cookie.h) */
+    const slice *domains;    /* that this node serves, in the form in which they are compared; borrowed likewise */
+    size_t n_domains;        /* 0: it serves none */
     bool hidden;             /* not in nodes() of the others, who then do not introduce it to each other */
     usec ticktime;           /* a peer that says nothing for so long is gone; all nodes of a cluster have the same */
     usec setup_time;         /* a handshake takes at most this */
@@ -50,6 +52,8 @@ NODISCARD err mesh_listen(mesh *m, const sys_addr *a, sys_addr *out_bound);
 /* Registers the port of the first mesh_listen with the port mapper, and keeps it registered. Nothing if there is none. */
 NODISCARD err mesh_register(mesh *m);
 
+slice mesh_name(const mesh *m);        /* of this node */
+bool mesh_has_left(const mesh *m);     /* another node of the cluster serves one of the domains and stays (EV_MESH_DOMAIN); any thread */
 uint32_t mesh_creation(const mesh *m); /* which life of this node's name it is: 4 to 2^32-1 */
 
 /* The node's mesh, for verbs: murrectl nodes. */

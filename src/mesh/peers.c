@@ -53,7 +53,7 @@ dist_verdict mesh_peers_admit(mesh *m, rt_ctx *cx, slice name, rt_pid *out_old) 
     bool known = rt_table_lookup(rt_epoch_reader(cx), m->names, name, &v) == ERR_OK;
     mesh_peer p = peer_of(known ? v : SLICE_NULL);
     *out_old = holder(&p);
-    dist_peer_view view = {.allowed = true, .connected = rt_pid_ok(p.up), .takeover_pending = rt_pid_ok(p.takeover)};
+    dist_peer_view view = {.allowed = !mesh_has_left(m), .connected = rt_pid_ok(p.up), .takeover_pending = rt_pid_ok(p.takeover)};
     return dist_handshake_decide(m->cfg.name, name, view);
 }
 
@@ -115,6 +115,7 @@ static rt_table_verdict unlink_of(void *arg, slice old, slice *value) {
 
 err mesh_peers_up(mesh *m, rt_ctx *cx, slice name, uint32_t creation, bool hidden, uint32_t *out_index) {
     step s = {.m = m, .me = rt_self(cx), .creation = creation};
+    if (mesh_has_left(m)) return ERR_REFUSED;
     err e = rt_table_update(rt_epoch_reader(cx), m->names, name, win, &s);
     if (e) return e;
     if (!s.won) return ERR_EXISTS;

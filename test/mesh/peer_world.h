@@ -95,7 +95,7 @@ static inline void boot_peers(rt_ctx *cx, void *arg) { assert_int_equal(mesh_pee
 static size_t net_relations_max; /* of nodes that begin; 0: the default */
 
 /* services: net_kernel and its like run; else the test can have their names. */
-static inline void begin_with(uint32_t handshakes_max, bool services) {
+static inline void begin_as(uint32_t handshakes_max, bool services, const slice *domains, size_t n_domains) {
     static const mesh_cfg zero;
     mesh_cfg c = zero;
     memset(&net, 0, sizeof net);
@@ -106,6 +106,7 @@ static inline void begin_with(uint32_t handshakes_max, bool services) {
     c.cookie = SLICE(COOKIE);
     c.ticktime = TICKTIME;
     c.link_bytes = 1000;
+    c.domains = domains, c.n_domains = n_domains;
     if (handshakes_max) c.handshakes_max = handshakes_max;
     if (net_relations_max) c.relations_max = net_relations_max;
     net.w = world_new(1, 1);
@@ -123,6 +124,7 @@ static inline void begin_with(uint32_t handshakes_max, bool services) {
     (void)world_run(net.w);
 }
 
+static inline void begin_with(uint32_t handshakes_max, bool services) { begin_as(handshakes_max, services, NULL, 0); }
 static inline void begin(void) { begin_with(0, true); }
 
 static inline void end(void) {
