@@ -6,24 +6,14 @@
  * (3) Nothing is read through a cast pointer: unaligned input is the normal case. */
 #include "base/cursor.h"
 
+#include "base/load.h"
+
 /* Takes the next n bytes, or NULL. n >= 1. */
 static const uint8_t *take(cursor *c, size_t n) {
     if (UNLIKELY(cursor_left(c) < n)) return NULL;
     const uint8_t *p = c->p;
     c->p += n;
     return p;
-}
-
-static uint64_t read_le(const uint8_t *p, size_t n) {
-    uint64_t v = 0;
-    for (size_t i = 0; i < n; i++) v |= (uint64_t)p[i] << (8 * i);
-    return v;
-}
-
-static uint64_t read_be(const uint8_t *p, size_t n) {
-    uint64_t v = 0;
-    for (size_t i = 0; i < n; i++) v = v << 8 | p[i];
-    return v;
 }
 
 bool cursor_u8(cursor *c, uint8_t *out) {
@@ -34,37 +24,37 @@ bool cursor_u8(cursor *c, uint8_t *out) {
 
 bool cursor_u16le(cursor *c, uint16_t *out) {
     const uint8_t *p = take(c, 2);
-    if (p) *out = (uint16_t)read_le(p, 2);
+    if (p) *out = load_u16le(p);
     return p != NULL;
 }
 
 bool cursor_u32le(cursor *c, uint32_t *out) {
     const uint8_t *p = take(c, 4);
-    if (p) *out = (uint32_t)read_le(p, 4);
+    if (p) *out = load_u32le(p);
     return p != NULL;
 }
 
 bool cursor_u64le(cursor *c, uint64_t *out) {
     const uint8_t *p = take(c, 8);
-    if (p) *out = read_le(p, 8);
+    if (p) *out = load_u64le(p);
     return p != NULL;
 }
 
 bool cursor_u16be(cursor *c, uint16_t *out) {
     const uint8_t *p = take(c, 2);
-    if (p) *out = (uint16_t)read_be(p, 2);
+    if (p) *out = load_u16be(p);
     return p != NULL;
 }
 
 bool cursor_u32be(cursor *c, uint32_t *out) {
     const uint8_t *p = take(c, 4);
-    if (p) *out = (uint32_t)read_be(p, 4);
+    if (p) *out = load_u32be(p);
     return p != NULL;
 }
 
 bool cursor_u64be(cursor *c, uint64_t *out) {
     const uint8_t *p = take(c, 8);
-    if (p) *out = read_be(p, 8);
+    if (p) *out = load_u64be(p);
     return p != NULL;
 }
 

@@ -12,6 +12,7 @@
 #include "base/digest_crc32c.h"
 
 #include "base/digest.h"
+#include "base/load.h"
 
 #include <immintrin.h>
 
@@ -44,17 +45,12 @@ static const uint32_t table[8][256] = {
     {ENTRY256(0x493c7d27, 0x9278fa4e, 0x211d826d, 0x423b04da, 0x847609b4, 0x0d006599, 0x1a00cb32, 0x34019664)},
 };
 
-static inline uint64_t load64(const uint8_t *p) {
-    return (uint64_t)p[0] | (uint64_t)p[1] << 8 | (uint64_t)p[2] << 16 | (uint64_t)p[3] << 24 | (uint64_t)p[4] << 32 |
-           (uint64_t)p[5] << 40 | (uint64_t)p[6] << 48 | (uint64_t)p[7] << 56;
-}
-
 uint32_t digest_crc32c_table(uint32_t crc, slice in) {
     const uint8_t *p = in.p;
     size_t left = in.len;
     crc = ~crc;
     for (; left >= 8; left -= 8, p += 8) { /* eight bytes in one step ("slicing by eight", Kounavis and Berry, 2005) */
-        uint64_t v = load64(p) ^ crc;
+        uint64_t v = load_u64le(p) ^ crc;
         crc = 0;
         for (unsigned i = 0; i < 8; i++) crc ^= table[7 - i][v >> (8 * i) & 0xff];
     }
@@ -76,9 +72,9 @@ __attribute__((target("sse4.2,pclmul"))) static inline uint64_t three_streams(ui
     uint64_t crc1 = 0;
     uint64_t crc2 = 0;
     for (size_t i = 0; i < stream; i += 8) {
-        crc = _mm_crc32_u64(crc, load64(p + i));
-        crc1 = _mm_crc32_u64(crc1, load64(p + stream + i));
-        crc2 = _mm_crc32_u64(crc2, load64(p + 2 * stream + i));
+        crc = _mm_crc32_u64(crc, load_u64le(p + i));
+        crc1 = _mm_crc32_u64(crc1, load_u64le(p + stream + i));
+        crc2 = _mm_crc32_u64(crc2, load_u64le(p + 2 * stream + i));
     }
     return shifted(crc, by_two) ^ shifted(crc1, by_one) ^ crc2;
 }
@@ -91,7 +87,7 @@ __attribute__((target("sse4.2,pclmul"))) uint32_t digest_crc32c_sse42(uint32_t s
         crc = three_streams(crc, p, LONG_STREAM, SHIFT_1024, SHIFT_2048);
     for (; left >= 3 * SHORT_STREAM; left -= 3 * SHORT_STREAM, p += 3 * SHORT_STREAM)
         crc = three_streams(crc, p, SHORT_STREAM, SHIFT_128, SHIFT_256);
-    for (; left >= 8; left -= 8, p += 8) crc = _mm_crc32_u64(crc, load64(p));
+    for (; left >= 8; left -= 8, p += 8) crc = _mm_crc32_u64(crc, load_u64le(p));
     for (; left > 0; left--, p++) crc = _mm_crc32_u8((uint32_t)crc, *p);
     return ~(uint32_t)crc;
 }

@@ -6,6 +6,8 @@
  * (2) The last word holds the length modulo 256 in its top byte, so that no input is a prefix of another. */
 #include "base/hash.h"
 
+#include "base/load.h"
+
 typedef struct sip {
     uint64_t v0, v1, v2, v3;
 } sip;
@@ -38,12 +40,6 @@ static inline uint64_t sip_end(sip *s) {
     return s->v0 ^ s->v1 ^ s->v2 ^ s->v3;
 }
 
-/* Eight bytes, little-endian; compilers make one load of it. */
-static inline uint64_t load64(const uint8_t *p) {
-    return (uint64_t)p[0] | (uint64_t)p[1] << 8 | (uint64_t)p[2] << 16 | (uint64_t)p[3] << 24 | (uint64_t)p[4] << 32 |
-           (uint64_t)p[5] << 40 | (uint64_t)p[6] << 48 | (uint64_t)p[7] << 56;
-}
-
 /* "somepseudorandomlygeneratedbytes" with the key mixed in. */
 static inline sip sip_start(const hash_key *k) {
     return (sip){k->k0 ^ UINT64_C(0x736f6d6570736575), k->k1 ^ UINT64_C(0x646f72616e646f6d), k->k0 ^ UINT64_C(0x6c7967656e657261),
@@ -53,7 +49,7 @@ static inline sip sip_start(const hash_key *k) {
 static inline void sip_bytes(sip *h, slice s) {
     const uint8_t *p = s.p;
     size_t left = s.len;
-    for (; left >= 8; left -= 8, p += 8) sip_word(h, load64(p));
+    for (; left >= 8; left -= 8, p += 8) sip_word(h, load_u64le(p));
     uint64_t last = (uint64_t)s.len << 56;
     for (size_t i = 0; i < left; i++) last |= (uint64_t)p[i] << (8 * i);
     sip_word(h, last);

@@ -12,14 +12,13 @@
 #include "store/log_rec.h"
 
 #include "base/digest.h"
+#include "base/load.h"
 #include "base/mem.h"
 #include "base/plant.h"
 
 #define LOG_WINDOW     (UINT64_C(1) << 20)
 #define LOG_UNREADABLE 0xeeu /* stands for bytes that the disk does not give back; not zero, which would look like the end */
 
-static uint32_t get32(const uint8_t *p) { return (uint32_t)p[0] | (uint32_t)p[1] << 8 | (uint32_t)p[2] << 16 | (uint32_t)p[3] << 24; }
-static uint64_t get64(const uint8_t *p) { return (uint64_t)get32(p) | (uint64_t)get32(p + 4) << 32; }
 static void put32(uint8_t *p, uint32_t v) {
     for (int i = 0; i < 4; i++) p[i] = (uint8_t)(v >> (8 * i));
 }
@@ -54,26 +53,27 @@ void store_log_rec_seal(uint8_t *p, uint32_t seed, uint64_t off, log_type type, 
 
 static bool head_ok(const uint8_t *p, uint32_t seed, uint64_t off) {
     return (uint16_t)(p[10] | p[11] << 8) == head_check(p, seed, off) && p[8] >= LOG_PUT && p[8] <= LOG_TAIL &&
-           get32(p + 4) <= LOG_RECORD_MAX;
+           load_u32le(p + 4) <= LOG_RECORD_MAX;
 }
 
 static bool body_ok(const uint8_t *p, uint32_t seed, uint64_t off) {
-    return plant(RECOVERY_BELIEVES_TORN) || get32(p) == digest_crc32c(start_of(seed, off), slice_of(p + 4, LOG_REC - 4 + get32(p + 4)));
+    return plant(RECOVERY_BELIEVES_TORN) ||
+           load_u32le(p) == digest_crc32c(start_of(seed, off), slice_of(p + 4, LOG_REC - 4 + load_u32le(p + 4)));
 }
 
 static void describe(const uint8_t *p, uint64_t off, log_found *out) {
-    uint32_t len = get32(p + 4);
+    uint32_t len = load_u32le(p + 4);
     *out = (log_found){.type = p[8],
                        .flags = p[9],
-                       .crc = get32(p),
+                       .crc = load_u32le(p),
                        .off = off,
                        .end = off + store_log_rec_total(len),
-                       .id = get64(p + 12),
+                       .id = load_u64le(p + 12),
                        .body = slice_of(p + LOG_REC, len)};
 }
 
 bool store_log_rec_check(const uint8_t *p, size_t len, uint32_t seed, uint64_t off, log_found *out) {
-    if (len < LOG_REC || !head_ok(p, seed, off) || store_log_rec_total(get32(p + 4)) > len || !body_ok(p, seed, off)) return false;
+    if (len < LOG_REC || !head_ok(p, seed, off) || store_log_rec_total(load_u32le(p + 4)) > len || !body_ok(p, seed, off)) return false;
     describe(p, off, out);
     return true;
 }
@@ -84,12 +84,12 @@ bool store_log_rec_put(uint8_t flags, slice body, log_put *out) {
     const uint8_t *p = body.p;
     *out = (log_put){0};
     if (flags & LOG_MOVED) {
-        out->moved_from = get64(p);
+        out->moved_from = load_u64le(p);
         p += 8;
     }
-    out->wall = (int64_t)get64(p);
-    out->h0 = get64(p + 8);
-    out->h1 = get64(p + 16);
+    out->wall = (int64_t)load_u64le(p);
+    out->h0 = load_u64le(p + 8);
+    out->h1 = load_u64le(p + 16);
     size_t user_len = (size_t)p[24] | (size_t)p[25] << 8;
     if (user_len > body.len - fixed) return false;
     out->user = slice_sub(body, fixed, user_len);
@@ -154,7 +154,7 @@ static const uint8_t *bytes_at(log_scan *c, uint64_t off, size_t n) {
 static bool record_at(log_scan *c, uint64_t off, log_found *out) {
     const uint8_t *p = bytes_at(c, off, LOG_REC);
     if (!p || !head_ok(p, c->seed, off)) return false;
-    size_t total = store_log_rec_total(get32(p + 4));
+    size_t total = store_log_rec_total(load_u32le(p + 4));
     p = bytes_at(c, off, total);
     return p && store_log_rec_check(p, total, c->seed, off, out);
 }

@@ -13,6 +13,7 @@
  * Invariants: (1) opening again after a crash anywhere in here gives the same records: the cut is synced before the TAIL is written, the
  * TAIL before the new segment is made. (2) The new epoch is above every epoch on disk and durable before it is used. (3) Nothing that has a
  * record in it is removed here. */
+#include "base/load.h"
 #include "base/mem.h"
 #include "base/plant.h"
 #include "store/dir.h"
@@ -145,8 +146,7 @@ static bool torn(store_log *l, const log_seg *g, const log_found *f, uint64_t ba
 
 static uint64_t mark_end(const log_found *f) { /* a MARK's body: how long its batch is */
     if (f->body.len < 4) return 0;
-    const uint8_t *p = f->body.p;
-    return f->off + ((uint64_t)p[0] | (uint64_t)p[1] << 8 | (uint64_t)p[2] << 16 | (uint64_t)p[3] << 24);
+    return f->off + load_u32le(f->body.p);
 }
 
 typedef struct tail_scan {

@@ -9,6 +9,7 @@
  *
  * Invariants: (1) a text is in at most one slot. (2) a slot that the header under way names is not replaced until it is written. (3) sent
  * says what the peer will know; abort takes back what it will not. */
+#include "base/load.h"
 #include "base/mem.h"
 #include "proto/dist/cache.h"
 
@@ -32,18 +33,12 @@ static inline bool bit(const uint64_t *set, unsigned i) { return set[i / 64] >> 
 static inline void bit_set(uint64_t *set, unsigned i) { set[i / 64] |= UINT64_C(1) << i % 64; }
 static inline void bit_clear(uint64_t *set, unsigned i) { set[i / 64] &= ~(UINT64_C(1) << i % 64); }
 
-static inline uint64_t load64(const uint8_t *p) {
-    uint64_t v;
-    memcpy(&v, p, sizeof v);
-    return v;
-}
-
 /* The first, the last and the middle bytes and the length. len > 0. */
 static uint32_t hash_of(slice s) {
     uint64_t a, b;
     if (s.len >= 8) {
-        a = load64(s.p);
-        b = load64(s.p + s.len - 8) ^ load64(s.p + s.len / 2 - 4) << 1;
+        a = load_u64le(s.p);
+        b = load_u64le(s.p + s.len - 8) ^ load_u64le(s.p + s.len / 2 - 4) << 1;
     } else {
         a = (uint64_t)s.p[0] << 16 | (uint64_t)s.p[s.len / 2] << 8 | s.p[s.len - 1];
         b = s.len > 3 ? (uint64_t)s.p[1] << 8 | s.p[s.len - 2] : 0;

@@ -4,6 +4,7 @@
  * each has slots of its own. Only what holds an atom is written anew; the bytes between are copied.
  *
  * A fun says how long it is before what is in it, so that it is copied as it is: atoms in full are allowed everywhere. */
+#include "base/load.h"
 #include "proto/dist/cache.h"
 
 #define TAG_CACHED    82u
@@ -114,7 +115,7 @@ static inline bool step_over(cursor *c, uint64_t *left) {
         n = 2;
         *left += p[1];
     } else if (*p == TAG_BINARY && have >= 5) {
-        n = 5 + ((size_t)p[1] << 24 | (size_t)p[2] << 16 | (size_t)p[3] << 8 | p[4]);
+        n = 5 + (size_t)load_u32be(p + 1);
     }
     if (n == 0 || n > have) return false;
     c->p += n;

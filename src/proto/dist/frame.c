@@ -13,10 +13,9 @@
  * (3) kept.max is the length that the frame claims, so that growing never passes it. */
 #include "proto/dist/frame.h"
 
-enum { ST_START, ST_HEAD, ST_KEEP, ST_PASS, ST_DONE };
+#include "base/load.h"
 
-static uint32_t be32(const uint8_t *p) { return (uint32_t)p[0] << 24 | (uint32_t)p[1] << 16 | (uint32_t)p[2] << 8 | p[3]; }
-static uint64_t be64(const uint8_t *p) { return (uint64_t)be32(p) << 32 | be32(p + 4); }
+enum { ST_START, ST_HEAD, ST_KEEP, ST_PASS, ST_DONE };
 
 void dist_frames_init(dist_frames *f, uint32_t max) {
     *f = (dist_frames){.max = max, .state = ST_START};
@@ -51,8 +50,8 @@ static void classify(slice all, dist_frame *out) {
     } else {
         *out = (dist_frame){.kind = all.p[1] == DIST_TYPE_FIRST ? DIST_FRAME_FIRST : DIST_FRAME_NEXT,
                             .body = slice_from(all, DIST_FRAGMENT),
-                            .sequence = be64(all.p + 2),
-                            .number = be64(all.p + 10),
+                            .sequence = load_u64be(all.p + 2),
+                            .number = load_u64be(all.p + 10),
                             .begins = true};
     }
 }
@@ -82,7 +81,7 @@ static size_t fill(dist_frames *f, slice in, size_t want) {
 static size_t on_head(dist_frames *f, slice in, dist_frame *out) {
     size_t used = fill(f, in, DIST_FRAME_LEN);
     if (f->head_n < DIST_FRAME_LEN) return used;
-    f->len = be32(f->head);
+    f->len = load_u32be(f->head);
     if (!length(f, f->len, out)) {
         f->head_n = 0;
         f->state = ST_START;
@@ -135,7 +134,7 @@ static size_t on_pass(dist_frames *f, slice in, bool begins, dist_frame *out) {
 /* A frame that is whole in the input; false: it is not. */
 static bool whole(dist_frames *f, slice in, size_t *out_used, dist_frame *out) {
     if (in.len < DIST_FRAME_LEN) return false;
-    uint32_t len = be32(in.p);
+    uint32_t len = load_u32be(in.p);
     if (len > f->max || len > in.len - DIST_FRAME_LEN) return false;
     *out_used = DIST_FRAME_LEN + len;
     if (!length(f, len, out)) return true;

@@ -8,6 +8,7 @@
  * Invariants: (1) on false nothing was consumed and nothing written. (2) what an item promises is there: its texts and bytes wholly, and a
  * byte at least for each of its terms, so that a count is never larger than the input. (3) one value, one kind: an integer that fits
  * int64_t is never ETF_BIG, a list of no bytes is ETF_NIL, a list of no elements is its tail. */
+#include "base/load.h"
 #include "base/utf8.h"
 #include "proto/etf/tag.h"
 
@@ -25,10 +26,6 @@ static inline const uint8_t *take(cursor *c, size_t n) {
     c->p += n;
     return p;
 }
-
-static inline uint16_t be16(const uint8_t *p) { return (uint16_t)(p[0] << 8 | p[1]); }
-static inline uint32_t be32(const uint8_t *p) { return (uint32_t)p[0] << 24 | (uint32_t)p[1] << 16 | (uint32_t)p[2] << 8 | p[3]; }
-static inline uint64_t be64(const uint8_t *p) { return (uint64_t)be32(p) << 32 | be32(p + 4); }
 
 /* True if there is a byte for each of n terms. */
 static inline bool has_terms(const cursor *c, uint64_t n) { return n <= cursor_left(c) && n <= UINT32_MAX; }
@@ -70,9 +67,9 @@ static bool atom_text(const etf_reader *r, cursor *c, uint8_t tag, bool convert,
     switch (tag) {
     case TAG_SMALL_ATOM_UTF8: return (p = take(c, 1)) && utf8_atom(c, *p, out);
     case TAG_CACHE_REF: return cached_atom(r, c, out);
-    case TAG_ATOM_UTF8: return (p = take(c, 2)) && utf8_atom(c, be16(p), out);
+    case TAG_ATOM_UTF8: return (p = take(c, 2)) && utf8_atom(c, load_u16be(p), out);
     case TAG_SMALL_ATOM: return (p = take(c, 1)) && latin1_atom(r, c, *p, convert, out);
-    case TAG_ATOM: return (p = take(c, 2)) && latin1_atom(r, c, be16(p), convert, out);
+    case TAG_ATOM: return (p = take(c, 2)) && latin1_atom(r, c, load_u16be(p), convert, out);
     default: return false;
     }
 }
@@ -123,7 +120,7 @@ static bool put_float(etf_item *out, double v) {
 static bool new_float(cursor *c, etf_item *out) {
     const uint8_t *p = take(c, 8);
     if (!p) return false;
-    uint64_t bits = be64(p);
+    uint64_t bits = load_u64be(p);
     double v;
     memcpy(&v, &bits, sizeof v);
     return put_float(out, v);
@@ -158,7 +155,7 @@ static bool old_float(cursor *c, etf_item *out) {
 static bool creation(cursor *c, bool old, uint32_t *out) {
     const uint8_t *p = take(c, old ? 1 : 4);
     if (!p || (old && *p > TINY_CREATION)) return false;
-    *out = old ? *p : be32(p);
+    *out = old ? *p : load_u32be(p);
     return true;
 }
 
@@ -168,7 +165,7 @@ static bool pid(const etf_reader *r, cursor *c, bool old, bool convert, etf_pid 
     const uint8_t *p = take(c, 8);
     uint32_t cr;
     if (!p || !creation(c, old, &cr)) return false;
-    *out = (etf_pid){node, be32(p), be32(p + 4), cr};
+    *out = (etf_pid){node, load_u32be(p), load_u32be(p + 4), cr};
     return true;
 }
 
@@ -180,17 +177,17 @@ static bool port(const etf_reader *r, cursor *c, uint8_t tag, bool convert, etf_
     uint32_t cr;
     if (!p || !creation(c, tag == TAG_PORT, &cr)) return false;
     out->kind = ETF_PORT;
-    out->port = (etf_port){node, len == 8 ? be64(p) : be32(p), cr};
+    out->port = (etf_port){node, len == 8 ? load_u64be(p) : load_u32be(p), cr};
     return true;
 }
 
 static bool ref_words(cursor *c, slice node, bool old, uint32_t cr, uint32_t n, etf_ref *out) {
     const uint8_t *p = take(c, (size_t)n * 4);
-    if (!p || (old && be32(p) >= OLD_REF_FIRST)) return false;
+    if (!p || (old && load_u32be(p) >= OLD_REF_FIRST)) return false;
     out->node = node;
     out->creation = cr;
     out->n = n;
-    for (uint32_t i = 0; i < ETF_REF_WORDS; i++) out->word[i] = i < n ? be32(p + (size_t)i * 4) : 0;
+    for (uint32_t i = 0; i < ETF_REF_WORDS; i++) out->word[i] = i < n ? load_u32be(p + (size_t)i * 4) : 0;
     return true;
 }
 
@@ -198,8 +195,8 @@ static bool new_ref(const etf_reader *r, cursor *c, bool old, bool convert, etf_
     const uint8_t *p = take(c, 2);
     slice node;
     uint32_t cr;
-    if (!p || be16(p) == 0 || be16(p) > ETF_REF_WORDS) return false;
-    return atom(r, c, convert, &node) && creation(c, old, &cr) && ref_words(c, node, old, cr, be16(p), out);
+    if (!p || load_u16be(p) == 0 || load_u16be(p) > ETF_REF_WORDS) return false;
+    return atom(r, c, convert, &node) && creation(c, old, &cr) && ref_words(c, node, old, cr, load_u16be(p), out);
 }
 
 static bool old_ref(const etf_reader *r, cursor *c, bool convert, etf_ref *out) {
@@ -223,13 +220,13 @@ static bool bits(cursor *c, size_t len, uint8_t last, etf_item *out) {
 
 static bool bit_binary(cursor *c, etf_item *out) {
     const uint8_t *p = take(c, 5);
-    if (!p || p[4] > 8 || (p[4] == 0) != (be32(p) == 0)) return false;
-    return bits(c, be32(p), p[4] ? p[4] : 8, out);
+    if (!p || p[4] > 8 || (p[4] == 0) != (load_u32be(p) == 0)) return false;
+    return bits(c, load_u32be(p), p[4] ? p[4] : 8, out);
 }
 
 static bool string(cursor *c, etf_item *out) {
     const uint8_t *p = take(c, 2);
-    size_t len = p ? be16(p) : 0;
+    size_t len = p ? load_u16be(p) : 0;
     if (!p || !(p = take(c, len))) return false;
     out->kind = len ? ETF_STRING : ETF_NIL;
     if (len) out->text = slice_of(p, len);
@@ -260,7 +257,7 @@ static bool export(const etf_reader *r, cursor *c, bool convert, etf_item *out) 
 static bool fun(cursor *c, etf_item *out) {
     const uint8_t *p = take(c, FUN_HEAD);
     if (!p) return false;
-    etf_fun f = {.size = be32(p), .arity = p[4], .uniq = p + 5, .index = be32(p + 21), .n = be32(p + 25)};
+    etf_fun f = {.size = load_u32be(p), .arity = p[4], .uniq = p + 5, .index = load_u32be(p + 21), .n = load_u32be(p + 25)};
     if (f.size < FUN_HEAD || f.size - FUN_HEAD > cursor_left(c) || !has_terms(c, (uint64_t)f.n + 4)) return false;
     out->kind = ETF_FUN;
     out->fun = f;
@@ -269,9 +266,9 @@ static bool fun(cursor *c, etf_item *out) {
 
 static bool record(cursor *c, etf_item *out) {
     const uint8_t *p = take(c, 5);
-    if (!p || !has_terms(c, (uint64_t)be32(p) * 2 + 2)) return false;
+    if (!p || !has_terms(c, (uint64_t)load_u32be(p) * 2 + 2)) return false;
     out->kind = ETF_RECORD;
-    out->record = (etf_record){be32(p), p[4]};
+    out->record = (etf_record){load_u32be(p), p[4]};
     return true;
 }
 
@@ -279,7 +276,7 @@ static bool integer(cursor *c, size_t len, etf_item *out) {
     const uint8_t *p = take(c, len);
     if (!p) return false;
     out->kind = ETF_INT;
-    out->i = len == 1 ? *p : (int32_t)be32(p);
+    out->i = len == 1 ? *p : (int32_t)load_u32be(p);
     return true;
 }
 
@@ -297,15 +294,15 @@ static bool dispatch(const etf_reader *r, cursor *c, uint8_t tag, bool convert, 
     case TAG_SMALL_INTEGER: return integer(c, 1, out);
     case TAG_INTEGER: return integer(c, 4, out);
     case TAG_SMALL_BIG: return (p = take(c, 1)) && big(c, *p, out);
-    case TAG_LARGE_BIG: return (p = take(c, 4)) && big(c, be32(p), out);
+    case TAG_LARGE_BIG: return (p = take(c, 4)) && big(c, load_u32be(p), out);
     case TAG_NEW_FLOAT: return new_float(c, out);
     case TAG_FLOAT: return old_float(c, out);
     case TAG_SMALL_TUPLE: return (p = take(c, 1)) && holds(c, ETF_TUPLE, *p, 1, 0, out);
-    case TAG_LARGE_TUPLE: return (p = take(c, 4)) && holds(c, ETF_TUPLE, be32(p), 1, 0, out);
-    case TAG_MAP: return (p = take(c, 4)) && holds(c, ETF_MAP, be32(p), 2, 0, out);
+    case TAG_LARGE_TUPLE: return (p = take(c, 4)) && holds(c, ETF_TUPLE, load_u32be(p), 1, 0, out);
+    case TAG_MAP: return (p = take(c, 4)) && holds(c, ETF_MAP, load_u32be(p), 2, 0, out);
     case TAG_NIL: out->kind = ETF_NIL; return true;
     case TAG_STRING: return string(c, out);
-    case TAG_BINARY: return (p = take(c, 4)) && bits(c, be32(p), 8, out);
+    case TAG_BINARY: return (p = take(c, 4)) && bits(c, load_u32be(p), 8, out);
     case TAG_BIT_BINARY: return bit_binary(c, out);
     case TAG_NEW_PID: return is_kind(out, ETF_PID, pid(r, c, false, convert, &out->pid));
     case TAG_PID: return is_kind(out, ETF_PID, pid(r, c, true, convert, &out->pid));
@@ -340,7 +337,7 @@ bool etf_next_as(etf_reader *r, bool convert, etf_item *out) {
     while (p && *p == TAG_LIST) {
         const uint8_t *n = take(c, 4);
         if (!n) return stay(r, from);
-        if (LIKELY(be32(n) > 0)) return holds(c, ETF_LIST, be32(n), 1, 1, out) || stay(r, from);
+        if (LIKELY(load_u32be(n) > 0)) return holds(c, ETF_LIST, load_u32be(n), 1, 1, out) || stay(r, from);
         p = take(c, 1); /* a list of no elements is its tail */
     }
     return (p && dispatch(r, c, *p, convert, out)) || stay(r, from);
@@ -373,7 +370,7 @@ bool etf_get_int(etf_reader *r, int64_t *out) {
         return true;
     }
     if (is_next(r, TAG_INTEGER, 4)) {
-        *out = (int32_t)be32(p + 1);
+        *out = (int32_t)load_u32be(p + 1);
         r->in.p = p + 5;
         return true;
     }

@@ -4,6 +4,7 @@
  *
  * Names and layouts are those of OTP's "Erlang External Term Format" (erl_ext_dist); RECORD is that of OTP 29. Not here, and so refused:
  * 80 (compressed), 121 (private to its writer), 117 (old fun, gone with OTP 23). */
+#include "base/load.h"
 #include "proto/etf/etf.h"
 
 enum {
@@ -44,17 +45,12 @@ enum {
 /* As etf_next. convert false: a Latin-1 atom is left in Latin-1, for who wants to know only that it can be read. */
 NODISCARD bool etf_next_as(etf_reader *r, bool convert, etf_item *out);
 
-static inline uint64_t etf_load64(const uint8_t *p) {
-    uint64_t v;
-    memcpy(&v, p, sizeof v);
-    return v;
-}
 /* Eight bytes at a time; the last eight may overlap those before. */
 static inline bool etf_is_ascii(const uint8_t *p, size_t len) {
     uint64_t seen = 0;
     if (LIKELY(len >= 8)) {
-        for (size_t at = 0; at < len - 8; at += 8) seen |= etf_load64(p + at);
-        seen |= etf_load64(p + len - 8);
+        for (size_t at = 0; at < len - 8; at += 8) seen |= load_u64le(p + at);
+        seen |= load_u64le(p + len - 8);
     } else {
         for (size_t at = 0; at < len; at++) seen |= p[at];
     }

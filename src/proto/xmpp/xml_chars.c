@@ -79,9 +79,9 @@ xmpp_stream_error xmpp_xml_check_chars(slice s, unsigned *out_space) {
     unsigned space = 0;
     while (p < end) {
         while (end - p >= 32 &&
-               !(unusual(scan_load(p)) | unusual(scan_load(p + 8)) | unusual(scan_load(p + 16)) | unusual(scan_load(p + 24))))
+               !(unusual(load_u64le(p)) | unusual(load_u64le(p + 8)) | unusual(load_u64le(p + 16)) | unusual(load_u64le(p + 24))))
             p += 32;
-        while (end - p >= 8 && !unusual(scan_load(p))) p += 8;
+        while (end - p >= 8 && !unusual(load_u64le(p))) p += 8;
         while (p < end && *p >= 0x20 && *p < 0x80) p++;
         while (p < end && *p >= 0x80) {
             size_t n = utf8_len(p, (size_t)(end - p));

@@ -4,16 +4,13 @@
  *
  * A mask has the top bit set in each byte that matches; bytes above the first true match may be set falsely (a borrow runs upward), so
  * only the lowest set bit counts. The load is little-endian by construction: the same on every machine, one instruction on ours. */
+#include "base/load.h"
 #include "base/slice.h"
 #include "proto/xmpp/error.h"
 
 #define SCAN_ONES UINT64_C(0x0101010101010101)
 #define SCAN_HIGH UINT64_C(0x8080808080808080)
 
-static inline uint64_t scan_load(const uint8_t *p) {
-    return (uint64_t)p[0] | (uint64_t)p[1] << 8 | (uint64_t)p[2] << 16 | (uint64_t)p[3] << 24 | (uint64_t)p[4] << 32 |
-           (uint64_t)p[5] << 40 | (uint64_t)p[6] << 48 | (uint64_t)p[7] << 56;
-}
 /* Bytes for which (byte & keep) == c. */
 static inline uint64_t scan_match(uint64_t x, uint8_t keep, uint8_t c) {
     x = (x & SCAN_ONES * keep) ^ SCAN_ONES * c;
@@ -24,7 +21,7 @@ static inline size_t scan_first(uint64_t mask) { return (size_t)__builtin_ctzll(
 /* The first '<' in [p, end), or end. */
 static inline const uint8_t *scan_lt(const uint8_t *p, const uint8_t *end) {
     for (; end - p >= 8; p += 8) {
-        uint64_t m = scan_match(scan_load(p), 0xff, '<');
+        uint64_t m = scan_match(load_u64le(p), 0xff, '<');
         if (m) return p + scan_first(m);
     }
     while (p < end && *p != '<') p++;
@@ -33,7 +30,7 @@ static inline const uint8_t *scan_lt(const uint8_t *p, const uint8_t *end) {
 /* The first of < > & in [p, end), or end. '<' and '>' differ in one bit. */
 static inline const uint8_t *scan_text(const uint8_t *p, const uint8_t *end) {
     for (; end - p >= 8; p += 8) {
-        uint64_t x = scan_load(p), m = scan_match(x, 0xfd, '<') | scan_match(x, 0xff, '&');
+        uint64_t x = load_u64le(p), m = scan_match(x, 0xfd, '<') | scan_match(x, 0xff, '&');
         if (m) return p + scan_first(m);
     }
     while (p < end && *p != '<' && *p != '>' && *p != '&') p++;
@@ -43,7 +40,7 @@ static inline const uint8_t *scan_text(const uint8_t *p, const uint8_t *end) {
 static inline const uint8_t *scan_value(const uint8_t *p, const uint8_t *end, uint8_t q) {
     uint8_t keep = (uint8_t) ~(q ^ '&');
     for (; end - p >= 8; p += 8) {
-        uint64_t x = scan_load(p), m = scan_match(x, keep, q & keep) | scan_match(x, 0xff, '<');
+        uint64_t x = load_u64le(p), m = scan_match(x, keep, q & keep) | scan_match(x, 0xff, '<');
         if (m) return p + scan_first(m);
     }
     while (p < end && *p != q && *p != '<' && *p != '&') p++;
@@ -52,7 +49,7 @@ static inline const uint8_t *scan_value(const uint8_t *p, const uint8_t *end, ui
 /* The first quote q or '<' in [p, end), or end. */
 static inline const uint8_t *scan_quote(const uint8_t *p, const uint8_t *end, uint8_t q) {
     for (; end - p >= 8; p += 8) {
-        uint64_t x = scan_load(p), m = scan_match(x, 0xff, q) | scan_match(x, 0xff, '<');
+        uint64_t x = load_u64le(p), m = scan_match(x, 0xff, q) | scan_match(x, 0xff, '<');
         if (m) return p + scan_first(m);
     }
     while (p < end && *p != q && *p != '<') p++;
@@ -61,7 +58,7 @@ static inline const uint8_t *scan_quote(const uint8_t *p, const uint8_t *end, ui
 /* The first of < > ' " (also # and &, which share their bits and are rare here) in [p, end), or end. */
 static inline const uint8_t *scan_tag(const uint8_t *p, const uint8_t *end) {
     for (; end - p >= 8; p += 8) {
-        uint64_t x = scan_load(p), m = scan_match(x, 0xfd, '<') | scan_match(x, 0xfa, '"');
+        uint64_t x = load_u64le(p), m = scan_match(x, 0xfd, '<') | scan_match(x, 0xfa, '"');
         if (m) return p + scan_first(m);
     }
     while (p < end && (*p & 0xfd) != '<' && (*p & 0xfa) != '"') p++;
