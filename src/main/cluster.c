@@ -36,6 +36,11 @@ static err check_settings(const config *f, char *why) {
             return config_why(why, ERR_CONFIG, "node.listen: %s is not loopback; what nodes say to each other is not encrypted",
                               f->node_listen.v[i]);
     }
+    if (f->node_seeds.n > MESH_SEEDS_MAX) return config_why(why, ERR_CONFIG, "node.seeds: at most %u nodes", MESH_SEEDS_MAX);
+    for (size_t i = 0; i < f->node_seeds.n; i++) {
+        char matter[MESH_WHY_MAX];
+        if (mesh_seed_check(name.full, slice_str(f->node_seeds.v[i]), matter)) return config_why(why, ERR_CONFIG, "node.seeds: %s", matter);
+    }
     if (strcmp(f->node_epmd, "on") != 0 && strcmp(f->node_epmd, "off") != 0 && strcmp(f->node_epmd, "embedded") != 0)
         return config_why(why, ERR_CONFIG, "node.epmd: on, off or embedded, not '%s'", f->node_epmd);
     return ERR_OK;
@@ -86,6 +91,9 @@ err main_cluster_new(const config *f, rt_node *n, const slice *domains, size_t n
     c.n_domains = n_domains;
     c.hidden = f->node_hidden;
     c.ticktime = f->node_ticktime;
+    c.mapper_port = (uint16_t)f->node_epmd_port;
+    c.dial_rate = (uint32_t)f->node_dial_rate;
+    c.dials_max = (uint32_t)f->node_dials_max;
     c.handshakes_max = (uint32_t)f->node_handshakes_max;
     c.epmd_serve = strcmp(f->node_epmd, "embedded") == 0;
     c.epmd_conns_max = (uint32_t)f->node_epmd_connections_max;
@@ -101,6 +109,15 @@ err main_cluster_new(const config *f, rt_node *n, const slice *domains, size_t n
     return ERR_OK;
 }
 
+static err dial(const main_cluster *k, char *why) {
+    const config_list *l = &k->config->node_seeds;
+    slice *seeds = mem_zalloc((l->n + 1) * sizeof *seeds);
+    for (size_t i = 0; i < l->n; i++) seeds[i] = slice_str(l->v[i]);
+    err e = mesh_dial(k->mesh, seeds, l->n);
+    mem_free(seeds);
+    return e ? config_why(why, e, "node.seeds: dialling cannot start: %s", err_text(e)) : ERR_OK;
+}
+
 err main_cluster_boot(main_cluster *k, char why[CONFIG_WHY_MAX]) {
     if (!k) return ERR_OK;
     const config_list *l = &k->config->node_listen;
@@ -113,7 +130,8 @@ err main_cluster_boot(main_cluster *k, char why[CONFIG_WHY_MAX]) {
         if (e) return config_why(why, e, "node.listen: cannot listen on %s: %s", l->v[i], err_text(e));
     }
     e = mesh_register(k->mesh);
-    return e ? config_why(why, e, "the port mapper's client cannot start: %s", err_text(e)) : ERR_OK;
+    if (e) return config_why(why, e, "the port mapper's client cannot start: %s", err_text(e));
+    return dial(k, why);
 }
 
 const mesh *main_cluster_mesh(const main_cluster *k) { return k ? k->mesh : NULL; }

@@ -125,6 +125,7 @@ static void add_kind(place *p, const char *kind, const json_t *verbs) {
     if (strcmp(kind, "NAME") == 0) add_members(p, "actors", "list", ACTORS_ASKED, "name");
     if (strcmp(kind, "CLASS") == 0) add_class(p);
     if (strcmp(kind, "EVENT") == 0) add_events(p);
+    if (strcmp(kind, "NODE") == 0) add_members(p, "nodes", "list", NULL, "node");
     if (strcmp(kind, "POOL") == 0) add_members(p, "workers", "list", NULL, "pool");
     if (strcmp(kind, "FILE") == 0 || strcmp(kind, "DIR") == 0 || strcmp(kind, "PATH") == 0) add_files(p);
     if (strcmp(kind, "COMMAND") == 0) add_names(p, verbs);

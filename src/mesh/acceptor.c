@@ -1,9 +1,12 @@
-/* acceptor: takes connections of other nodes on one shard; each becomes a link there, unless too many have not come through their handshake
+/* acceptor: takes connections of other nodes on one shard, and starts those that dial.c wants (one acceptor a shard: that of the first
+ * address). Each becomes a link there; an accepted one unless too many have not come through their handshake
  * yet: then it is closed at once, because whoever can connect could hold any number of them for setup_time each. Out of descriptors the
  * acceptor pauses, as edge's listener does: polling would report the same connection again and again. */
 #include "mesh/int.h"
 #include "mesh/link.h"
 #include "rt/event.h"
+
+#include <stdio.h>
 
 #define BATCH 16
 #define PAUSE (250 * USEC_PER_MSEC)
@@ -66,6 +69,40 @@ static err accept_some(rt_ctx *cx, acceptor *a) {
     return ERR_OK;
 }
 
+/* --- dialling ---------------------------------------------------------------------------------------------------------------------- */
+void mesh_acceptor_name(unsigned shard, char out[MESH_ACCEPTOR_NAME_MAX]) {
+    (void)snprintf(out, MESH_ACCEPTOR_NAME_MAX, "mesh_acceptor.%u", shard);
+}
+
+static err acceptor_handle(rt_ctx *cx, void *st, rt_msg **m) {
+    const acceptor *a = st;
+    mesh_seed seed;
+    char why[MESH_WHY_MAX];
+    rt_pid pid;
+    if ((*m)->tag != MESH_DIAL) return ERR_OK;
+    const mesh_dial_msg *d = mesh_dial_msg_of(*m);
+    if (!check(mesh_seed_parse(a->port->m->cfg.name, rt_blob_slice(d->seed), &seed, why) == ERR_OK)) return ERR_OK;
+    mesh_link_arg arg = {.m = a->port->m, .fd = -1, .dial = &seed, .teller = (*m)->sender, .ticket = d->ticket};
+    err e = rt_spawn(cx, &mesh_link_class, &arg, 0, &pid, NULL);
+    if (!e) return ERR_OK;
+    rt_msg *no = rt_msg_new(cx, MESH_DIALLED, sizeof(mesh_dialled_msg));
+    *mesh_dialled_msg_of(no) = (mesh_dialled_msg){.ticket = d->ticket,
+                                                  .name = rt_blob_new(mesh_seed_name(&seed)),
+                                                  .what = MESH_DIALLED_FAILED,
+                                                  .why = rt_blob_new(slice_str(err_text(e)))};
+    rt_send(cx, arg.teller, &no);
+    return ERR_OK;
+}
+
+static err name_it(rt_ctx *cx, const acceptor *a) {
+    char name[MESH_ACCEPTOR_NAME_MAX];
+    unsigned shard = rt_ctx_shard(cx);
+    if (a->port != a->port->m->ports[0][shard]) return ERR_OK;
+    mesh_acceptor_name(shard, name);
+    return rt_name_register(cx, name);
+}
+
+/* --- life -------------------------------------------------------------------------------------------------------------------------- */
 static err acceptor_init(rt_ctx *cx, void *st, const void *arg) {
     acceptor *a = st;
     sys *y = rt_ctx_sys(cx);
@@ -74,7 +111,8 @@ static err acceptor_init(rt_ctx *cx, void *st, const void *arg) {
     a->port->fd = -1;
     err e = a->fd >= 0 ? ERR_OK : y->listen(y, &a->port->addr, a->port->m->cfg.backlog, true, &a->fd); /* a restart */
     if (e) return e;
-    e = rt_port_add(cx, a->fd, SYS_IN);
+    e = name_it(cx, a);
+    if (!e) e = rt_port_add(cx, a->fd, SYS_IN);
     if (e) {
         y->close(y, a->fd);
         return e;
@@ -105,6 +143,7 @@ const rt_class mesh_acceptor_class = {
     .name = "mesh_acceptor",
     .state_size = sizeof(acceptor),
     .init = acceptor_init,
+    .handle = acceptor_handle,
     .ready = acceptor_ready,
     .timer = acceptor_timer,
     .fini = acceptor_fini,

@@ -32,6 +32,8 @@ struct mesh {
     dist_in_cfg limits;          /* of what a peer may send */
     rt_tid names;                /* name of a node -> mesh_peer */
     rt_tid nodes;                /* number of a node -> mesh_node */
+    rt_tid challenges;           /* that this node has sent, in handshakes that are not over */
+    rt_tid wanted;               /* name of a node that is to be connected -> mesh_want */
     _Atomic uint32_t next_index; /* relaxed: only unique */
     _Atomic uint64_t next_watch; /* likewise */
     _Atomic uint32_t handshakes; /* under way; relaxed: only a count */
@@ -47,6 +49,8 @@ struct mesh {
     rt_sup_spec services_spec;
     rt_child epmd_child;
     rt_sup_spec epmd_spec;
+    rt_child dial_child;
+    rt_sup_spec dial_spec;
 };
 
 /* --- peers.c: both tables. Any shard; a step each, as seen by all. */
@@ -56,6 +60,7 @@ typedef struct mesh_peer {
     rt_pid up;       /* the link that is connected; RT_PID_NONE */
     rt_pid takeover; /* the link that takes its place: its peer has proved to know the cookie; RT_PID_NONE */
     rt_pid loss;     /* up has ended, and this actor tells those whom that concerns (loss.c); RT_PID_NONE */
+    rt_pid attempt;  /* the link that dials it, whose handshake is not over; RT_PID_NONE */
 } mesh_peer;
 typedef struct mesh_node {
     rt_pid link;
@@ -71,8 +76,15 @@ dist_verdict mesh_peers_admit(mesh *m, rt_ctx *cx, slice name, rt_pid *out_old);
 /* A peer that was answered with alive has proved to know the cookie: this link may take the place of old, from admit, which has to give way
  * if it is still there. False: another one takes it, or has it. */
 NODISCARD bool mesh_peers_take(mesh *m, rt_ctx *cx, slice name, rt_pid old);
-/* The handshake is over. ERR_EXISTS: another link of that name was faster; ERR_REFUSED: this node has left; ERR_LIMIT, ERR_FULL: there is
- * no room in a table. */
+/* The calling link is about to dial the node of that name, until mesh_peers_up or mesh_peers_down. ERR_EXISTS: it is up, about to be, or
+ * dialled already; ERR_REFUSED: this node has left; ERR_LIMIT, ERR_FULL: there is no room in a table. */
+NODISCARD err mesh_peers_dial(mesh *m, rt_ctx *cx, slice name);
+bool mesh_peers_wanted(mesh *m, rt_ctx *cx, slice name); /* is the attempt of the calling link noted, and nothing up? */
+rt_pid mesh_peers_of(mesh *m, rt_ctx *cx, slice name);   /* the link that is up; RT_PID_NONE */
+/* Whose end is to be waited for before another link of that name can be up: that link, or who tells of its loss; RT_PID_NONE: nobody. */
+rt_pid mesh_peers_holder(mesh *m, rt_ctx *cx, slice name);
+/* The handshake is over. An attempt of our own that this link was faster than is told to end. ERR_EXISTS: another link of that name was
+ * faster; ERR_BUSY: our own attempt is to win; ERR_REFUSED: this node has left; ERR_LIMIT, ERR_FULL: there is no room in a table. */
 NODISCARD err mesh_peers_up(mesh *m, rt_ctx *cx, slice name, uint32_t creation, bool hidden, uint32_t *out_index);
 /* A link is over, up or not. invented: the name was made for this connection and never comes again. */
 void mesh_peers_down(mesh *m, rt_ctx *cx, rt_pid link, slice name, bool invented);
@@ -83,7 +95,15 @@ rt_pid mesh_peers_loss(mesh *m, rt_ctx *cx, slice name); /* that actor; RT_PID_N
 rt_pid mesh_peers_link(mesh *m, rt_ctx *cx, uint32_t index);
 /* Calls fn for each node that is connected now; nodes: the table of that name. */
 #define MESH_NODES "mesh.nodes"
+#define MESH_NAMES "mesh.names"
+bool mesh_peers_find(rt_reader *r, slice name, uint32_t *out_index, mesh_node *out); /* for any thread; false: it is not connected */
 void mesh_peers_each(rt_tid nodes, rt_reader *r, void (*fn)(void *arg, uint32_t index, const mesh_node *n), void *arg);
+
+/* A challenge for a handshake, 32 random bits, and noted: no handshake of this node answers it until it is over (proto/dist/handshake.h,
+ * dist_handshake_reply). ERR_LIMIT, ERR_FULL: there is no room. */
+NODISCARD err mesh_challenge_draw(mesh *m, rt_ctx *cx, uint32_t *out);
+bool mesh_challenge_ours(mesh *m, rt_ctx *cx, uint32_t c);
+void mesh_challenge_over(mesh *m, rt_ctx *cx, uint32_t c);
 
 /* --- plug.c: what actors here say to processes of other nodes finds its link there. A node that is not connected gets nothing. */
 void mesh_plug_init(mesh *m);

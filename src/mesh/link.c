@@ -1,6 +1,7 @@
 /* link: the life and the bytes of a connection.
  *
- *     accepted --handshake--> up --(peer closes, ticktime passes, it says nonsense, another takes its place)--> over: watches fire
+ *     accepted, or dialled --handshake--> up --(peer closes, ticktime passes, it says nonsense, another takes its place)--> over: watches
+ * fire
  *
  * Reading: into the shard's scratch, straight to the machine of the state. Writing: into out, at the end of the round to the socket. What
  * the socket does not take stays in out; past link_bytes the link holds back its mailbox, so that its senders feel it (rt_hold).
@@ -24,6 +25,10 @@ static void say_end(rt_ctx *cx, mesh_link *l, const char *why) {
     buf text;
     if (l->ended) return;
     l->ended = true;
+    if (mesh_link_dials(l)) {
+        mesh_call_failed(cx, l, why);
+        return;
+    }
     buf_init(&text, 4096); /* a name, and the longest of link_hand.c */
     if (l->name_len) {
         buf_add(&text, mesh_link_name(l)); /* graphic ASCII (proto/dist/name.h) */
@@ -103,12 +108,14 @@ static err link_ready(rt_ctx *cx, void *st, int fd, uint32_t events) {
     mesh_link *l = st;
     sys *y = rt_ctx_sys(cx);
     err e = ERR_OK;
+    if (mesh_call_connects(l)) return mesh_call_ready(cx, l, events);
     if (events & SYS_OUT) e = write_out(cx, l);
-    for (int i = 0; i < READS_MAX && !e && !l->ended && events & (SYS_IN | SYS_HUP); i++) {
+    for (int i = 0; i < READS_MAX && !e && !l->ended && l->fd == fd && events & (SYS_IN | SYS_HUP); i++) {
         uint8_t *p = rt_scratch(cx);
         size_t n = 0;
         err r = y->read(y, fd, p, RT_SCRATCH, &n);
         if (r == ERR_AGAIN) return ERR_OK;
+        if (r && l->hand) return mesh_hand_cut(cx, l, r);
         if (r) return mesh_link_end(cx, l, r == ERR_EOF ? "it closed the connection" : err_text(r));
         l->read_at = rt_now(cx);
         e = l->hand ? mesh_hand_feed(cx, l, slice_of(p, n)) : mesh_in_feed(cx, l, slice_of(p, n));
@@ -123,7 +130,7 @@ static err link_ready(rt_ctx *cx, void *st, int fd, uint32_t events) {
 static err link_timer(rt_ctx *cx, void *st, rt_timer *t) {
     mesh_link *l = st;
     usec every = l->m->cfg.ticktime / MESH_TICK_INTENSITY;
-    if (l->hand) return mesh_link_end(cx, l, "the handshake took too long");
+    if (l->hand) return mesh_link_end(cx, l, mesh_call_connects(l) ? "connecting took too long" : "the handshake took too long");
     if (rt_now(cx) - l->read_at >= l->m->cfg.ticktime) return mesh_link_end(cx, l, "it was silent for the ticktime");
     if (l->polled && rt_now(cx) - l->wrote_at >= l->m->cfg.ticktime) return mesh_link_end(cx, l, "it did not read for the ticktime");
     if (!l->wrote && mesh_link_waiting(l).len == 0) {
@@ -166,6 +173,7 @@ static err link_init(rt_ctx *cx, void *st, const void *arg) {
     buf_init(&l->out, UINT32_MAX);
     mesh_rels_init(&l->rels);
     mesh_rpcs_init(&l->rpcs);
+    if (a->dial) return mesh_call_begin(cx, l, a);
     err e = rt_port_add(cx, a->fd, SYS_IN);
     if (e) return e;
     rt_timer_set(cx, &l->timer, rt_now(cx) + l->m->cfg.setup_time);
@@ -185,7 +193,10 @@ mesh_node_msg mesh_link_node(rt_ctx *cx, const mesh_link *l, bool up) {
 
 static void link_fini(rt_ctx *cx, void *st, err reason) {
     mesh_link *l = st;
-    if (!l->hand && reason == ERR_SHUTDOWN) say_end(cx, l, "it has connected anew"); /* link_hand.c told it to; all else was said */
+    /* Told to by another actor; all else was said. */
+    if (mesh_link_dials(l) && reason == ERR_SHUTDOWN) l->hand->call->yields = true;
+    if (reason == ERR_SHUTDOWN) say_end(cx, l, l->hand ? "its own connection to us was faster" : "it has connected anew");
+    if (reason == ERR_KILLED) say_end(cx, l, "this node ended it"); /* for an operator, or with itself */
     if (!l->hand) {
         mesh_loss_begin(cx, l);
         dist_in_fini(&l->in);
@@ -193,7 +204,7 @@ static void link_fini(rt_ctx *cx, void *st, err reason) {
     } else if (l->name_len) {
         mesh_peers_down(l->m, cx, rt_self(cx), mesh_link_name(l), l->invented);
     }
-    mesh_hand_free(l);
+    mesh_hand_free(cx, l);
     mesh_rpcs_fini(&l->rpcs);
     mem_free(l->name);
     buf_fini(&l->out);

@@ -1,8 +1,8 @@
 #ifndef MESH_LINK_H
 #define MESH_LINK_H
-/* link: one connection to another node: an actor that owns the socket. link.c: its life and its bytes; link_hand.c: the handshake;
- * link_in.c: what the peer says; link_out.c: what is said to it. */
-#include "mesh/int.h"
+/* link: one connection to another node: an actor that owns the socket. link.c: its life and its bytes; link_dial.c: until there is a
+ * connection, if we dial; link_hand.c: the handshake; link_in.c: what the peer says; link_out.c: what is said to it. */
+#include "mesh/dial.h"
 #include "mesh/rels.h"
 #include "mesh/rpc.h"
 #include "proto/dist/frame_in.h"
@@ -10,17 +10,40 @@
 
 #define MESH_ANSWERS_MAX (64u << 20) /* to a peer that asks and does not read; it cannot be slowed down otherwise */
 
-typedef struct mesh_link_arg { /* of an accepted connection */
+typedef struct mesh_link_arg {
     mesh *m;
-    int fd;
+    int fd; /* of an accepted connection */
     sys_addr addr;
+    const mesh_seed *dial; /* whom to dial; NULL: the connection was accepted */
+    rt_pid teller;         /* who wants it dialled, and is told with MESH_DIALLED */
+    uint64_t ticket;
 } mesh_link_arg;
+
+typedef enum mesh_stage {                     /* of dialling: what has happened */
+                          MESH_CALLED_MAPPER, /* connecting to the port mapper began */
+                          MESH_ASKED_MAPPER,  /* the question is written */
+                          MESH_CALLED_NODE,   /* connecting to the node began */
+                          MESH_SAID_NAME,     /* the handshake began */
+                          MESH_PROVED,        /* our answer to the peer's challenge is written */
+} mesh_stage;
+
+typedef struct mesh_call { /* of a link that dials */
+    sys_addr node, at;     /* the node; to whom it connects at the moment */
+    dist_epmd_client client;
+    rt_pid teller;
+    uint64_t ticket;
+    uint8_t stage; /* mesh_stage */
+    bool yields;   /* nothing has failed: another connection to the node goes on instead */
+} mesh_call;
 
 typedef struct mesh_hand { /* until it is up */
     dist_handshake h;
-    buf in;           /* bytes that the machine has not used */
-    rt_pid old;       /* the link of that name that was up when the peer said its name */
-    uint64_t old_ref; /* taking over: the monitor of that one */
+    buf in;             /* bytes that the machine has not used */
+    rt_pid old;         /* the link of that name that was up when the peer said its name */
+    uint64_t old_ref;   /* taking over: the monitor of that one */
+    uint32_t challenge; /* ours */
+    bool challenged;    /* there is one */
+    mesh_call *call;    /* NULL: the connection was accepted */
 } mesh_hand;
 
 typedef struct mesh_link {
@@ -64,15 +87,27 @@ mesh_node_msg mesh_link_node(rt_ctx *cx, const mesh_link *l, bool up);
 NODISCARD err mesh_link_end(rt_ctx *cx, mesh_link *l, const char *why);
 void mesh_link_flush(rt_ctx *cx, mesh_link *l); /* something was put into out */
 
+static inline bool mesh_link_dials(const mesh_link *l) { return l->hand && l->hand->call; }
+
+/* link_dial.c: of a link that dials, until the connection to the node is there. */
+NODISCARD err mesh_call_begin(rt_ctx *cx, mesh_link *l, const mesh_link_arg *a);
+bool mesh_call_connects(const mesh_link *l); /* the descriptor is no connection yet: mesh_call_ready has its events */
+NODISCARD err mesh_call_ready(rt_ctx *cx, mesh_link *l, uint32_t events);
+NODISCARD err mesh_call_answer(rt_ctx *cx, mesh_link *l, bool eof);          /* of the port mapper, in hand->in */
+void mesh_call_tell(rt_ctx *cx, mesh_link *l, mesh_dialled what, slice why); /* to who wants it dialled; escaped already */
+void mesh_call_failed(rt_ctx *cx, mesh_link *l, const char *why);
+
 /* link_hand.c */
 /* A place among the handshakes under way, for a connection that was accepted; false: all are taken. The link that begins gives it back when
  * its handshake is over; who comes to start none does so itself. */
 NODISCARD bool mesh_hand_take(mesh *m);
 void mesh_hand_give(mesh *m);
-void mesh_hand_begin(mesh_link *l);
+void mesh_hand_begin(mesh_link *l); /* of an accepted connection */
+void mesh_hand_keep_name(mesh_link *l, slice name);
 NODISCARD err mesh_hand_feed(rt_ctx *cx, mesh_link *l, slice bytes); /* may leave the link up, with all bytes used or handed on */
 NODISCARD err mesh_hand_old_down(rt_ctx *cx, mesh_link *l);          /* the link that it takes over from has ended */
-void mesh_hand_free(mesh_link *l);
+NODISCARD err mesh_hand_cut(rt_ctx *cx, mesh_link *l, err e);        /* the socket said so; ERR_EOF: it was closed */
+void mesh_hand_free(rt_ctx *cx, mesh_link *l);
 
 /* link_in.c */
 NODISCARD err mesh_in_feed(rt_ctx *cx, mesh_link *l, slice bytes);

@@ -1,13 +1,17 @@
-/* link_hand: the handshake of a link, from its first byte until it is up: moves bytes between the machine (proto/dist/handshake.h) and
- * the table of peers.
+/* link_hand: the handshake of a link, from its first byte until it is up, in both roles: moves bytes between the machine
+ * (proto/dist/handshake.h) and the tables.
  *
- *     PEER      -> the table says: ok, alive, not allowed ... -> admit
- *     TAKEOVER  -> the table says whether another was faster; else the old link is told to give way, and watched; its DOWN -> old_down
- *     UP        -> the table says whether another was faster; else the link is up, and bytes that came already are frames */
+ *     PEER       -> the table says: ok, alive, not allowed ... -> admit
+ *     TAKEOVER   -> the table says whether another was faster; else the old link is told to give way, and watched; its DOWN -> old_down
+ *     ALIVE      -> the table says whether this attempt is still wanted -> consent
+ *     CHALLENGED -> the table says whether the challenge is one of ours -> reply
+ *     UP         -> the table says whether another was faster; else the link is up, and bytes that came already are frames */
 #include "base/mem.h"
 #include "base/utf8.h"
 #include "mesh/link.h"
 #include "rt/event.h"
+
+#define HAND_IN_MAX (2 * DIST_HANDSHAKE_MESSAGE_MAX + RT_SCRATCH)
 
 bool mesh_hand_take(mesh *m) {
     if (atomic_fetch_add_explicit(&m->handshakes, 1, memory_order_relaxed) < m->cfg.handshakes_max) return true;
@@ -19,30 +23,33 @@ void mesh_hand_give(mesh *m) { (void)atomic_fetch_sub_explicit(&m->handshakes, 1
 
 void mesh_hand_begin(mesh_link *l) {
     l->hand = mem_zalloc(sizeof *l->hand);
-    buf_init(&l->hand->in, 2 * DIST_HANDSHAKE_MESSAGE_MAX + RT_SCRATCH);
+    buf_init(&l->hand->in, HAND_IN_MAX);
     dist_handshake_accept(&l->hand->h, DIST_CARRIER_TCP, &l->m->self);
 }
 
-void mesh_hand_free(mesh_link *l) {
+void mesh_hand_free(rt_ctx *cx, mesh_link *l) {
     if (!l->hand) return;
+    if (l->hand->challenged) mesh_challenge_over(l->m, cx, l->hand->challenge);
+    if (!l->hand->call) mesh_hand_give(l->m);
     buf_fini(&l->hand->in);
+    mem_free(l->hand->call);
     mem_free(l->hand);
     l->hand = NULL;
-    mesh_hand_give(l->m);
 }
 
-static void keep_name(mesh_link *l, slice name) {
+void mesh_hand_keep_name(mesh_link *l, slice name) {
     l->name = mem_alloc(name.len);
     memcpy(l->name, name.p, name.len);
     l->name_len = (uint32_t)name.len;
 }
 
-static void admit(rt_ctx *cx, mesh_link *l) {
+static err admit(rt_ctx *cx, mesh_link *l) {
     dist_handshake *h = &l->hand->h;
     buf given;
+    if (mesh_challenge_draw(l->m, cx, &l->hand->challenge)) return mesh_link_end(cx, l, "there is no room in the table of challenges");
+    l->hand->challenged = true;
+    dist_admission a = {.cookie = l->m->cfg.cookie, .challenge = l->hand->challenge};
     buf_init(&given, DIST_NAME_MAX);
-    dist_admission a = {.cookie = l->m->cfg.cookie};
-    rt_entropy(cx, &a.challenge, sizeof a.challenge);
     if (dist_handshake_wants_name(h)) { /* a name that nobody has */
         uint64_t random;
         rt_entropy(cx, &random, sizeof random);
@@ -53,11 +60,12 @@ static void admit(rt_ctx *cx, mesh_link *l) {
         l->invented = true;
         a.verdict = DIST_VERDICT_OK;
     } else {
-        keep_name(l, dist_handshake_peer(h));
+        mesh_hand_keep_name(l, dist_handshake_peer(h));
         a.verdict = mesh_peers_admit(l->m, cx, mesh_link_name(l), &l->hand->old);
     }
     dist_handshake_admit(h, &a, &l->out);
     buf_fini(&given);
+    return ERR_OK;
 }
 
 static err take_over(rt_ctx *cx, mesh_link *l) {
@@ -71,19 +79,22 @@ static err take_over(rt_ctx *cx, mesh_link *l) {
 static err is_up(rt_ctx *cx, mesh_link *l) {
     mesh_hand *hand = l->hand;
     dist_handshake *h = &hand->h;
-    if (!l->name_len) keep_name(l, dist_handshake_peer(h));
+    if (!l->name_len) mesh_hand_keep_name(l, dist_handshake_peer(h));
     l->hidden = !(h->flags & DIST_FLAG(PUBLISHED));
     l->creation = h->peer_creation;
     l->flags = h->flags;
     err up = mesh_peers_up(l->m, cx, mesh_link_name(l), l->creation, l->hidden, &l->index);
+    if (hand->call) hand->call->yields = up == ERR_EXISTS;
     if (up == ERR_EXISTS) return mesh_link_end(cx, l, "another connection to it was faster");
     if (up == ERR_REFUSED) return mesh_link_end(cx, l, "this node has left the cluster");
+    if (up == ERR_BUSY) return mesh_link_end(cx, l, dist_handshake_end_text(DIST_END_WE_KEEP_OURS));
     if (up) return mesh_link_end(cx, l, "there is no room in the table of nodes");
     dist_in_init(&l->in, &l->m->limits, h->flags);
     dist_out_init(&l->enc, h->flags, NULL, 0);
     buf rest = hand->in;
     buf_init(&hand->in, 0);
-    mesh_hand_free(l);
+    if (hand->call) mesh_call_tell(cx, l, MESH_DIALLED_UP, SLICE_NULL);
+    mesh_hand_free(cx, l);
     l->read_at = rt_now(cx);
     /* Spread over the interval, so that thousands of links of one node do not tick at once. */
     rt_timer_set(cx, &l->timer, rt_now(cx) + 1 + (usec)(rt_random(cx) % (uint64_t)(l->m->cfg.ticktime / MESH_TICK_INTENSITY)));
@@ -120,6 +131,7 @@ static err ended(rt_ctx *cx, mesh_link *l, const dist_handshake_event *ev) {
     sys_iov v = {last.p, last.len};
     size_t n;
     if (last.len) (void)y->writev(y, l->fd, &v, 1, &n); /* the refusal: a peer that does not take it learns by the close */
+    if (l->hand->call) l->hand->call->yields = ev->end == DIST_END_NOK || ev->end == DIST_END_WE_GAVE_UP;
     err e = mesh_link_end(cx, l, (const char *)text.p);
     buf_fini(&text);
     return e;
@@ -135,12 +147,19 @@ static err run(rt_ctx *cx, mesh_link *l) {
         mesh_link_flush(cx, l);
         switch (ev.kind) {
         case DIST_HANDSHAKE_NONE: return ERR_OK;
-        case DIST_HANDSHAKE_PEER: admit(cx, l); break;
+        case DIST_HANDSHAKE_PEER: {
+            err e = admit(cx, l);
+            if (e || l->ended) return e;
+            break;
+        }
         case DIST_HANDSHAKE_TAKEOVER: return take_over(cx, l);
         case DIST_HANDSHAKE_UP: return is_up(cx, l);
         case DIST_HANDSHAKE_END: return ended(cx, l, &ev);
-        case DIST_HANDSHAKE_ALIVE:
-        case DIST_HANDSHAKE_CHALLENGED: return check(false) ? ERR_OK : ERR_BUG; /* a dialler's */
+        case DIST_HANDSHAKE_ALIVE: dist_handshake_consent(&hand->h, mesh_peers_wanted(l->m, cx, mesh_link_name(l)), &l->out); break;
+        case DIST_HANDSHAKE_CHALLENGED:
+            dist_handshake_reply(&hand->h, mesh_challenge_ours(l->m, cx, ev.challenge), &l->out);
+            hand->call->stage = MESH_PROVED;
+            break;
         }
     }
 }
@@ -148,7 +167,16 @@ static err run(rt_ctx *cx, mesh_link *l) {
 err mesh_hand_feed(rt_ctx *cx, mesh_link *l, slice bytes) {
     buf_add(&l->hand->in, bytes);
     if (!buf_ok(&l->hand->in)) return mesh_link_end(cx, l, "it sends before it is connected");
-    return run(cx, l);
+    return l->hand->call && l->hand->call->stage == MESH_ASKED_MAPPER ? mesh_call_answer(cx, l, false) : run(cx, l);
+}
+
+/* Who finds that it has another cookie says nothing, and closes. */
+err mesh_hand_cut(rt_ctx *cx, mesh_link *l, err e) {
+    const mesh_call *call = l->hand->call;
+    if (call && call->stage == MESH_ASKED_MAPPER) return mesh_call_answer(cx, l, true);
+    if (call && call->stage == MESH_PROVED)
+        return mesh_link_end(cx, l, "it closed the connection when it saw our proof: it has another cookie");
+    return mesh_link_end(cx, l, e == ERR_EOF ? "it closed the connection" : err_text(e));
 }
 
 err mesh_hand_old_down(rt_ctx *cx, mesh_link *l) {

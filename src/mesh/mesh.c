@@ -1,6 +1,6 @@
 /* mesh: configuration and boot. */
 #include "base/mem.h"
-#include "mesh/int.h"
+#include "mesh/dial.h"
 #include "proto/dist/cookie.h"
 #include "rt/sup.h"
 
@@ -15,7 +15,10 @@ void mesh_cfg_default(mesh_cfg *c) {
                     .backlog = 1024,
                     .relations_max = MESH_RELATIONS_MAX,
                     .handshakes_max = MESH_HANDSHAKES_MAX,
-                    .epmd_conns_max = MESH_EPMD_CONNS_MAX};
+                    .epmd_conns_max = MESH_EPMD_CONNS_MAX,
+                    .mapper_port = DIST_EPMD_PORT,
+                    .dial_rate = MESH_DIAL_RATE,
+                    .dials_max = MESH_DIALS_MAX};
 }
 
 /* --- life ------------------------------------------------------------------------------------------------------------------------- */
@@ -74,6 +77,7 @@ typedef struct booting {
 static void boot_first(rt_ctx *cx, void *arg) {
     booting *b = arg;
     b->status = mesh_peers_init(b->m, cx);
+    if (!b->status) b->status = mesh_dial_table(b->m, cx);
     if (!b->status) b->status = mesh_service_boot(b->m, cx);
 }
 
@@ -153,4 +157,31 @@ err mesh_register(mesh *m) {
                                  .vital = true};
     rt_node_boot(m->node, 0, boot_epmd, &b);
     return b.status;
+}
+
+typedef struct seeding {
+    booting b;
+    const slice *seeds;
+    size_t n;
+} seeding;
+static void boot_dial(rt_ctx *cx, void *arg) {
+    seeding *x = arg;
+    mesh *m = x->b.m;
+    rt_pid pid;
+    for (size_t i = 0; i < x->n && !x->b.status; i++) x->b.status = mesh_dial_add(m, cx, x->seeds[i]);
+    if (!x->b.status) x->b.status = rt_spawn(cx, &rt_sup_class, &m->dial_spec, 0, &pid, NULL);
+}
+
+err mesh_dial(mesh *m, const slice *seeds, size_t n) {
+    seeding x = {.b = {.m = m}, .seeds = seeds, .n = n};
+    if (n > MESH_SEEDS_MAX) return ERR_LIMIT;
+    m->dial_child = (rt_child){.id = "dial", .cls = &mesh_dial_class, .arg = &m->itself, .restart = RT_PERMANENT};
+    m->dial_spec = (rt_sup_spec){.strategy = RT_ONE_FOR_ONE,
+                                 .intensity = RESTARTS,
+                                 .period = RESTART_PERIOD,
+                                 .children = &m->dial_child,
+                                 .n_children = 1,
+                                 .vital = true};
+    rt_node_boot(m->node, 0, boot_dial, &x);
+    return x.b.status;
 }

@@ -20,6 +20,14 @@
 #define MESH_EPMD_CONNS_MAX 4096u               /* to the port mapper in this node: one for each node of the machine */
 #define MESH_RELATIONS_MAX  1000000u            /* some 200 bytes each */
 #define MESH_HANDSHAKES_MAX 4096u               /* under way at a time: some 2 KiB each, and a descriptor */
+#define MESH_SEEDS_MAX      4096u               /* nodes that this one keeps itself connected to: some 1 KiB each, twice */
+#define MESH_DIAL_RATE      100u                /* attempts a second */
+#define MESH_DIALS_MAX      100u                /* attempts at a time */
+#define MESH_DIAL_FIRST     USEC_PER_SEC        /* after an attempt that failed: half of it to all of it; twice as long each time */
+#define MESH_DIAL_LAST      (60 * USEC_PER_SEC) /* but not longer */
+#define MESH_DIAL_STEADY    (10 * USEC_PER_SEC) /* a connection that is lost before counts as an attempt that failed */
+#define MESH_DIAL_PATIENCE  (3 * USEC_PER_SEC)  /* a node whose name is greater is left to dial for so long and up to 1 s more */
+#define MESH_WHY_MAX        256u                /* bytes of a sentence with its NUL */
 
 typedef struct mesh_cfg {
     slice name;              /* alive@host; borrowed, as the cookie, until mesh_free */
@@ -37,6 +45,9 @@ typedef struct mesh_cfg {
     sys_addr epmd;           /* the port mapper to register with; port 0: none */
     bool epmd_serve;         /* this node is the port mapper there while nobody else is; epmd is then 127.0.0.1 */
     uint32_t epmd_conns_max; /* to it, registered nodes and who asks, at least 1; past it they are closed at once (EV_EPMD_CROWDED) */
+    uint16_t mapper_port;    /* of the port mappers that are asked where nodes listen */
+    uint32_t dial_rate;      /* 1 to 10000: attempts a second to connect to nodes */
+    uint32_t dials_max;      /* at least 1: such attempts at a time */
 } mesh_cfg;
 void mesh_cfg_default(mesh_cfg *c); /* all but name and cookie */
 
@@ -51,6 +62,13 @@ NODISCARD err mesh_listen(mesh *m, const sys_addr *a, sys_addr *out_bound);
 
 /* Registers the port of the first mesh_listen with the port mapper, and keeps it registered. Nothing if there is none. */
 NODISCARD err mesh_register(mesh *m);
+
+/* Can a node be dialled that is written so, from the one named own? why: a sentence. mesh/dial.h has the form. ERR_INVALID; ERR_PERM: its
+ * address is not loopback. */
+NODISCARD err mesh_seed_check(slice own, slice text, char why[MESH_WHY_MAX]);
+/* After mesh_listen: keeps this node connected to these, at most MESH_SEEDS_MAX, and to those that an operator adds. ERR_INVALID, ERR_PERM:
+ * as mesh_seed_check; ERR_LIMIT. */
+NODISCARD err mesh_dial(mesh *m, const slice *seeds, size_t n);
 
 slice mesh_name(const mesh *m);        /* of this node */
 bool mesh_has_left(const mesh *m);     /* another node of the cluster serves one of the domains and stays (EV_MESH_DOMAIN); any thread */

@@ -1,29 +1,93 @@
-/* verbs: the mesh for operators: which nodes are connected. */
-#include "mesh/int.h"
+/* verbs: the mesh for operators: which nodes are connected, which are to be, and what is in the way. */
+#include "mesh/dial.h"
 #include "rt/verbs_fn.h"
 
-static void push(void *arg, uint32_t index, const mesh_node *n) {
-    rt_verb_call *c = arg;
-    char link[RT_PID_TEXT];
+#include <stdio.h>
+
+#define CALL_USEC (10 * USEC_PER_SEC)
+
+/* --- nodes ------------------------------------------------------------------------------------------------------------------------- */
+static void push(rt_verb_call *c, slice name, const mesh_want *w, uint32_t index, const mesh_node *n) {
+    static const char *const states[] = {
+        [MESH_WANT_WAITING] = "waiting", [MESH_WANT_READY] = "ready", [MESH_WANT_DIALLING] = "dialling", [MESH_WANT_UP] = "lost"};
     val *m = val_map(c->arena);
-    rt_pid_format(n->link, link);
-    val_set(c->arena, m, "node", val_str(c->arena, slice_of(n->name, n->name_len)));
+    val_set(c->arena, m, "node", val_str(c->arena, name));
+    rt_verb_text(c, m, "state", n ? "up" : w->state < ARRAY_LEN(states) ? states[w->state] : "?"); /* UP, and no link any more: a moment */
     rt_verb_uint(c, m, "index", index);
-    rt_verb_uint(c, m, "creation", n->creation);
-    rt_verb_text(c, m, "link", link);
+    rt_verb_uint(c, m, "creation", n ? n->creation : 0);
+    rt_verb_pid(c, m, "link", n ? n->link : RT_PID_NONE);
+    val_set(c->arena, m, "wanted", val_bool(c->arena, w != NULL));
+    rt_verb_uint(c, m, "attempts", w ? w->attempts : 0);
+    val_set(c->arena, m, "error", val_str(c->arena, w ? slice_of(w->why, w->why_len) : SLICE("")));
     val_push(c->arena, c->result, m);
+}
+
+typedef struct listing {
+    rt_verb_call *c;
+    rt_reader *r;
+    rt_tid wanted;
+} listing;
+
+static bool push_wanted(void *arg, slice name, slice value) {
+    const listing *l = arg;
+    mesh_want w = {0};
+    mesh_node n;
+    uint32_t index = 0;
+    memcpy(&w, value.p, value.len < sizeof w ? value.len : sizeof w);
+    bool up = mesh_peers_find(l->r, name, &index, &n);
+    push(l->c, name, &w, index, up ? &n : NULL);
+    return true;
+}
+
+static void push_other(void *arg, uint32_t index, const mesh_node *n) {
+    const listing *l = arg;
+    slice name = slice_of(n->name, n->name_len), v;
+    if (rt_table_lookup(l->r, l->wanted, name, &v) != ERR_OK) push(l->c, name, NULL, index, n);
 }
 
 static err nodes_list(rt_verb_call *c) {
     rt_reader *r = rt_epoch_begin(c->node);
+    listing l = {c, r, rt_table_whereis(r, SLICE(MESH_WANTED_NODES))};
+    rt_table_at at = {0};
+    err e = ERR_OK;
     c->result = val_list(c->arena);
-    mesh_peers_each(rt_table_whereis(r, SLICE(MESH_NODES)), r, push, c);
+    while (!at.done && !e) e = rt_table_fold(r, l.wanted, &at, 1024, push_wanted, &l);
+    if (!e) mesh_peers_each(rt_table_whereis(r, SLICE(MESH_NODES)), r, push_other, &l);
     rt_epoch_end(&r);
-    return ERR_OK;
+    if (e) (void)snprintf(c->why, sizeof c->why, "the table of wanted nodes cannot be read: %s", err_text(e));
+    return e;
 }
+
+/* --- who is wanted ----------------------------------------------------------------------------------------------------------------- */
+static err ask(rt_verb_call *c, mesh_want_op op) {
+    rt_pid to = rt_name_whereis(c->node, MESH_DIAL_NAME);
+    rt_msg *m = rt_msg_new_ext(MESH_WANT, sizeof(mesh_want_msg)), *r = NULL;
+    *mesh_want_msg_of(m) = (mesh_want_msg){.op = (uint8_t)op, .seed = rt_blob_new(c->args[0])};
+    err e = rt_call(c->node, to, &m, rt_verb_patience(c->node, to, CALL_USEC), &r);
+    if (e) {
+        (void)snprintf(c->why, sizeof c->why, "%s does not answer: %s", MESH_DIAL_NAME, err_text(e));
+        return e;
+    }
+    e = mesh_wanted_msg_of(r)->status;
+    slice text = rt_blob_slice(mesh_wanted_msg_of(r)->text);
+    if (e)
+        (void)snprintf(c->why, sizeof c->why, SLICE_FMT, SLICE_ARG(text));
+    else
+        c->result = val_str(c->arena, text);
+    rt_msg_drop(c->node, &r);
+    return e;
+}
+
+static err nodes_connect(rt_verb_call *c) { return ask(c, MESH_WANT_CONNECT); }
+static err nodes_disconnect(rt_verb_call *c) { return ask(c, MESH_WANT_DISCONNECT); }
 
 const rt_verb mesh_verbs[] = {
     {"nodes", "list", 0, 0, RT_READS, nodes_list, "nodes",
-     "lists the nodes that are connected: name, number, creation and the actor of the link"},
+     "lists the nodes that are connected or are to be: name, state, number, creation, the actor of the link, failed attempts and why the "
+     "last one failed"},
+    {"nodes", "connect", 1, 1, RT_MUTATES, nodes_connect, "nodes connect NODE",
+     "dials a node, NAME@HOST or NAME@HOST:PORT, and keeps it connected until this node ends"},
+    {"nodes", "disconnect", 1, 1, RT_MUTATES, nodes_disconnect, "nodes disconnect NODE",
+     "ends the connection to a node, and does not dial it any more; it may connect itself again"},
 };
 const size_t mesh_verbs_count = ARRAY_LEN(mesh_verbs);

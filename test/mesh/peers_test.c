@@ -39,7 +39,9 @@ static struct {
     bool hidden;
     dist_verdict verdict;
     err up;
-    bool invented, taken;
+    bool invented, taken, wanted;
+    err dial;
+    uint32_t challenge;
     uint32_t index;
     rt_pid pid;
     unsigned nodes; /* that are connected; the last one of them: */
@@ -83,6 +85,24 @@ static void do_each(rt_ctx *cx, puppet *p, uint64_t arg) {
     mesh_peers_each(at.m->nodes, rt_epoch_reader(cx), one_node, NULL);
 }
 
+static void do_dial(rt_ctx *cx, puppet *p, uint64_t arg) {
+    (void)p, (void)arg;
+    x.dial = mesh_peers_dial(at.m, cx, x.name);
+    x.wanted = mesh_peers_wanted(at.m, cx, x.name);
+}
+static void do_draw(rt_ctx *cx, puppet *p, uint64_t arg) {
+    (void)p, (void)arg;
+    assert_int_equal(mesh_challenge_draw(at.m, cx, &x.challenge), ERR_OK);
+}
+static void do_ours(rt_ctx *cx, puppet *p, uint64_t arg) {
+    (void)p, (void)arg;
+    x.taken = mesh_challenge_ours(at.m, cx, x.challenge);
+}
+static void do_over(rt_ctx *cx, puppet *p, uint64_t arg) {
+    (void)p, (void)arg;
+    mesh_challenge_over(at.m, cx, x.challenge);
+}
+
 static dist_verdict admit(const puppet *p, slice name) {
     x.name = name;
     does(p, do_admit);
@@ -97,6 +117,11 @@ static uint32_t up(const puppet *p, slice name, uint32_t creation) { /* 0: anoth
 static void down(const puppet *p, slice name) {
     x.name = name;
     does(p, do_down);
+}
+static err dial(const puppet *p, slice name) {
+    x.name = name;
+    does(p, do_dial);
+    return x.dial;
 }
 static rt_pid old(slice name) {
     (void)admit(at.b, name);
@@ -333,6 +358,109 @@ static void one_that_ends_without_having_been_up(void **state) {
     end();
 }
 
+/* Two nodes dial each other at once, and the peer's name is the greater one: what we dialled goes on until the other one is up, because who
+ * says a name has proved nothing; then it is told to end. */
+static void both_dial_and_its_name_is_greater(void **state) {
+    (void)state;
+    begin();
+    assert_int_equal(dial(at.a, NAME), ERR_OK);
+    assert_true(x.wanted);
+    assert_int_equal(dial(at.b, NAME), ERR_EXISTS); /* one at a time */
+    assert_int_equal(admit(at.b, NAME), DIST_VERDICT_OK_SIMULTANEOUS);
+    assert_true(rt_pid_eq(x.pid, RT_PID_NONE));
+    assert_int_equal(nodes(), 0);
+    uint32_t n = up(at.b, NAME, 7);
+    assert_int_not_equal(n, 0);
+    (void)world_run(at.w);
+    assert_int_equal(at.a->finis, 1);
+    assert_int_equal(at.a->fini_reason, ERR_SHUTDOWN);
+    assert_int_equal(admit(at.b, NAME), DIST_VERDICT_ALIVE);
+    rt_pid link = at.b->pid;
+    x.index = n;
+    does(at.b, do_find);
+    assert_true(rt_pid_eq(x.pid, link));
+    end();
+}
+
+/* Ours is: what comes in is refused, or, if it came in before we began, does not win. */
+static void both_dial_and_ours_is_greater(void **state) {
+    (void)state;
+    slice lesser = SLICE("a@h");
+    begin();
+    assert_int_equal(admit(at.b, lesser), DIST_VERDICT_OK);
+    assert_int_equal(dial(at.a, lesser), ERR_OK);
+    assert_int_equal(admit(at.b, lesser), DIST_VERDICT_NOK);
+    assert_int_equal(up(at.b, lesser, 7), 0);
+    assert_int_equal(x.up, ERR_BUSY);
+    down(at.b, lesser);
+    uint32_t n = up(at.a, lesser, 7);
+    is_link(n, at.a->pid);
+    assert_int_equal(at.a->finis + at.b->finis, 0);
+    assert_int_equal(dial(at.b, lesser), ERR_EXISTS); /* it is up */
+    assert_false(x.wanted);
+    down(at.a, lesser);
+    assert_int_equal(dial(at.b, lesser), ERR_OK);
+    end();
+}
+
+/* Ours is up before the accepted one, whose name is greater, has proved itself. */
+static void our_attempt_is_up_first(void **state) {
+    (void)state;
+    begin();
+    assert_int_equal(dial(at.a, NAME), ERR_OK);
+    assert_int_equal(admit(at.b, NAME), DIST_VERDICT_OK_SIMULTANEOUS);
+    uint32_t n = up(at.a, NAME, 7);
+    assert_int_equal(up(at.b, NAME, 7), 0);
+    assert_int_equal(x.up, ERR_EXISTS);
+    down(at.b, NAME);
+    is_link(n, at.a->pid);
+    end();
+}
+
+/* What was dialled in vain leaves nothing, and a name that has a number keeps it; while one takes over, nobody dials. */
+static void what_dialling_leaves(void **state) {
+    (void)state;
+    begin();
+    rt_reader *r = rt_epoch_begin(at.w->n);
+    rt_table_info before, after;
+    assert_int_equal(rt_table_info_of(r, at.m->names, &before), ERR_OK);
+    assert_int_equal(dial(at.a, NAME), ERR_OK);
+    down(at.b, NAME); /* another link of that name, which never was up */
+    assert_int_equal(dial(at.b, NAME), ERR_EXISTS);
+    down(at.a, NAME);
+    assert_int_equal(rt_table_info_of(r, at.m->names, &after), ERR_OK);
+    assert_int_equal(before.entries, after.entries);
+    rt_epoch_end(&r);
+    assert_int_equal(dial(at.b, NAME), ERR_OK);
+    uint32_t n = up(at.b, NAME, 7);
+    assert_true(take(at.a, NAME, at.b->pid));
+    down(at.b, NAME);
+    assert_int_equal(dial(at.b, NAME), ERR_EXISTS);
+    assert_int_equal(up(at.a, NAME, 7), n);
+    down(at.a, NAME);
+    assert_int_equal(dial(at.b, NAME), ERR_OK);
+    down(at.b, NAME);
+    assert_int_equal(up(at.a, NAME, 7), n);
+    end();
+}
+
+/* A challenge is ours on every shard, until its handshake is over. */
+static void challenges(void **state) {
+    (void)state;
+    begin();
+    does(at.a, do_draw);
+    does(at.b, do_ours);
+    assert_true(x.taken);
+    x.challenge ^= 1;
+    does(at.b, do_ours);
+    assert_false(x.taken);
+    x.challenge ^= 1;
+    does(at.b, do_over);
+    does(at.a, do_ours);
+    assert_false(x.taken);
+    end();
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(up_and_down),
@@ -346,6 +474,11 @@ int main(void) {
         cmocka_unit_test(no_room),
         cmocka_unit_test(two_that_were_both_answered_with_ok),
         cmocka_unit_test(one_that_ends_without_having_been_up),
+        cmocka_unit_test(both_dial_and_its_name_is_greater),
+        cmocka_unit_test(both_dial_and_ours_is_greater),
+        cmocka_unit_test(our_attempt_is_up_first),
+        cmocka_unit_test(what_dialling_leaves),
+        cmocka_unit_test(challenges),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -6,7 +6,7 @@
  *        dist_peer register|lookup|names  epmd=PORT [name=ALIVE] [port=N]
  *        dist_peer serve   [remote=1] [max=N]  a port mapper on a free port of 127.0.0.1: "listening PORT"
  * keys of accept and dial: own, peer, cookie, creation, flags (added) and without (taken away; numbers), verdict (a number), given,
- * carrier (2 or 4), step (bytes that are read at once), ours (1: take the peer's challenge for one of ours). */
+ * carrier (2 or 4), step (bytes that are read at once). */
 #include "base/utf8.h"
 #include "proto/dist/epmd_server.h"
 #include "proto/dist/handshake.h"
@@ -137,7 +137,7 @@ static bool react(const args *a, dist_handshake *h, const dist_handshake_event *
         break;
     case DIST_HANDSHAKE_CHALLENGED:
         printf("flags %#llx\n", (unsigned long long)h->peer_flags);
-        dist_handshake_reply(h, number_arg(a, "ours", 0) != 0, out);
+        dist_handshake_reply(h, false, out);
         break;
     case DIST_HANDSHAKE_TAKEOVER:
         printf("takeover\n");

@@ -195,14 +195,6 @@ def test_the_same_under_tls():
                     assert erl.wait("nodeup") == OURS
 
 
-def test_our_own_challenge_is_not_answered():
-    """When the caller says that the challenge is one of ours, a real node gets no digest."""
-    with Epmd() as epmd, Erl("b@127.0.0.1", epmd.port) as erl:
-        erl.wait("ready")
-        with dial("b@127.0.0.1", epmd, ours=1) as us:
-            assert us.wait("end").startswith("REFLECTED")
-
-
 def test_our_client_and_a_real_epmd():
     """Registered, found, listed, in use, gone with its connection, and a new creation the next time."""
     with Epmd() as epmd:

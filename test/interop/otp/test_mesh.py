@@ -39,7 +39,7 @@ class Murre(xmpp.Server):
     def __enter__(self):
         super().__enter__()
         try:
-            if "node.epmd_port" in self.settings:
+            if "node.epmd_port" in self.settings and self.settings.get("node.epmd") != "off":
                 xmpp.until("registered", self.registered)
         except BaseException:
             self.__exit__()
