@@ -380,6 +380,33 @@ static void a_link_crosses_the_peers_unlink(void **state) {
     end_two();
 }
 
+/* The same on two shards: the actor links while the peer's link and its end are on their way to it. Both are of the link that ends. */
+static void a_link_crosses_the_peers_unlink_between_shards(void **state) {
+    (void)state;
+    peer p;
+    net_shards = 2;
+    begin_two();
+    net_shards = 1;
+    connect_as(&p, PEER);
+    does(a, do_trap, 1, &p);
+    dist_ctl k = ctl(&p, DIST_SIG_LINK, a), u = ctl(&p, DIST_SIG_UNLINK, a);
+    u.id = 7;
+    put(&p, &k);
+    put(&p, &u);
+    buf_add(&p.c->in, buf_slice(&p.out));
+    buf_reset(&p.out);
+    tell(net.w, a, do_link_there, 0);
+    net.aside = true;
+    (void)rt_node_step(net.w->n, 1, false); /* the link reads it, and the actor says its own before it hears of it */
+    assert_int_equal(p.c->in.len, 0);
+    talk(&p);
+    heard(&p, "link from pid to pid\nunlink_ack from pid to pid number 7\n");
+    says_reason(&p, DIST_SIG_EXIT, a, "oops");
+    hang_up(&p);
+    assert_int_equal(a->n, 0);
+    end_two();
+}
+
 /* Unlinks of nobody, and of somebody who was never linked, are acknowledged as well. */
 static void unlinks_of_nothing(void **state) {
     (void)state;
@@ -637,6 +664,7 @@ int main(void) {
         cmocka_unit_test(an_exit_crosses_an_unlink),
         cmocka_unit_test(the_peer_unlinks),
         cmocka_unit_test(a_link_crosses_the_peers_unlink),
+        cmocka_unit_test(a_link_crosses_the_peers_unlink_between_shards),
         cmocka_unit_test(unlinks_of_nothing),
         cmocka_unit_test(a_peer_without_numbers_of_unlinks),
         cmocka_unit_test(an_earlier_life_of_the_peer),
