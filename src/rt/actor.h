@@ -44,6 +44,7 @@ typedef struct rt_class {
     bool unflushable;             /* others rely on each message that it is sent, beyond a DOWN: rt_stat_flush refuses (ERR_REFUSED) */
     struct rt_class_count *count; /* what became of messages that it never handled; NULL: only the shard counts them */
     bool foreign;                 /* processes of other nodes may send to it, watch it and end it; else it does not exist for them */
+    uint16_t sure;                /* messages with this tag pass its bound and survive a flush, as the runtime's own do; 0: no more */
     const struct rt_class *of;    /* what a pool of workers made it from (rt/workers.h); NULL: it was written as it is */
 } rt_class;
 #define RT_MAILBOX_MAX_DEFAULT 1000000u

@@ -5,10 +5,10 @@
  *     arrive -> gone? drop, NOPROC -> below the bound? append -> policy: refuse | drop oldest | drop expired | append and mute the sender
  *     take   -> front; past its deadline? drop, EXPIRED, next one
  *
- * Invariants: (1) the runtime's own messages (EXIT, DOWN, JOB_DONE, TRANSFER) and returned ones are never refused or dropped by a bound: a
- * monitor fires exactly once, whatever the load; (2) a deadline is tested in rt_mailbox_take only (system.md G11); (3) queue statistics are
- * counters kept by append and take: reading them is O(1) (G13); (4) a probe is answered here, when it is taken out: no actor sees
- * one that it has not sent. */
+ * Invariants: (1) the runtime's own messages (EXIT, DOWN, JOB_DONE, TRANSFER), returned ones and those that the class names (sure) are
+ * never refused or dropped by a bound: a monitor fires exactly once, whatever the load; (2) a deadline is tested in rt_mailbox_take only
+ * (system.md G11); (3) queue statistics are counters kept by append and take: reading them is O(1) (G13); (4) a probe is answered here,
+ * when it is taken out: no actor sees one that it has not sent. */
 #include "base/plant.h"
 #include "rt/core.h"
 #include "rt/event_often.h"
@@ -17,7 +17,9 @@
 
 uint32_t rt_mailbox_max(const rt_actor *a) { return a->cls->mailbox_max ? a->cls->mailbox_max : RT_MAILBOX_MAX_DEFAULT; }
 
-static bool is_own(const rt_msg *m) { return m->tag < RT_TAG_STORE || (m->tag & RT_MSG_REFUSED); }
+static bool is_sure(const rt_actor *a, const rt_msg *m) {
+    return m->tag < RT_TAG_STORE || (m->tag & RT_MSG_REFUSED) || m->tag == a->cls->sure;
+}
 
 /* What the message counts for. Blobs are looked at only where they are bounded: finding them costs more than the rest of a send. */
 static inline uint64_t weight(const rt_shard *sh, const rt_actor *a, const rt_msg *m) {
@@ -156,7 +158,7 @@ static void refuse(rt_shard *sh, rt_actor *a, rt_msg *m) {
 static void drop_oldest(rt_shard *sh, rt_actor *a, uint64_t more_bytes) {
     rt_msg *prev = a->last;
     for (uint32_t left = a->queued; left > 0 && over(a, more_bytes); left--) {
-        if (is_own(prev->next)) {
+        if (is_sure(a, prev->next)) {
             prev = prev->next;
             continue;
         }
@@ -210,7 +212,7 @@ void rt_mailbox_arrive(rt_shard *sh, rt_pid to, rt_msg *m, bool front) {
         return;
     }
     uint64_t bytes = a->cls->mailbox_bytes_max ? weight(sh, a, m) : 0;
-    if (UNLIKELY(over(a, bytes)) && !is_own(m) && !make_room(sh, a, m, bytes))
+    if (UNLIKELY(over(a, bytes)) && !is_sure(a, m) && !make_room(sh, a, m, bytes))
         refuse(sh, a, m);
     else if (UNLIKELY(front))
         prepend(sh, a, m);
@@ -223,7 +225,7 @@ uint64_t rt_mailbox_clear(rt_shard *sh, rt_actor *a, bool all) {
     uint64_t n = 0;
     rt_msg *prev = a->last;
     for (uint32_t left = a->queued; left > 0; left--) {
-        if (!all && is_own(prev->next) && !plant(FLUSH_LOSES_DOWN)) {
+        if (!all && is_sure(a, prev->next) && !plant(FLUSH_LOSES_DOWN)) {
             prev = prev->next;
             continue;
         }

@@ -106,6 +106,14 @@ static void a_stranger_is_not_told(void **state) {
     end_svc();
 }
 
+/* Whatever fills the mailbox of a service, it hears of each node. */
+static void no_service_misses_a_node(void **state) {
+    (void)state;
+#define SERVICE(class, name, doc) assert_int_equal(mesh_##class##_class.sure, MESH_NODE);
+#include "mesh/services.def"
+#undef SERVICE
+}
+
 /* --- sends ------------------------------------------------------------------------------------------------------------------------- */
 static rt_blob *what;
 static void do_send_name(rt_ctx *cx, puppet *p, uint64_t index) {
@@ -142,9 +150,8 @@ static void sends_to_names_and_pids(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(services_hear_of_nodes),
-        cmocka_unit_test(a_take_over_is_told_in_order),
-        cmocka_unit_test(a_stranger_is_not_told),
+        cmocka_unit_test(services_hear_of_nodes),  cmocka_unit_test(a_take_over_is_told_in_order),
+        cmocka_unit_test(a_stranger_is_not_told),  cmocka_unit_test(no_service_misses_a_node),
         cmocka_unit_test(sends_to_names_and_pids),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -9,10 +9,11 @@ PUPPET_CLASS(dropping_oldest, BOUND, RT_BOUND_DROP_OLDEST);
 PUPPET_CLASS(dropping_expired, BOUND, RT_BOUND_DROP_EXPIRED);
 
 typedef struct item {
-    uint64_t id; /* of a note its number, of a DOWN its reference */
+    uint64_t id; /* of a note its number, of a DOWN its reference, of a deed its argument */
     uint32_t deadline;
-    bool own; /* a DOWN */
+    uint16_t tag; /* DOWN, which is the runtime's own; T_DO, which the class names as sure; T_NOTE */
 } item;
+static bool is_sure(const item *x) { return x->tag != T_NOTE; }
 typedef struct model {
     world *w;
     rt_shard *sh;
@@ -33,7 +34,7 @@ static bool model_room(model *m) {
     rt_bound b = m->a->cls->bound;
     if (b == RT_BOUND_DROP_OLDEST)
         for (uint32_t i = 0; i < m->n && is_over(m);) {
-            if (m->at[i].own)
+            if (is_sure(&m->at[i]))
                 i++;
             else
                 take_out(m, i);
@@ -50,15 +51,24 @@ static bool model_room(model *m) {
     return !is_over(m);
 }
 
+static rt_msg *message_of(const item *x) {
+    static const size_t sizes[] = {sizeof(rt_down), sizeof(t_note), sizeof(t_do)};
+    rt_msg *msg = rt_msg_new_ext(x->tag, sizes[x->tag == RT_DOWN ? 0 : x->tag == T_NOTE ? 1 : 2]);
+    if (x->tag == RT_DOWN)
+        rt_down_of(msg)->ref = x->id;
+    else if (x->tag == T_NOTE)
+        t_note_of(msg)->n = x->id;
+    else
+        t_do_of(msg)->arg = x->id;
+    return msg;
+}
+
+static uint64_t id_of(rt_msg *m) { return m->tag == RT_DOWN ? rt_down_of(m)->ref : m->tag == T_NOTE ? t_note_of(m)->n : t_do_of(m)->arg; }
+
 static void arrive(model *m, bool own, bool front) {
-    item x = {.id = ++m->next_id, .own = own};
-    rt_msg *msg = rt_msg_new_ext(own ? RT_DOWN : T_NOTE, own ? sizeof(rt_down) : sizeof(t_note));
-    if (own) {
-        rt_down_of(msg)->ref = x.id;
-    } else {
-        t_note_of(msg)->n = x.id;
-        if (prng_chance(&m->r, 1, 3)) msg->deadline = x.deadline = m->sh->now_msec + (uint32_t)prng_below(&m->r, 5);
-    }
+    item x = {.id = ++m->next_id, .tag = !own ? T_NOTE : m->next_id % 2 ? RT_DOWN : T_DO};
+    rt_msg *msg = message_of(&x);
+    if (!own && prng_chance(&m->r, 1, 3)) msg->deadline = x.deadline = m->sh->now_msec + (uint32_t)prng_below(&m->r, 5);
     if (own || !is_over(m) || model_room(m)) {
         uint32_t to = front ? 0 : m->n;
         memmove(&m->at[to + 1], &m->at[to], (m->n++ - to) * sizeof(item));
@@ -72,7 +82,7 @@ static void take(model *m) {
     rt_msg *msg = rt_mailbox_take(m->sh, m->a);
     assert_int_equal(msg != NULL, m->n > 0);
     if (!msg) return;
-    assert_int_equal(msg->tag == RT_DOWN ? rt_down_of(msg)->ref : t_note_of(msg)->n, m->at[0].id);
+    assert_int_equal(id_of(msg), m->at[0].id);
     take_out(m, 0);
     rt_msg_release(m->sh, msg);
 }
@@ -81,7 +91,7 @@ static void remove_a_down(model *m) {
     uint64_t ref = m->n > 0 ? m->at[prng_below(&m->r, m->n)].id : 1;
     bool found = false;
     for (uint32_t i = 0; i < m->n && !found; i++)
-        if (m->at[i].own && m->at[i].id == ref) {
+        if (m->at[i].tag == RT_DOWN && m->at[i].id == ref) {
             take_out(m, i);
             found = true;
         }
@@ -91,7 +101,7 @@ static void remove_a_down(model *m) {
 static void clear(model *m) {
     uint32_t before = m->n;
     for (uint32_t i = 0; i < m->n;) {
-        if (m->at[i].own)
+        if (is_sure(&m->at[i]))
             i++;
         else
             take_out(m, i);
@@ -101,17 +111,19 @@ static void clear(model *m) {
 
 static void agrees(const model *m) {
     assert_int_equal(m->a->queued, m->n);
-    const rt_msg *x = rt_actor_first(m->a);
+    rt_msg *x = rt_actor_first(m->a);
     for (uint32_t i = 0; i < m->n; i++, x = x->next) {
-        assert_int_equal(x->tag == RT_DOWN, m->at[i].own);
-        assert_int_equal(x->tag == RT_DOWN ? ((const rt_down *)(x + 1))->ref : ((const t_note *)(x + 1))->n, m->at[i].id);
+        assert_int_equal(x->tag, m->at[i].tag);
+        assert_int_equal(id_of(x), m->at[i].id);
     }
     assert_ptr_equal(x, rt_actor_first(m->a)); /* a circle; or both NULL */
 }
 
 static void mailbox_agrees_with_an_array(const rt_class *c, uint64_t seed) {
     model m = {.w = world_new(1, seed)};
-    puppet *p = puppet_new(m.w, 0, c);
+    rt_class own = *c;
+    own.sure = T_DO;
+    puppet *p = puppet_new(m.w, 0, &own);
     (void)world_run(m.w);
     m.sh = &m.w->n->shards[0];
     m.a = rt_actor_find(m.sh, p->pid);
