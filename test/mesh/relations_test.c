@@ -427,17 +427,38 @@ static void unlinks_of_nothing(void **state) {
     end_two();
 }
 
+static void connect_without(peer *p, uint64_t flags) {
+    peer_init(p, PEER, COOKIE);
+    p->self.flags &= ~(flags | DIST_FLAG(MANDATORY_25_DIGEST));
+    buf_reset(&p->out);
+    assert_int_equal(dist_handshake_dial(&p->h, DIST_CARRIER_TCP, &p->self, SLICE(OWN), SLICE(COOKIE), 77, &p->out), ERR_OK);
+    talk(p);
+    assert_true(p->up);
+}
+
+/* A monitor that the peer has no words for is answered at once; nothing is left of it. */
+static void a_peer_without_monitors(void **state) {
+    (void)state;
+    peer p;
+    begin_two();
+    connect_without(&p, DIST_FLAG(DIST_MONITOR));
+    does(a, do_monitor_there, 0, &p);
+    got(a, 1, RT_DOWN, ERR_UNSUPPORTED, there(0));
+    does(a, do_monitor_name, 1, &p);
+    got(a, 2, RT_DOWN, ERR_UNSUPPORTED, (rt_pid){1, 0, 0});
+    heard(&p, "");
+    assert_false(p.c->closed);
+    hang_up(&p);
+    assert_int_equal(a->n, 2);
+    end_two();
+}
+
 /* Before OTP 24 an unlink is not numbered, nor acknowledged. */
 static void a_peer_without_numbers_of_unlinks(void **state) {
     (void)state;
     peer p;
     begin_two();
-    peer_init(&p, PEER, COOKIE);
-    p.self.flags &= ~(DIST_FLAG(UNLINK_ID) | DIST_FLAG(MANDATORY_25_DIGEST));
-    buf_reset(&p.out);
-    assert_int_equal(dist_handshake_dial(&p.h, DIST_CARRIER_TCP, &p.self, SLICE(OWN), SLICE(COOKIE), 77, &p.out), ERR_OK);
-    talk(&p);
-    assert_true(p.up);
+    connect_without(&p, DIST_FLAG(UNLINK_ID));
     does(a, do_trap, 1, &p);
     does(a, do_link_there, 0, &p);
     does(a, do_unlink_there, 0, &p);
@@ -666,6 +687,7 @@ int main(void) {
         cmocka_unit_test(a_link_crosses_the_peers_unlink),
         cmocka_unit_test(a_link_crosses_the_peers_unlink_between_shards),
         cmocka_unit_test(unlinks_of_nothing),
+        cmocka_unit_test(a_peer_without_monitors),
         cmocka_unit_test(a_peer_without_numbers_of_unlinks),
         cmocka_unit_test(an_earlier_life_of_the_peer),
         cmocka_unit_test(exits_from_here),
