@@ -448,6 +448,38 @@ static void a_name_has_one_owner_and_goes_with_it(void **state) {
     mem_free(b);
 }
 
+static void do_register_two(rt_ctx *cx, puppet *p, uint64_t arg) {
+    (void)p, (void)arg;
+    assert_int_equal(rt_name_register(cx, "me"), ERR_OK);
+    assert_int_equal(rt_name_register(cx, "myself"), ERR_OK);
+}
+typedef struct names {
+    rt_pid of;
+    unsigned n, max;
+} names;
+static bool count_name(void *arg, slice name, rt_pid pid) {
+    names *c = arg;
+    assert_true(slice_is(name, "me") || slice_is(name, "myself"));
+    assert_true(rt_pid_eq(pid, c->of));
+    return ++c->n < c->max;
+}
+static void all_names_can_be_seen_until_it_is_enough(void **state) {
+    (void)state;
+    world *w = world_new(2, 1);
+    puppet *a = puppet_new(w, 1, &puppet_class);
+    tell(w, a, do_register_two, 0);
+    (void)world_run(w);
+    for (unsigned max = 1; max <= 3; max++) {
+        names c = {a->pid, 0, max};
+        rt_reader *r = rt_epoch_begin(w->n);
+        rt_name_each(r, count_name, &c);
+        rt_epoch_end(&r);
+        assert_int_equal(c.n, max < 2 ? max : 2);
+    }
+    world_free(w);
+    mem_free(a);
+}
+
 typedef struct test_box {
     rt_box box;
     unsigned *freed;
@@ -551,6 +583,7 @@ int main(void) {
         cmocka_unit_test(every_link_and_monitor_fires_exactly_once_under_random_kills),
         cmocka_unit_test(flush_takes_out_what_waits_and_statistics_follow),
         cmocka_unit_test(a_name_has_one_owner_and_goes_with_it),
+        cmocka_unit_test(all_names_can_be_seen_until_it_is_enough),
         cmocka_unit_test(a_dropped_message_releases_what_it_owns_exactly_once),
         cmocka_unit_test(what_is_said_while_the_node_is_freed_is_released),
         cmocka_unit_test(freeing_the_node_runs_every_fini_with_killed),
