@@ -432,6 +432,25 @@ static void it_was_let_in_before_we_dialled(void **state) {
     end();
 }
 
+/* A node that has left its cluster dials nobody, and does not come up if it had begun. */
+static void a_node_that_has_left(void **state) {
+    (void)state;
+    node n;
+    set_up();
+    dial("q@h:9100");
+    atomic_store_explicit(&net.m->left, true, memory_order_relaxed); /* as domains.c does */
+    node_init(&n, GREATER);
+    node_talk(&n);
+    told("begun\nfailed127.0.0.1:9100: this node has left the cluster\n");
+    assert_true(n.c->closed);
+    call.c = NULL;
+    dial("q@h:9100");
+    told("begun\nfailed127.0.0.1:9100: this node has left the cluster\n");
+    assert_null(call.c);
+    node_fini(&n);
+    end();
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(by_port),
@@ -446,6 +465,7 @@ int main(void) {
         cmocka_unit_test(refusals),
         cmocka_unit_test(both_at_once),
         cmocka_unit_test(it_was_let_in_before_we_dialled),
+        cmocka_unit_test(a_node_that_has_left),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
