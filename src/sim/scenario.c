@@ -12,6 +12,8 @@ const sim_scenario sim_scenarios[] = {
     {"log", "the message log under crashes, torn writes, EIO and full disks; what was committed is neither lost nor invented",
      sim_scenario_log},
     {"chat", "a server node and its clients under disconnects, crashes and disk faults; the history checker judges", sim_scenario_chat},
+    {"mesh", "nodes of a cluster, a network that fails; what one says to another over one connection arrives once and in order",
+     sim_scenario_mesh},
     {"torture", "short runs of log and chat, in each of which another call of the seam fails; the same judges, and nothing stays open",
      sim_scenario_torture},
 };

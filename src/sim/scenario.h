@@ -58,6 +58,7 @@ void sim_scenario_finish(sim_world *w, sim_result *out, const char *note, ...) P
 void sim_scenario_actors(const sim_run_cfg *c, sim_result *out);
 void sim_scenario_log(const sim_run_cfg *c, sim_result *out);
 void sim_scenario_chat(const sim_run_cfg *c, sim_result *out);
+void sim_scenario_mesh(const sim_run_cfg *c, sim_result *out);
 void sim_scenario_torture(const sim_run_cfg *c, sim_result *out);
 
 #endif
