@@ -4,6 +4,7 @@
 
 #include "base/mem.h"
 #include "main/compose.h"
+#include "mesh/pg.h"
 #include "proto/dist/cookie.h"
 #include "proto/dist/name.h"
 
@@ -18,6 +19,17 @@ struct main_cluster {
     mesh *mesh;
     uint8_t cookie[COOKIE_FILE_MAX];
 };
+
+static err check_scopes(const config *f, char why[CONFIG_WHY_MAX]) {
+    const config_list *l = &f->pg_scopes;
+    size_t at = 0;
+    err e = mesh_pg_check((const char *const *)l->v, l->n, &at);
+    if (e == ERR_LIMIT) return config_why(why, ERR_CONFIG, "pg.scopes: at most %u names", MESH_PG_SCOPES_MAX);
+    if (e == ERR_EXISTS)
+        return config_why(why, ERR_CONFIG, "pg.scopes: '%s' is there twice, or is the name of a service of every node", l->v[at]);
+    if (e) return config_why(why, ERR_CONFIG, "pg.scopes: '%s' cannot be an atom", l->v[at]);
+    return ERR_OK;
+}
 
 static err check_settings(const config *f, char *why) {
     dist_name name;
@@ -73,6 +85,7 @@ err main_cluster_check(const config *f, char why[CONFIG_WHY_MAX]) {
     slice cookie;
     if (!*f->node_name) return ERR_OK;
     err e = check_settings(f, why);
+    if (!e) e = check_scopes(f, why);
     if (!e) e = read_cookie(f->node_cookie_file, text, &cookie, why);
     mem_wipe(text, sizeof text);
     return e;
@@ -97,6 +110,8 @@ err main_cluster_new(const config *f, rt_node *n, const slice *domains, size_t n
     c.handshakes_max = (uint32_t)f->node_handshakes_max;
     c.epmd_serve = strcmp(f->node_epmd, "embedded") == 0;
     c.epmd_conns_max = (uint32_t)f->node_epmd_connections_max;
+    c.pg_scopes = (const char *const *)f->pg_scopes.v;
+    c.n_pg_scopes = f->pg_scopes.n;
     if (strcmp(f->node_epmd, "off") != 0)
         c.epmd = (sys_addr){.family = SYS_INET4, .port = (uint16_t)f->node_epmd_port, .ip = {127, 0, 0, 1}};
     err e = read_cookie(f->node_cookie_file, k->cookie, &c.cookie, why);

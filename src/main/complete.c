@@ -127,6 +127,8 @@ static void add_kind(place *p, const char *kind, const json_t *verbs) {
     if (strcmp(kind, "EVENT") == 0) add_events(p);
     if (strcmp(kind, "NODE") == 0) add_members(p, "nodes", "list", NULL, "node");
     if (strcmp(kind, "POOL") == 0) add_members(p, "workers", "list", NULL, "pool");
+    if (strcmp(kind, "SCOPE") == 0) add_members(p, "pg", "list", NULL, "scope");
+    if (strcmp(kind, "GROUP") == 0) add_members(p, "pg", "list", p->before, "group");
     if (strcmp(kind, "FILE") == 0 || strcmp(kind, "DIR") == 0 || strcmp(kind, "PATH") == 0) add_files(p);
     if (strcmp(kind, "COMMAND") == 0) add_names(p, verbs);
     for (size_t i = 0; strcmp(kind, "LEVEL") == 0 && i < ARRAY_LEN(levels); i++) add(p, levels[i]);

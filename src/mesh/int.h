@@ -24,6 +24,14 @@ enum {
     MESH_SERVICES /* how many */
 };
 
+typedef struct mesh_pg_place { /* a scope of process groups */
+    mesh *m;
+    struct mesh_pg_place *self; /* its actor's arg points here */
+    const char *name;
+    rt_class cls; /* with its count */
+    rt_class_count count;
+} mesh_pg_place;
+
 struct mesh {
     rt_remote remote; /* the plug */
     rt_node *node;
@@ -47,6 +55,9 @@ struct mesh {
     _Atomic uint64_t wall_clock; /* msec after that when statistics(wall_clock) was last asked for; relaxed: a number of its own */
     rt_child services[MESH_SERVICES];
     rt_sup_spec services_spec;
+    mesh_pg_place *scopes; /* of cfg.n_pg_scopes */
+    rt_child *scope_children;
+    rt_sup_spec scopes_spec;
     rt_child epmd_child;
     rt_sup_spec epmd_spec;
     rt_child dial_child;
@@ -121,12 +132,30 @@ void mesh_plug_refuse(rt_ctx *cx, const mesh_signal_msg *s, err reason);
 NODISCARD err mesh_service_boot(mesh *m, rt_ctx *cx);
 rt_pid mesh_service_find(rt_ctx *cx, slice name); /* RT_PID_NONE: it is no service, or does not run at the moment */
 bool mesh_service_is(rt_ctx *cx, rt_pid p);
+bool mesh_service_is_name(slice name); /* of services.def */
 /* Tells every service that runs, with MESH_NODE, that a node has been put into the table of nodes (up), or taken out. An up comes before
  * all that its processes say, a down after all that. A service that starts registers its name first and then asks mesh_peers_each who is
  * there: so it misses nobody, but may hear of an up that it has seen already. A node that comes back in the same life has the same index,
  * and the up of its new link may overtake the down of its old one: an up with another link means that the old one is down, and a down of a
  * link that is not the one last heard of says nothing new. */
 void mesh_service_tell(rt_ctx *cx, const mesh_node_msg *n);
+void mesh_service_tell_one(rt_ctx *cx, rt_pid to, const mesh_node_msg *n); /* none: fine */
+
+/* --- pg_boot.c: scopes of process groups are services whose names are set */
+void mesh_pg_new(mesh *m); /* the scopes of m->cfg, which mesh_pg_check has seen */
+void mesh_pg_free(mesh *m);
+NODISCARD err mesh_pg_boot(mesh *m, rt_ctx *cx);
+#define MESH_PG_SCOPES "mesh.scopes" /* table: name of a scope of this node -> a byte of no meaning */
+/* Calls fn for each scope, whether it runs at the moment or not. */
+void mesh_pg_each(rt_reader *r, void (*fn)(void *arg, slice name), void *arg);
+bool mesh_pg_is(rt_ctx *cx, rt_pid p);
+/* A term without version byte as OTP writes it, so that the same group has the same bytes; NULL: it is not
+ * one. */
+rt_blob *mesh_pg_group_blob(slice group);
+void mesh_pg_tell(rt_ctx *cx, const mesh_node_msg *n); /* as mesh_service_tell */
+struct rt_verb_call;
+err mesh_pg_verb(struct rt_verb_call *c); /* pg_verbs.c */
+extern const rt_class mesh_pg_class;      /* arg: mesh_pg_place *const * */
 
 /* --- identities: pids of this node as others see them, and the reasons of exits */
 bool mesh_own_pid(const mesh *m, const etf_pid *p, rt_pid *out); /* false: of another node, or of an earlier life of this one */

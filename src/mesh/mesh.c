@@ -1,6 +1,7 @@
 /* mesh: configuration and boot. */
 #include "base/mem.h"
 #include "mesh/dial.h"
+#include "mesh/pg.h"
 #include "proto/dist/cookie.h"
 #include "rt/sup.h"
 
@@ -32,6 +33,7 @@ err mesh_new(rt_node *n, const mesh_cfg *c, mesh **out) {
     dist_name name;
     err e = dist_name_parse_own(c->name, &name);
     if (!e) e = dist_cookie_check(c->cookie);
+    if (!e) e = mesh_pg_check(c->pg_scopes, c->n_pg_scopes, &(size_t){0});
     if (e) return e;
     mesh *m = mem_zalloc(sizeof *m);
     m->node = n;
@@ -39,6 +41,7 @@ err mesh_new(rt_node *n, const mesh_cfg *c, mesh **out) {
     m->cfg = *c;
     m->born = rt_node_sys(n)->mono(rt_node_sys(n));
     mesh_plug_init(m);
+    mesh_pg_new(m);
     m->limits = (dist_in_cfg){.frame_max = DIST_FRAME_MAX,
                               .cache_max = DIST_CACHE_MAX,
                               .fragments = {.messages_max = DIST_FRAGMENTS_OPEN_MAX,
@@ -60,6 +63,7 @@ void mesh_free(mesh *m) {
     if (!m) return;
     for (size_t i = 0; i < m->n_ports; i++)
         for (unsigned k = 0; k < RT_SHARDS_MAX; k++) mem_free(m->ports[i][k]);
+    mesh_pg_free(m);
     mem_free(m);
 }
 
@@ -79,6 +83,7 @@ static void boot_first(rt_ctx *cx, void *arg) {
     b->status = mesh_peers_init(b->m, cx);
     if (!b->status) b->status = mesh_dial_table(b->m, cx);
     if (!b->status) b->status = mesh_service_boot(b->m, cx);
+    if (!b->status) b->status = mesh_pg_boot(b->m, cx);
 }
 
 err mesh_boot(mesh *m) {

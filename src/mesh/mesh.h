@@ -48,12 +48,14 @@ typedef struct mesh_cfg {
     uint16_t mapper_port;    /* of the port mappers that are asked where nodes listen */
     uint32_t dial_rate;      /* 1 to 10000: attempts a second to connect to nodes */
     uint32_t dials_max;      /* at least 1: such attempts at a time */
+    const char *const *pg_scopes; /* names of scopes of process groups (mesh/pg.h), n_pg_scopes of them; borrowed until mesh_free */
+    size_t n_pg_scopes;
 } mesh_cfg;
 void mesh_cfg_default(mesh_cfg *c); /* all but name and cookie */
 
 typedef struct mesh mesh;
 /* Between rt_node_new and boot: messages, verbs, the plug. creation is drawn. ERR_INVALID: the name is none; ERR_AUTH: the cookie is too
- * weak. Freed after the node. */
+ * weak; as mesh_pg_check. Freed after the node. */
 NODISCARD err mesh_new(rt_node *n, const mesh_cfg *c, mesh **out);
 void mesh_free(mesh *m);
 /* Boot: net_kernel, and acceptors on every shard for an address. *out_bound: with the port that was bound. */

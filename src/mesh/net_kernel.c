@@ -2,12 +2,15 @@
  * known is not answered, as OTP does not either, but for `spawn` of OTP 23 and before, whose caller would wait for ever. */
 #include "mesh/gen.h"
 #include "mesh/int.h"
+#include "mesh/pg.h"
 
 static err net_kernel_init(rt_ctx *cx, void *st, const void *arg) {
     (void)st;
     (void)arg;
     rt_trap_exit(cx, true); /* whoever links to it and ends does not take it along */
-    return rt_name_register(cx, "net_kernel");
+    err e = rt_name_register(cx, "net_kernel");
+    if (!e) e = mesh_pg_join(cx, SLICE(MESH_PG_SCOPE), MESH_PG_OWN, rt_self(cx), 0);
+    return e == ERR_NOPROC ? ERR_OK : e; /* that scope sees to it as it starts */
 }
 
 static err net_kernel_handle(rt_ctx *cx, void *st, rt_msg **m) {

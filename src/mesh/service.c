@@ -1,5 +1,6 @@
 /* service: the actors that other nodes reach by name (services.def). Elsewhere nothing depends on which there are. */
 #include "mesh/int.h"
+#include "mesh/pg.h"
 
 #define RESTARTS       10
 #define RESTART_PERIOD (10 * USEC_PER_SEC)
@@ -13,6 +14,12 @@ static const struct {
 #undef SERVICE
 };
 _Static_assert(ARRAY_LEN(table) == MESH_SERVICES, "both are made of services.def");
+
+bool mesh_service_is_name(slice name) {
+    for (size_t i = 0; i < MESH_SERVICES; i++)
+        if (slice_is(name, table[i].name)) return true;
+    return false;
+}
 
 err mesh_service_boot(mesh *m, rt_ctx *cx) {
     rt_pid pid;
@@ -28,24 +35,24 @@ err mesh_service_boot(mesh *m, rt_ctx *cx) {
 }
 
 rt_pid mesh_service_find(rt_ctx *cx, slice name) {
-    for (size_t i = 0; i < MESH_SERVICES; i++)
-        if (slice_is(name, table[i].name)) return rt_name_find_slice(cx, name);
-    return RT_PID_NONE;
+    return mesh_service_is_name(name) ? rt_name_find_slice(cx, name) : mesh_pg_find(cx, name);
 }
 
 bool mesh_service_is(rt_ctx *cx, rt_pid p) {
     for (size_t i = 0; i < MESH_SERVICES; i++)
         if (rt_pid_eq(rt_name_find(cx, table[i].name), p)) return true;
-    return false;
+    return mesh_pg_is(cx, p);
+}
+
+void mesh_service_tell_one(rt_ctx *cx, rt_pid to, const mesh_node_msg *n) {
+    if (!rt_pid_ok(to)) return;
+    rt_msg *m = rt_msg_new(cx, MESH_NODE, sizeof *n);
+    *mesh_node_msg_of(m) = *n;
+    (void)rt_blob_ref(n->name); /* each message has its own */
+    rt_send(cx, to, &m);
 }
 
 void mesh_service_tell(rt_ctx *cx, const mesh_node_msg *n) {
-    for (size_t i = 0; i < MESH_SERVICES; i++) {
-        rt_pid to = rt_name_find(cx, table[i].name);
-        if (!rt_pid_ok(to)) continue;
-        rt_msg *m = rt_msg_new(cx, MESH_NODE, sizeof *n);
-        *mesh_node_msg_of(m) = *n;
-        (void)rt_blob_ref(n->name); /* each message has its own */
-        rt_send(cx, to, &m);
-    }
+    for (size_t i = 0; i < MESH_SERVICES; i++) mesh_service_tell_one(cx, rt_name_find(cx, table[i].name), n);
+    mesh_pg_tell(cx, n);
 }

@@ -89,5 +89,7 @@ const rt_verb mesh_verbs[] = {
      "dials a node, NAME@HOST or NAME@HOST:PORT, and keeps it connected until this node ends"},
     {"nodes", "disconnect", 1, 1, RT_MUTATES, nodes_disconnect, "nodes disconnect NODE",
      "ends the connection to a node, and does not dial it any more; it may connect itself again"},
+    {"pg", "list", 0, 2, RT_WAITS, mesh_pg_verb, "pg [SCOPE] [GROUP]",
+     "shows process groups: what each node has in each scope; the groups of one; the members of a group, an Erlang term"},
 };
 const size_t mesh_verbs_count = ARRAY_LEN(mesh_verbs);

@@ -98,26 +98,28 @@ static inline void boot_peers(rt_ctx *cx, void *arg) { assert_int_equal(mesh_pee
 static size_t net_relations_max; /* of nodes that begin; 0: the default */
 static unsigned net_shards = 1;  /* likewise; links are on the last one */
 
-/* services: net_kernel and its like run; else the test can have their names. */
-static inline void begin_as(uint32_t handshakes_max, bool services, const slice *domains, size_t n_domains) {
+static inline mesh_cfg world_cfg(void) {
     static const mesh_cfg zero;
     mesh_cfg c = zero;
-    memset(&net, 0, sizeof net);
-    net.accepted = net.dialled = FIRST_FD;
-    net.read_max = SIZE_MAX;
     mesh_cfg_default(&c);
     c.name = SLICE(OWN);
     c.cookie = SLICE(COOKIE);
     c.ticktime = TICKTIME;
     c.link_bytes = 1000;
-    c.domains = domains, c.n_domains = n_domains;
-    if (handshakes_max) c.handshakes_max = handshakes_max;
     if (net_relations_max) c.relations_max = net_relations_max;
+    return c;
+}
+
+/* services: net_kernel and its like run; else the test can have their names. */
+static inline void begin_cfg(const mesh_cfg *c, bool services) {
+    memset(&net, 0, sizeof net);
+    net.accepted = net.dialled = FIRST_FD;
+    net.read_max = SIZE_MAX;
     net.w = world_new(net_shards, 1);
     sys *s = &net.w->s;
     s->listen = n_listen, s->local_addr = n_local_addr, s->accept = n_accept, s->read = n_read, s->writev = n_writev;
     s->close = n_close, s->poll_wait = n_poll_wait, s->poll_set = n_poll_set;
-    assert_int_equal(mesh_new(net.w->n, &c, &net.m), ERR_OK);
+    assert_int_equal(mesh_new(net.w->n, c, &net.m), ERR_OK);
     if (services)
         assert_int_equal(mesh_boot(net.m), ERR_OK);
     else
@@ -126,6 +128,13 @@ static inline void begin_as(uint32_t handshakes_max, bool services, const slice 
     assert_int_equal(mesh_listen(net.m, &a, &bound), ERR_OK);
     assert_int_equal(bound.port, 4711);
     (void)world_run(net.w);
+}
+
+static inline void begin_as(uint32_t handshakes_max, bool services, const slice *domains, size_t n_domains) {
+    mesh_cfg c = world_cfg();
+    c.domains = domains, c.n_domains = n_domains;
+    if (handshakes_max) c.handshakes_max = handshakes_max;
+    begin_cfg(&c, services);
 }
 
 static inline void begin_with(uint32_t handshakes_max, bool services) { begin_as(handshakes_max, services, NULL, 0); }

@@ -126,10 +126,10 @@ F().
 
 class Erl(Lines):
     """A real node that uses the port mapper at epmd_port and evaluates code. With code None it serves: 'ready', then 'nodeup NAME' and
-    'nodedown NAME'."""
+    'nodedown NAME'. reads: it has standard input."""
 
-    def __init__(self, name, epmd_port, code=None, cookie=COOKIE, more=()):
-        args = ["erl", "-noinput", "-start_epmd", "false", "-name", name, "-setcookie", cookie, *more,
+    def __init__(self, name, epmd_port, code=None, cookie=COOKIE, more=(), reads=False):
+        args = ["erl", "-noshell" if reads else "-noinput", "-start_epmd", "false", "-name", name, "-setcookie", cookie, *more,
                 "-kernel", "inet_dist_use_interface", "{127,0,0,1}", "-eval", code or SERVE]
         super().__init__(args, {"ERL_EPMD_PORT": str(epmd_port), "HOME": os.environ.get("HOME", "/root"), "ERL_CRASH_DUMP_SECONDS": "0"})
 
