@@ -194,6 +194,10 @@ static void start(rt_ctx *cx, dialler *d, wanted *w) {
     w->ticket = ++d->next_ticket;
     rt_timer_set(cx, &w->timer, rt_now(cx) + d->m->cfg.setup_time + MARGIN);
     enter(cx, d, w, MESH_WANT_DIALLING);
+    if (mesh_has_left(d->m)) {
+        failed(cx, d, w, SLICE("this node has left the cluster"));
+        return;
+    }
     if (!rt_pid_ok(to)) {
         failed(cx, d, w, SLICE("nothing dials on that shard at the moment"));
         return;

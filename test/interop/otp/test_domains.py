@@ -53,6 +53,16 @@ def test_the_earlier_one_stays():
         assert list(s.nodes()) == ["a@127.0.0.1"] and s.ctl("status")["cluster"]["left"] is False
 
 
+def test_two_murre_nodes():
+    "Both say the same: the one that was started later leaves, whichever of the two dials, and neither tries in a circle."
+    for name in ("a@127.0.0.1", "z@127.0.0.1"):
+        with Epmd() as epmd, Murre(epmd) as one, Murre(epmd, name=name, domains="localhost", node__seeds="murre@127.0.0.1") as two:
+            xmpp.until("both have said it", lambda: one.event("mesh_domain") == 1 and two.event("mesh_domain") == 1)
+            assert two.ctl("status")["cluster"]["left"] and not one.ctl("status")["cluster"]["left"]
+            xmpp.until("it does not dial any more", lambda: "this node has left the cluster" in two.stderr())
+            assert one.event("mesh_up") == two.event("mesh_up") == 1
+
+
 def test_other_domains_and_none():
     "A node with other domains is no matter; one without the role messaging says nothing of itself."
     with Epmd() as epmd, Murre(epmd) as s:
