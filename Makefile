@@ -194,9 +194,9 @@ ci-rest: ## what the gate runs after ./check: gdb commands and BPF scripts, sani
 	$(MAKE) -s inside-root
 	$(MAKE) -s -j2 SAN=asan all test build/asan/dist-peer build/asan/mesh-peer build/asan/etf-peer
 	SIM=build/asan/murre-sim SEEDS=5 tools/sim-seeds
-	MURRE_BUILD=$(abspath build/asan) ETF_TERMS=10000 test/interop/run $(LIVE) ../otp/test_handshake.py ../otp/test_etf.py ../otp/test_mesh.py ../otp/test_relations.py ../otp/test_epmd.py ../otp/test_pg.py ../otp/test_tools_shell.py ../otp/test_dial.py
+	MURRE_BUILD=$(abspath build/asan) ETF_TERMS=10000 test/interop/run $(LIVE) ../otp/test_handshake.py ../otp/test_etf.py ../otp/test_mesh.py ../otp/test_tls_dist.py ../otp/test_relations.py ../otp/test_epmd.py ../otp/test_pg.py ../otp/test_tools_shell.py ../otp/test_dial.py
 	$(MAKE) -s -j2 SAN=tsan all test build/tsan/dist-peer build/tsan/mesh-peer
-	MURRE_BUILD=$(abspath build/tsan) test/interop/run $(LIVE) ../otp/test_mesh.py ../otp/test_relations.py ../otp/test_epmd.py ../otp/test_pg.py ../otp/test_tools_shell.py ../otp/test_dial.py
+	MURRE_BUILD=$(abspath build/tsan) test/interop/run $(LIVE) ../otp/test_mesh.py ../otp/test_tls_dist.py ../otp/test_relations.py ../otp/test_epmd.py ../otp/test_pg.py ../otp/test_tools_shell.py ../otp/test_dial.py
 	$(MAKE) -s fuzz-all
 
 ci: ## the whole gate

@@ -1,12 +1,15 @@
-/* cluster: see cluster.h. The cookie is the only proof that nodes ask of each other, and what passes between them is not encrypted: so it
- * is never made up, a weak or readable one is refused, and node.listen is loopback only. */
+/* cluster: see cluster.h. On loopback the cookie is the only proof that nodes ask of each other: so it is never made up, and a weak or
+ * readable one is refused. Any other address has TLS with certificates on both sides besides (cluster_tls.c). */
 #include "main/cluster.h"
 
 #include "base/mem.h"
+#include "main/cluster_tls.h"
 #include "main/compose.h"
 #include "mesh/pg.h"
 #include "proto/dist/cookie.h"
 #include "proto/dist/name.h"
+#include "rt/event.h"
+#include "rt/node.h"
 
 #include <fcntl.h>
 #include <sys/stat.h>
@@ -16,7 +19,10 @@
 
 struct main_cluster {
     const config *config;
+    rt_node *node;
     mesh *mesh;
+    bool secure; /* there are certificates */
+    main_cluster_tls_seen seen;
     uint8_t cookie[COOKIE_FILE_MAX];
 };
 
@@ -44,9 +50,6 @@ static err check_settings(const config *f, char *why) {
         sys_addr a;
         if (sys_addr_parse(slice_str(f->node_listen.v[i]), &a) || a.family == SYS_UNIX)
             return config_why(why, ERR_CONFIG, "node.listen: '%s' is not an address such as 127.0.0.1:9100", f->node_listen.v[i]);
-        if (!sys_addr_is_loopback(&a))
-            return config_why(why, ERR_CONFIG, "node.listen: %s is not loopback; what nodes say to each other is not encrypted",
-                              f->node_listen.v[i]);
     }
     if (f->node_seeds.n > MESH_SEEDS_MAX) return config_why(why, ERR_CONFIG, "node.seeds: at most %u nodes", MESH_SEEDS_MAX);
     for (size_t i = 0; i < f->node_seeds.n; i++) {
@@ -80,7 +83,7 @@ static err read_cookie(const char *path, uint8_t text[COOKIE_FILE_MAX], slice *o
     return ERR_OK;
 }
 
-err main_cluster_check(const config *f, char why[CONFIG_WHY_MAX]) {
+err main_cluster_check(const config *f, tls *t, char why[CONFIG_WHY_MAX]) {
     uint8_t text[COOKIE_FILE_MAX];
     slice cookie;
     if (!*f->node_name) return ERR_OK;
@@ -88,6 +91,9 @@ err main_cluster_check(const config *f, char why[CONFIG_WHY_MAX]) {
     if (!e) e = check_scopes(f, why);
     if (!e) e = read_cookie(f->node_cookie_file, text, &cookie, why);
     mem_wipe(text, sizeof text);
+    tls_server *server = NULL;
+    if (!e) e = main_cluster_tls_load(f, t, &server, why);
+    if (server) t->server_unref(server);
     return e;
 }
 
@@ -96,8 +102,11 @@ err main_cluster_new(const config *f, rt_node *n, const slice *domains, size_t n
     if (!*f->node_name) return ERR_OK;
     main_cluster *k = mem_zalloc(sizeof *k);
     k->config = f;
+    k->node = n;
     mesh_cfg c;
     mesh_cfg_default(&c);
+    c.tls = rt_node_tls(n);
+    c.tls_required = f->node_tls_required;
     c.name = slice_str(f->node_name);
     c.version = MURRE_VERSION;
     c.domains = domains;
@@ -115,7 +124,11 @@ err main_cluster_new(const config *f, rt_node *n, const slice *domains, size_t n
     if (strcmp(f->node_epmd, "off") != 0)
         c.epmd = (sys_addr){.family = SYS_INET4, .port = (uint16_t)f->node_epmd_port, .ip = {127, 0, 0, 1}};
     err e = read_cookie(f->node_cookie_file, k->cookie, &c.cookie, why);
+    (void)main_cluster_tls_changed(f, rt_node_sys(n), &k->seen); /* as they are now */
+    if (!e) e = main_cluster_tls_load(f, c.tls, &c.tls_server, why);
+    k->secure = c.tls_server != NULL;
     if (!e && mesh_new(n, &c, &k->mesh)) e = config_why(why, ERR_CONFIG, "node.name: '%s' cannot be a node", f->node_name);
+    if (c.tls_server) c.tls->server_unref(c.tls_server);
     if (e) {
         main_cluster_free(k);
         return e;
@@ -150,6 +163,20 @@ err main_cluster_boot(main_cluster *k, char why[CONFIG_WHY_MAX]) {
 }
 
 const mesh *main_cluster_mesh(const main_cluster *k) { return k ? k->mesh : NULL; }
+
+void main_cluster_watch(main_cluster *k) {
+    if (!k || !k->secure || !main_cluster_tls_changed(k->config, rt_node_sys(k->node), &k->seen)) return;
+    char why[CONFIG_WHY_MAX];
+    tls *t = rt_node_tls(k->node);
+    tls_server *fresh;
+    if (main_cluster_tls_load(k->config, t, &fresh, why)) {
+        rt_event_ext(k->node, EV_TLS_RELOAD_FAIL, 0, 0, slice_str(why));
+        return;
+    }
+    mesh_set_tls(k->mesh, fresh);
+    t->server_unref(fresh);
+    rt_event_ext(k->node, EV_TLS_RELOAD, 0, 0, slice_str(k->config->node_tls_cert));
+}
 
 void main_cluster_free(main_cluster *k) {
     if (!k) return;

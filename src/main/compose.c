@@ -159,7 +159,7 @@ static err load_certificates(compose *c, tls_server **out, char *why) {
 }
 
 err compose_check(const config *f, tls *t, char why[CONFIG_WHY_MAX]) {
-    err e = main_cluster_check(f, why);
+    err e = main_cluster_check(f, t, why);
     if (e != ERR_OK || f->tls_cert.n == 0 || !config_has_role(f, ROLE))
         return e; /* certificates that are not named are made when they are needed */
     tls_identity *ids = mem_zalloc(f->tls_cert.n * sizeof *ids);
@@ -204,6 +204,7 @@ static err make_certificates(compose *c, char *why) {
 
 void compose_watch_certificates(compose *c) {
     bool changed = false;
+    main_cluster_watch(c->cluster);
     for (size_t i = 0; i < c->n_certs; i++) {
         certificate was = c->certs[i];
         stat_certificate(c, &c->certs[i]);
@@ -493,7 +494,7 @@ static err take_data(compose *c, char *why) {
 static err compose_boot(compose *c, char *why) {
     const config *f = c->config;
     err e = config_check(f, why);
-    if (e == ERR_OK) e = main_cluster_check(f, why);
+    if (e == ERR_OK) e = main_cluster_check(f, c->tls, why);
     if (e == ERR_OK) e = take_data(c, why);
     if (e == ERR_OK && c->env.messaging) e = prepare_messaging(c, why);
     if (e == ERR_OK) e = make_node(c, why);

@@ -54,7 +54,7 @@ static NODISCARD err begin(rt_ctx *cx, const mesh_link_arg *c) {
 static err accept_some(rt_ctx *cx, acceptor *a) {
     sys *y = rt_ctx_sys(cx);
     for (int i = 0; i < BATCH; i++) {
-        mesh_link_arg arg = {.m = a->port->m, .fd = -1};
+        mesh_link_arg arg = {.m = a->port->m, .fd = -1, .secure = a->port->secure};
         err e = y->accept(y, a->fd, &arg.fd, &arg.addr);
         if (e == ERR_AGAIN) break;
         if (e == ERR_RESET || e == ERR_REFUSED) continue; /* it went away while it waited */

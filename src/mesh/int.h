@@ -7,12 +7,14 @@
 #include "rt/node.h"
 #include "rt/sup.h"
 #include "rt/table.h"
+#include "rt/tls_slot.h"
 
 typedef struct mesh_port { /* a listening socket of one shard */
     mesh *m;
     struct mesh_port *self; /* its acceptor's arg points here */
     sys_addr addr;
-    int fd; /* -1: its acceptor has it, or had */
+    bool secure; /* TLS is required */
+    int fd;      /* -1: its acceptor has it, or had */
     rt_child child;
     rt_sup_spec spec;
 } mesh_port;
@@ -36,6 +38,7 @@ struct mesh {
     rt_remote remote; /* the plug */
     rt_node *node;
     mesh_cfg cfg;
+    tls_slot tls; /* empty: node.tls.cert is not set */
     dist_self self;
     dist_in_cfg limits;          /* of what a peer may send */
     rt_tid names;                /* name of a node -> mesh_peer */
@@ -63,6 +66,8 @@ struct mesh {
     rt_child dial_child;
     rt_sup_spec dial_spec;
 };
+
+bool mesh_secure(const mesh *m, const sys_addr *a); /* connections to and from there need TLS */
 
 /* --- peers.c: both tables. Any shard; a step each, as seen by all. */
 typedef struct mesh_peer {

@@ -3,15 +3,16 @@
  *     accepted, or dialled --handshake--> up --(peer closes, ticktime passes, it says nonsense, another takes its place)--> over: watches
  * fire
  *
- * Reading: into the shard's scratch, straight to the machine of the state. Writing: into out, at the end of the round to the socket. What
- * the socket does not take stays in out; past link_bytes the link holds back its mailbox, so that its senders feel it (rt_hold).
+ * Reading: into the shard's scratch, straight to the machine of the state, or through link_tls.c. Writing: into out, at the end of the
+ * round to the socket. What the socket does not take stays in out; past link_bytes the link holds back its mailbox, so that its senders
+ * feel it (rt_hold).
  *
  * A peer drops a link on which it hears nothing for its ticktime. Any frame counts, so a tick is written only where no byte has been and
  * none waits. While bytes wait, the socket gets them as soon as it takes any; as long as it takes none, a tick could not go out either, and
  * in the middle of a frame there is no place for one: that is why long messages go in fragments of 64 KiB.
  *
  * Invariants: (1) between two calls hand is NULL exactly from when the peers' table has this link as up until fini takes it out there.
- * (2) After the end no byte is written. */
+ * (2) After the end no byte is written, but TLS's goodbye. */
 #include "mesh/link.h"
 
 #include "base/mem.h"
@@ -70,20 +71,45 @@ static void written(mesh_link *l, size_t n) {
     l->out_off = 0;
 }
 
-static err write_out(rt_ctx *cx, mesh_link *l) {
+/* What the socket gets next. */
+static err next_out(mesh_link *l, slice *out) {
+    *out = mesh_link_waiting(l);
+    if (!l->tls) return ERR_OK;
+    size_t sealed;
+    err e = mesh_tls_wire(l, *out, &sealed, out);
+    if (!e && sealed) written(l, sealed);
+    return e;
+}
+
+/* Until the socket takes no more (AGAIN), or there is no more. *out_done: bytes that it took. */
+static err send_out(rt_ctx *cx, mesh_link *l, size_t *out_done) {
     sys *y = rt_ctx_sys(cx);
-    slice out = mesh_link_waiting(l);
-    size_t done = 0;
-    err e = ERR_OK;
-    while (done < out.len && !e) {
+    slice out;
+    err e = next_out(l, &out);
+    while (!e && out.len) {
         size_t n = 0;
-        sys_iov v = {out.p + done, out.len - done};
+        sys_iov v = {out.p, out.len};
         e = y->writev(y, l->fd, &v, 1, &n);
-        done += n;
+        *out_done += n;
+        if (l->tls)
+            mesh_tls_wrote(l, n);
+        else
+            written(l, n);
+        if (!e) e = next_out(l, &out);
     }
+    return e;
+}
+
+void mesh_link_last(rt_ctx *cx, mesh_link *l) {
+    size_t done = 0;
+    (void)send_out(cx, l, &done); /* it ends anyhow */
+}
+
+static err write_out(rt_ctx *cx, mesh_link *l) {
+    size_t done = 0;
+    err e = send_out(cx, l, &done);
     l->wrote = l->wrote || done > 0;
     if (done > 0 || !l->polled) l->wrote_at = rt_now(cx);
-    written(l, done);
     bool wait = e == ERR_AGAIN;
     if (wait != l->polled) {
         l->polled = wait;
@@ -98,12 +124,16 @@ void mesh_link_flush(rt_ctx *cx, mesh_link *l) {
     rt_flush_later(cx);
 }
 
+static bool waits(const mesh_link *l) { return mesh_link_waiting(l).len > 0 || !mesh_tls_idle(l); }
+
 static err link_flush(rt_ctx *cx, void *st) {
     mesh_link *l = st;
-    return l->polled || mesh_link_waiting(l).len == 0 ? ERR_OK : write_out(cx, l);
+    return l->polled || !waits(l) ? ERR_OK : write_out(cx, l);
 }
 
 /* --- reading ---------------------------------------------------------------------------------------------------------------------- */
+err mesh_link_feed(rt_ctx *cx, mesh_link *l, slice bytes) { return l->hand ? mesh_hand_feed(cx, l, bytes) : mesh_in_feed(cx, l, bytes); }
+
 static err link_ready(rt_ctx *cx, void *st, int fd, uint32_t events) {
     mesh_link *l = st;
     sys *y = rt_ctx_sys(cx);
@@ -118,7 +148,7 @@ static err link_ready(rt_ctx *cx, void *st, int fd, uint32_t events) {
         if (r && l->hand) return mesh_hand_cut(cx, l, r);
         if (r) return mesh_link_end(cx, l, r == ERR_EOF ? "it closed the connection" : err_text(r));
         l->read_at = rt_now(cx);
-        e = l->hand ? mesh_hand_feed(cx, l, slice_of(p, n)) : mesh_in_feed(cx, l, slice_of(p, n));
+        e = l->tls ? mesh_tls_feed(cx, l, slice_of(p, n)) : mesh_link_feed(cx, l, slice_of(p, n));
         if (n < RT_SCRATCH) break;
     }
     return e;
@@ -133,7 +163,7 @@ static err link_timer(rt_ctx *cx, void *st, rt_timer *t) {
     if (l->hand) return mesh_link_end(cx, l, mesh_call_connects(l) ? "connecting took too long" : "the handshake took too long");
     if (rt_now(cx) - l->read_at >= l->m->cfg.ticktime) return mesh_link_end(cx, l, "it was silent for the ticktime");
     if (l->polled && rt_now(cx) - l->wrote_at >= l->m->cfg.ticktime) return mesh_link_end(cx, l, "it did not read for the ticktime");
-    if (!l->wrote && mesh_link_waiting(l).len == 0) {
+    if (!l->wrote && !waits(l)) {
         dist_frame_tick(&l->out);
         err e = write_out(cx, l); /* at once: a tick does not count as written, or every second one would be left out */
         if (e) return e;
@@ -157,7 +187,9 @@ static err link_handle(rt_ctx *cx, void *st, rt_msg **m) {
     switch ((*m)->tag) {
     case MESH_SEND: return l->hand ? ERR_OK : mesh_out_send(cx, l, mesh_send_msg_of(*m));
     case MESH_SIGNAL: return l->hand ? ERR_OK : mesh_out_signal(cx, l, mesh_signal_msg_of(*m));
-    case RT_JOB_DONE: return mesh_rpc_done(cx, l, rt_job_done_of(*m));
+    case RT_JOB_DONE:
+        return mesh_tls_is_step(rt_job_done_of(*m)) ? mesh_tls_stepped(cx, l, rt_job_done_of(*m))
+                                                    : mesh_rpc_done(cx, l, rt_job_done_of(*m));
     case MESH_END: return l->hand ? ERR_OK : told_to_end(cx, l, mesh_end_msg_of(*m)->why);
     case RT_DOWN: return l->hand && rt_down_of(*m)->ref == l->hand->old_ref ? mesh_hand_old_down(cx, l) : ERR_OK;
     default: return ERR_OK;
@@ -177,8 +209,8 @@ static err link_init(rt_ctx *cx, void *st, const void *arg) {
     err e = rt_port_add(cx, a->fd, SYS_IN);
     if (e) return e;
     rt_timer_set(cx, &l->timer, rt_now(cx) + l->m->cfg.setup_time);
-    mesh_hand_begin(l);
-    return ERR_OK;
+    mesh_hand_begin(l, a->secure ? DIST_CARRIER_TLS : DIST_CARRIER_TCP);
+    return a->secure ? mesh_tls_accept(cx, l) : ERR_OK;
 }
 
 mesh_node_msg mesh_link_node(rt_ctx *cx, const mesh_link *l, bool up) {
@@ -205,6 +237,7 @@ static void link_fini(rt_ctx *cx, void *st, err reason) {
         mesh_peers_down(l->m, cx, rt_self(cx), mesh_link_name(l), l->invented);
     }
     mesh_hand_free(cx, l);
+    mesh_tls_free(cx, l);
     mesh_rpcs_fini(&l->rpcs);
     mem_free(l->name);
     buf_fini(&l->out);

@@ -1,7 +1,8 @@
 #ifndef MESH_LINK_H
 #define MESH_LINK_H
 /* link: one connection to another node: an actor that owns the socket. link.c: its life and its bytes; link_dial.c: until there is a
- * connection, if we dial; link_hand.c: the handshake; link_in.c: what the peer says; link_out.c: what is said to it. */
+ * connection, if we dial; link_hand.c: the handshake; link_in.c: what the peer says; link_out.c: what is said to it;
+ * link_tls.c: TLS around all of it. */
 #include "mesh/dial.h"
 #include "mesh/rels.h"
 #include "mesh/rpc.h"
@@ -17,12 +18,14 @@ typedef struct mesh_link_arg {
     const mesh_seed *dial; /* whom to dial; NULL: the connection was accepted */
     rt_pid teller;         /* who wants it dialled, and is told with MESH_DIALLED */
     uint64_t ticket;
+    bool secure; /* TLS is required where it came in */
 } mesh_link_arg;
 
 typedef enum mesh_stage {                     /* of dialling: what has happened */
                           MESH_CALLED_MAPPER, /* connecting to the port mapper began */
                           MESH_ASKED_MAPPER,  /* the question is written */
                           MESH_CALLED_NODE,   /* connecting to the node began */
+                          MESH_SHAKES_TLS,    /* the TLS handshake began */
                           MESH_SAID_NAME,     /* the handshake began */
                           MESH_PROVED,        /* our answer to the peer's challenge is written */
 } mesh_stage;
@@ -46,12 +49,15 @@ typedef struct mesh_hand { /* until it is up */
     mesh_call *call;    /* NULL: the connection was accepted */
 } mesh_hand;
 
+typedef struct mesh_tls mesh_tls; /* link_tls.c */
+
 typedef struct mesh_link {
     mesh *m;
     int fd;
     uint32_t index, creation; /* of the peer, once it is up */
     uint64_t flags;           /* what both can do: likewise */
     mesh_hand *hand;          /* NULL: up */
+    mesh_tls *tls;            /* NULL: bytes go out as they are */
     uint8_t *name;            /* of the peer, once it is known; name_len bytes */
     uint32_t name_len;
     bool ended;        /* mesh_link_end was called: nothing that came is acted on any more */
@@ -86,6 +92,9 @@ mesh_node_msg mesh_link_node(rt_ctx *cx, const mesh_link *l, bool up);
 /* It ends; why, in words, goes into the log. Only the first call counts. */
 NODISCARD err mesh_link_end(rt_ctx *cx, mesh_link *l, const char *why);
 void mesh_link_flush(rt_ctx *cx, mesh_link *l); /* something was put into out */
+/* What waits goes out, as far as the socket takes it: the link ends, and a peer that does not take it learns by the close. */
+void mesh_link_last(rt_ctx *cx, mesh_link *l);
+NODISCARD err mesh_link_feed(rt_ctx *cx, mesh_link *l, slice bytes); /* of the peer, in clear */
 
 static inline bool mesh_link_dials(const mesh_link *l) { return l->hand && l->hand->call; }
 
@@ -93,6 +102,7 @@ static inline bool mesh_link_dials(const mesh_link *l) { return l->hand && l->ha
 NODISCARD err mesh_call_begin(rt_ctx *cx, mesh_link *l, const mesh_link_arg *a);
 bool mesh_call_connects(const mesh_link *l); /* the descriptor is no connection yet: mesh_call_ready has its events */
 NODISCARD err mesh_call_ready(rt_ctx *cx, mesh_link *l, uint32_t events);
+NODISCARD err mesh_call_secured(rt_ctx *cx, mesh_link *l);                   /* the TLS handshake is complete */
 NODISCARD err mesh_call_answer(rt_ctx *cx, mesh_link *l, bool eof);          /* of the port mapper, in hand->in */
 void mesh_call_tell(rt_ctx *cx, mesh_link *l, mesh_dialled what, slice why); /* to who wants it dialled; escaped already */
 void mesh_call_failed(rt_ctx *cx, mesh_link *l, const char *why);
@@ -102,12 +112,25 @@ void mesh_call_failed(rt_ctx *cx, mesh_link *l, const char *why);
  * its handshake is over; who comes to start none does so itself. */
 NODISCARD bool mesh_hand_take(mesh *m);
 void mesh_hand_give(mesh *m);
-void mesh_hand_begin(mesh_link *l); /* of an accepted connection */
+void mesh_hand_begin(mesh_link *l, dist_carrier carrier);
 void mesh_hand_keep_name(mesh_link *l, slice name);
 NODISCARD err mesh_hand_feed(rt_ctx *cx, mesh_link *l, slice bytes); /* may leave the link up, with all bytes used or handed on */
 NODISCARD err mesh_hand_old_down(rt_ctx *cx, mesh_link *l);          /* the link that it takes over from has ended */
 NODISCARD err mesh_hand_cut(rt_ctx *cx, mesh_link *l, err e);        /* the socket said so; ERR_EOF: it was closed */
 void mesh_hand_free(rt_ctx *cx, mesh_link *l);
+
+/* link_tls.c: of a link with l->tls. Nothing is said by the nodes before mesh_tls_stepped has brought the end of the TLS handshake. */
+NODISCARD err mesh_tls_accept(rt_ctx *cx, mesh_link *l);
+NODISCARD err mesh_tls_dial(rt_ctx *cx, mesh_link *l);              /* mesh_call_secured follows, if all goes well */
+NODISCARD err mesh_tls_feed(rt_ctx *cx, mesh_link *l, slice bytes); /* of the socket */
+bool mesh_tls_is_step(rt_job_done *d);                              /* or of somebody else's job */
+NODISCARD err mesh_tls_stepped(rt_ctx *cx, mesh_link *l, rt_job_done *d);
+/* What the socket gets next, of which it then has taken n bytes. The first *out_taken bytes of plain are in it now. */
+NODISCARD err mesh_tls_wire(mesh_link *l, slice plain, size_t *out_taken, slice *out_wire);
+void mesh_tls_wrote(mesh_link *l, size_t n);
+bool mesh_tls_idle(const mesh_link *l);              /* nothing waits for the socket but what is in out */
+bool mesh_tls_names(const mesh_link *l, slice host); /* the peer's certificate does */
+void mesh_tls_free(rt_ctx *cx, mesh_link *l);        /* says goodbye, if it can */
 
 /* link_in.c */
 NODISCARD err mesh_in_feed(rt_ctx *cx, mesh_link *l, slice bytes);

@@ -79,7 +79,8 @@ static err say_name(rt_ctx *cx, mesh_link *l) {
     err e = mesh_challenge_draw(l->m, cx, &hand->challenge);
     hand->challenged = !e;
     return e ? e
-             : dist_handshake_dial(&hand->h, DIST_CARRIER_TCP, &l->m->self, mesh_link_name(l), l->m->cfg.cookie, hand->challenge, &l->out);
+             : dist_handshake_dial(&hand->h, l->tls ? DIST_CARRIER_TLS : DIST_CARRIER_TCP, &l->m->self, mesh_link_name(l), l->m->cfg.cookie,
+                                   hand->challenge, &l->out);
 }
 
 err mesh_call_ready(rt_ctx *cx, mesh_link *l, uint32_t events) {
@@ -89,9 +90,21 @@ err mesh_call_ready(rt_ctx *cx, mesh_link *l, uint32_t events) {
     if (e) return mesh_link_end(cx, l, err_text(e));
     if (!(events & SYS_OUT)) return ERR_OK; /* it will be, or have an error */
     rt_port_interest(cx, l->fd, SYS_IN);
+    if (call->stage == MESH_CALLED_NODE && mesh_secure(l->m, &call->node)) {
+        call->stage = MESH_SHAKES_TLS;
+        return mesh_tls_dial(cx, l);
+    }
     e = call->stage == MESH_CALLED_MAPPER ? ask(l) : say_name(cx, l);
     if (e) return mesh_link_end(cx, l, err_text(e));
     call->stage = call->stage == MESH_CALLED_MAPPER ? MESH_ASKED_MAPPER : MESH_SAID_NAME;
+    mesh_link_flush(cx, l);
+    return ERR_OK;
+}
+
+err mesh_call_secured(rt_ctx *cx, mesh_link *l) {
+    err e = say_name(cx, l);
+    if (e) return mesh_link_end(cx, l, err_text(e));
+    l->hand->call->stage = MESH_SAID_NAME;
     mesh_link_flush(cx, l);
     return ERR_OK;
 }

@@ -21,10 +21,10 @@ bool mesh_hand_take(mesh *m) {
 
 void mesh_hand_give(mesh *m) { (void)atomic_fetch_sub_explicit(&m->handshakes, 1, memory_order_relaxed); }
 
-void mesh_hand_begin(mesh_link *l) {
+void mesh_hand_begin(mesh_link *l, dist_carrier carrier) {
     l->hand = mem_zalloc(sizeof *l->hand);
     buf_init(&l->hand->in, HAND_IN_MAX);
-    dist_handshake_accept(&l->hand->h, DIST_CARRIER_TCP, &l->m->self);
+    dist_handshake_accept(&l->hand->h, carrier, &l->m->self);
 }
 
 void mesh_hand_free(rt_ctx *cx, mesh_link *l) {
@@ -43,6 +43,12 @@ void mesh_hand_keep_name(mesh_link *l, slice name) {
     l->name_len = (uint32_t)name.len;
 }
 
+/* Of alive@host, or the host itself. */
+static slice host_of(slice name) {
+    size_t at = slice_find(name, '@');
+    return at < name.len ? slice_from(name, at + 1) : name;
+}
+
 static err admit(rt_ctx *cx, mesh_link *l) {
     dist_handshake *h = &l->hand->h;
     buf given;
@@ -50,7 +56,9 @@ static err admit(rt_ctx *cx, mesh_link *l) {
     l->hand->challenged = true;
     dist_admission a = {.cookie = l->m->cfg.cookie, .challenge = l->hand->challenge};
     buf_init(&given, DIST_NAME_MAX);
-    if (dist_handshake_wants_name(h)) { /* a name that nobody has */
+    a.verdict = DIST_VERDICT_NOT_ALLOWED;
+    bool named = !l->tls || mesh_tls_names(l, host_of(dist_handshake_peer(h)));
+    if (named && dist_handshake_wants_name(h)) { /* a name that nobody has */
         uint64_t random;
         rt_entropy(cx, &random, sizeof random);
         rt_entropy(cx, &a.given_creation, sizeof a.given_creation);
@@ -61,7 +69,7 @@ static err admit(rt_ctx *cx, mesh_link *l) {
         a.verdict = DIST_VERDICT_OK;
     } else {
         mesh_hand_keep_name(l, dist_handshake_peer(h));
-        a.verdict = mesh_peers_admit(l->m, cx, mesh_link_name(l), &l->hand->old);
+        if (named) a.verdict = mesh_peers_admit(l->m, cx, mesh_link_name(l), &l->hand->old);
     }
     dist_handshake_admit(h, &a, &l->out);
     buf_fini(&given);
@@ -112,10 +120,19 @@ static err is_up(rt_ctx *cx, mesh_link *l) {
     return e;
 }
 
+/* What the handshake of the nodes cannot know: what is below it. */
+static const char *why_ended(const mesh_link *l, const dist_handshake_event *ev) {
+    if (ev->end == DIST_END_WE_DO_NOT_ALLOW && l->tls) return "its certificate does not name the host that it says it is on";
+    bool record =
+        ev->what.len >= 2 && (ev->what.p[0] == 0x15 || ev->what.p[0] == 0x16) && ev->what.p[1] == 3; /* alert, handshake: RFC 8446 */
+    if (ev->end == DIST_END_TOO_LONG && !l->tls && record) return "it speaks TLS, and this address does not";
+    return dist_handshake_end_text(ev->end);
+}
+
 static err ended(rt_ctx *cx, mesh_link *l, const dist_handshake_event *ev) {
     buf text;
     buf_init(&text, 2048);
-    buf_add_str(&text, dist_handshake_end_text(ev->end));
+    buf_add_str(&text, why_ended(l, ev));
     if (ev->missing) {
         buf_add_str(&text, ": ");
         dist_flags_print(&text, ev->missing);
@@ -126,11 +143,7 @@ static err ended(rt_ctx *cx, mesh_link *l, const dist_handshake_event *ev) {
         buf_add(&text, slice_of(safe, utf8_escape(ev->what, safe, sizeof safe)));
     }
     buf_add_byte(&text, 0);
-    sys *y = rt_ctx_sys(cx);
-    slice last = mesh_link_waiting(l);
-    sys_iov v = {last.p, last.len};
-    size_t n;
-    if (last.len) (void)y->writev(y, l->fd, &v, 1, &n); /* the refusal: a peer that does not take it learns by the close */
+    mesh_link_last(cx, l); /* the refusal */
     if (l->hand->call) l->hand->call->yields = ev->end == DIST_END_NOK || ev->end == DIST_END_WE_GAVE_UP;
     err e = mesh_link_end(cx, l, (const char *)text.p);
     buf_fini(&text);

@@ -42,6 +42,8 @@ err mesh_new(rt_node *n, const mesh_cfg *c, mesh **out) {
     m->born = rt_node_sys(n)->mono(rt_node_sys(n));
     mesh_plug_init(m);
     mesh_pg_new(m);
+    tls_slot_init(&m->tls, c->tls, c->tls_server);
+    m->cfg.tls_server = NULL; /* it is in there */
     m->limits = (dist_in_cfg){.frame_max = DIST_FRAME_MAX,
                               .cache_max = DIST_CACHE_MAX,
                               .fragments = {.messages_max = DIST_FRAGMENTS_OPEN_MAX,
@@ -64,11 +66,14 @@ void mesh_free(mesh *m) {
     for (size_t i = 0; i < m->n_ports; i++)
         for (unsigned k = 0; k < RT_SHARDS_MAX; k++) mem_free(m->ports[i][k]);
     mesh_pg_free(m);
+    tls_slot_fini(&m->tls);
     mem_free(m);
 }
 
 slice mesh_name(const mesh *m) { return m->cfg.name; }
 bool mesh_has_left(const mesh *m) { return atomic_load_explicit(&m->left, memory_order_relaxed); } /* see int.h */
+void mesh_set_tls(mesh *m, tls_server *server) { tls_slot_put(&m->tls, server); }
+
 uint32_t mesh_creation(const mesh *m) { return m->self.creation; }
 
 /* --- boot ------------------------------------------------------------------------------------------------------------------------- */
@@ -98,6 +103,8 @@ static void boot_port(rt_ctx *cx, void *arg) {
     b->status = rt_spawn(cx, &rt_sup_class, &b->port->spec, 0, &pid, NULL);
 }
 
+bool mesh_secure(const mesh *m, const sys_addr *a) { return m->cfg.tls_required || !sys_addr_is_loopback(a); }
+
 static err port_open(mesh *m, const sys_addr *a, mesh_port **out) {
     sys *y = rt_node_sys(m->node);
     int fd = -1;
@@ -110,7 +117,7 @@ static err port_open(mesh *m, const sys_addr *a, mesh_port **out) {
         return e;
     }
     mesh_port *p = mem_zalloc(sizeof *p);
-    *p = (mesh_port){.m = m, .self = p, .addr = bound, .fd = fd};
+    *p = (mesh_port){.m = m, .self = p, .addr = bound, .secure = mesh_secure(m, a), .fd = fd};
     p->child = (rt_child){.id = "mesh_acceptor", .cls = &mesh_acceptor_class, .arg = &p->self, .restart = RT_PERMANENT};
     p->spec = (rt_sup_spec){
         .strategy = RT_ONE_FOR_ONE, .intensity = RESTARTS, .period = RESTART_PERIOD, .children = &p->child, .n_children = 1, .vital = true};
@@ -127,6 +134,7 @@ static void port_settle(mesh *m, mesh_port *p) {
 
 err mesh_listen(mesh *m, const sys_addr *a, sys_addr *out_bound) {
     if (m->n_ports == MESH_LISTEN_MAX) return ERR_LIMIT;
+    if (mesh_secure(m, a) && !m->tls.server) return ERR_TLS; /* before any thread that could swap it */
     mesh_port **ports = m->ports[m->n_ports++];
     sys_addr addr = *a;
     for (unsigned i = 0; i < rt_node_shards(m->node); i++) {

@@ -19,7 +19,7 @@
 #define MESH_LINK_BYTES     (1u << 20)          /* OTP: dist_buf_busy_limit */
 #define MESH_EPMD_CONNS_MAX 4096u               /* to the port mapper in this node: one for each node of the machine */
 #define MESH_RELATIONS_MAX  1000000u            /* some 200 bytes each */
-#define MESH_HANDSHAKES_MAX 4096u               /* under way at a time: some 2 KiB each, and a descriptor */
+#define MESH_HANDSHAKES_MAX 4096u               /* under way at a time: some 2 KiB each, under TLS some 50 KiB more, and a descriptor */
 #define MESH_SEEDS_MAX      4096u               /* nodes that this one keeps itself connected to: some 1 KiB each, twice */
 #define MESH_DIAL_RATE      100u                /* attempts a second */
 #define MESH_DIALS_MAX      100u                /* attempts at a time */
@@ -42,6 +42,9 @@ typedef struct mesh_cfg {
     size_t relations_max;    /* links and monitors of one peer here, past which it is cut off; as many of actors here there (ERR_LIMIT) */
     uint32_t handshakes_max; /* accepted connections that are not up yet, at least 1; past it they are closed at once (EV_MESH_CROWDED) */
     const char *version;     /* of the program, for tools of other nodes; outlives the mesh */
+    bool tls_required;       /* on loopback too; everywhere else it always is */
+    tls *tls;                /* how; NULL: not at all */
+    tls_server *tls_server;  /* with what, among peers (rt/tls.h); NULL: not at all. Borrowed for mesh_new, which takes its own reference */
     sys_addr epmd;           /* the port mapper to register with; port 0: none */
     bool epmd_serve;         /* this node is the port mapper there while nobody else is; epmd is then 127.0.0.1 */
     uint32_t epmd_conns_max; /* to it, registered nodes and who asks, at least 1; past it they are closed at once (EV_EPMD_CROWDED) */
@@ -58,9 +61,13 @@ typedef struct mesh mesh;
  * weak; as mesh_pg_check. Freed after the node. */
 NODISCARD err mesh_new(rt_node *n, const mesh_cfg *c, mesh **out);
 void mesh_free(mesh *m);
-/* Boot: net_kernel, and acceptors on every shard for an address. *out_bound: with the port that was bound. */
+/* Boot: net_kernel, and acceptors on every shard for an address. *out_bound: with the port that was bound. ERR_TLS: it needs TLS, as every
+ * address does that is not loopback, and there is none. */
 NODISCARD err mesh_boot(mesh *m);
 NODISCARD err mesh_listen(mesh *m, const sys_addr *a, sys_addr *out_bound);
+
+/* Other certificates, from now on, for connections that begin; any thread. Takes its own reference. */
+void mesh_set_tls(mesh *m, tls_server *server);
 
 /* Registers the port of the first mesh_listen with the port mapper, and keeps it registered. Nothing if there is none. */
 NODISCARD err mesh_register(mesh *m);

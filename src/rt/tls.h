@@ -4,6 +4,9 @@
  * implementations: OpenSSL (tls_openssl.c) and the simulator's identity layer. A connection may be used from any thread, by one at a time:
  * handshake steps run as pool jobs.
  *
+ * Two kinds of use. Clients are served: only the server shows a certificate. Peers are equals, with ca_path: both show one that a common
+ * authority signed, both roles use the same, and a session is never resumed, so that every connection is checked.
+ *
  * TLS 1.2 and 1.3 only, AEAD with ECDHE, no renegotiation, no compression, no early data (promises.md). An idle connection keeps no
  * record buffers. */
 #include "base/buf.h"
@@ -24,6 +27,9 @@ typedef struct tls_server_cfg {
     const char *alpn; /* selected when the client offers it; NULL: none. A client that offers ALPN without it is refused (XEP-0368) */
     const char *ciphers_tls12; /* OpenSSL list; NULL: default */
     const char *ciphers_tls13; /* NULL: default */
+    /* PEM: among peers, whose certificates count; NULL: clients are served. With it there is one identity, whose certificate must be what a
+     * peer would take: signed by one of these, in its time, usable in both roles, and with domain among its names. */
+    const char *ca_path;
 } tls_server_cfg;
 
 typedef enum tls_binding { TLS_BINDING_EXPORTER, TLS_BINDING_SERVER_END_POINT, TLS_BINDING_UNIQUE } tls_binding;
@@ -47,7 +53,10 @@ struct tls {
     err (*make_self_signed)(tls *t, const char *domain, int days, const char *cert_path, const char *key_path, char *why);
 
     tls_conn *(*conn_new)(tls_server *s); /* accepting side; takes its own reference to s */
-    void (*conn_free)(tls_conn *c);       /* NULL is fine */
+    /* Dialling side, among peers only: the handshake fails unless the other side's certificate names peer (as conn_names). Its first step
+     * is without input. */
+    tls_conn *(*conn_dial)(tls_server *s, const char *peer);
+    void (*conn_free)(tls_conn *c); /* NULL is fine */
     /* One handshake step: consumes all of in, appends what to send to out. ERR_OK with *out_done, or ERR_TLS (out may hold an alert). May
      * take milliseconds. Application bytes that came with the last flight are returned by the first conn_read. */
     err (*conn_handshake)(tls_conn *c, slice in, buf *out, bool *out_done);
@@ -58,6 +67,9 @@ struct tls {
     void (*conn_close)(tls_conn *c, buf *out);                    /* close_notify */
     err (*conn_binding)(tls_conn *c, tls_binding kind, buf *out); /* RFC 9266, RFC 5929; ERR_UNSUPPORTED */
     void (*conn_info)(tls_conn *c, tls_info *out);
+    /* After the handshake: does the other side's certificate name this host, as dNSName or iPAddress (RFC 9525; no wildcards, no common
+     * names)? False if it showed none. */
+    bool (*conn_names)(tls_conn *c, const char *host);
 };
 
 NODISCARD err tls_openssl_new(tls **out);

@@ -21,6 +21,7 @@
 #include "base/mem.h"
 #include "rt/tls.h"
 #include "rt/tls_cert.h"
+#include "rt/tls_peer.h"
 
 #include <openssl/core_names.h>
 #include <openssl/err.h>
@@ -63,6 +64,7 @@ struct tls_server {
     SSL_CTX **ctx;         /* n of them, as the configuration has them */
     char **domain;
     size_t n;
+    bool peers; /* both sides show a certificate */
     char *alpn; /* NULL: none */
 };
 
@@ -224,7 +226,7 @@ static err set_ciphers(SSL_CTX *ctx, const tls_server_cfg *cfg, char *why) {
 }
 
 static err make_ctx(tls_server *s, const tls_server_cfg *cfg, size_t i, char *why) {
-    SSL_CTX *ctx = s->ctx[i] = SSL_CTX_new(TLS_server_method());
+    SSL_CTX *ctx = s->ctx[i] = SSL_CTX_new(cfg->ca_path ? TLS_method() : TLS_server_method());
     if (!ctx) return tls_cert_why(why, "SSL_CTX_new");
     SSL_CTX_set_app_data(ctx, s);
     SSL_CTX_set_security_level(ctx, SECURITY_LEVEL);
@@ -243,7 +245,9 @@ static err make_ctx(tls_server *s, const tls_server_cfg *cfg, size_t i, char *wh
     SSL_CTX_set_tlsext_servername_arg(ctx, s);
     if (s->alpn) SSL_CTX_set_alpn_select_cb(ctx, on_alpn, s);
     err e = set_ciphers(ctx, cfg, why);
-    return e ? e : load(ctx, &cfg->ids[i], why);
+    if (!e) e = load(ctx, &cfg->ids[i], why);
+    if (!e && cfg->ca_path) e = readable(cfg->ca_path, why);
+    return !e && cfg->ca_path ? tls_peer_require(ctx, cfg, why) : e;
 }
 
 static void server_free(tls_server *s) {
@@ -259,14 +263,15 @@ static void server_free(tls_server *s) {
 
 static err server_new(tls *t, const tls_server_cfg *cfg, tls_server **out, char *why) {
     why[0] = 0;
-    if (cfg->n_ids == 0 || (cfg->alpn && (!cfg->alpn[0] || strlen(cfg->alpn) > UINT8_MAX))) {
-        (void)snprintf(why, TLS_ERR_MAX, "a TLS server needs a certificate, and ALPN names have 1 to 255 bytes");
+    if (cfg->n_ids == 0 || (cfg->ca_path && cfg->n_ids > 1) || (cfg->alpn && (!cfg->alpn[0] || strlen(cfg->alpn) > UINT8_MAX))) {
+        (void)snprintf(why, TLS_ERR_MAX, "a TLS server needs a certificate, one among peers, and ALPN names have 1 to 255 bytes");
         return ERR_INVALID;
     }
     ERR_clear_error();
     tls_server *s = mem_zalloc(sizeof *s);
     s->t = t->self;
     s->n = cfg->n_ids;
+    s->peers = cfg->ca_path != NULL;
     s->ctx = mem_zalloc(s->n * sizeof *s->ctx);
     s->domain = mem_zalloc(s->n * sizeof *s->domain);
     if (cfg->alpn) s->alpn = slice_dup_str(slice_str(cfg->alpn));
@@ -310,6 +315,13 @@ static tls_conn *conn_new(tls_server *s) {
     return c;
 }
 
+static tls_conn *conn_dial(tls_server *s, const char *peer) {
+    if (!s->peers) panic("only peers dial");
+    tls_conn *c = conn_new(s);
+    tls_peer_expect(c->ssl, peer);
+    return c;
+}
+
 static void conn_free(tls_conn *c) {
     if (!c) return;
     SSL_free(c->ssl);
@@ -329,6 +341,16 @@ static void end(tls_conn *c) {
     c->out = NULL;
 }
 
+static void explain(tls_conn *c, const char *what) {
+    int reason = ERR_GET_REASON(ERR_peek_error());
+    long judged = SSL_get_verify_result(c->ssl);
+    (void)tls_cert_why(c->why, what); /* files play no part here: it is always ERR_TLS */
+    if (reason == SSL_R_WRONG_VERSION_NUMBER || reason == SSL_R_HTTP_REQUEST || reason == SSL_R_HTTPS_PROXY_REQUEST)
+        (void)snprintf(c->why, TLS_ERR_MAX, "%s: what came is not TLS", what);
+    else if (reason == SSL_R_CERTIFICATE_VERIFY_FAILED && judged != X509_V_OK)
+        (void)snprintf(c->why, TLS_ERR_MAX, "%s: the certificate is not taken: %s", what, X509_verify_cert_error_string(judged));
+}
+
 /* What a call that did not succeed means. OK: it wants more input. */
 static err outcome(tls_conn *c, int rc, const char *what) {
     switch (SSL_get_error(c->ssl, rc)) {
@@ -339,7 +361,7 @@ static err outcome(tls_conn *c, int rc, const char *what) {
     }
     if (c->out && !buf_ok(c->out)) return ERR_LIMIT;
     if (!c->why) c->why = mem_alloc(TLS_ERR_MAX);
-    (void)tls_cert_why(c->why, what); /* files play no part here: it is always ERR_TLS */
+    explain(c, what);
     return ERR_TLS;
 }
 
@@ -462,6 +484,11 @@ static void conn_info(tls_conn *c, tls_info *out) {
                       .why = c->why ? c->why : ""};
 }
 
+static bool conn_names(tls_conn *c, const char *host) {
+    return SSL_is_init_finished(c->ssl) && SSL_get_verify_result(c->ssl) == X509_V_OK &&
+           tls_peer_names(SSL_get0_peer_certificate(c->ssl), host);
+}
+
 /* --- making ---------------------------------------------------------------------------------------------------------------------- */
 err tls_openssl_new(tls **out) {
     tls_openssl *t = mem_zalloc(sizeof *t);
@@ -482,13 +509,15 @@ err tls_openssl_new(tls **out) {
                     .fingerprint = fingerprint,
                     .make_self_signed = tls_cert_make_self_signed,
                     .conn_new = conn_new,
+                    .conn_dial = conn_dial,
                     .conn_free = conn_free,
                     .conn_handshake = conn_handshake,
                     .conn_read = conn_read,
                     .conn_write = conn_write,
                     .conn_close = conn_close,
                     .conn_binding = conn_binding,
-                    .conn_info = conn_info};
+                    .conn_info = conn_info,
+                    .conn_names = conn_names};
     *out = &t->base;
     return ERR_OK;
 }

@@ -13,19 +13,26 @@
 #define RECORD_MAX 16384u
 #define REST_MAX   (RECORD_MAX + 16)
 #define IDS_MAX    64u
+#define HOST_MAX   255u /* bytes of a host's name */
+#define AUTHORITY  32u  /* bytes that stand for who signs: the hash of the path that names it */
 
 struct tls_server {
     uint32_t refs;
     sim_tls *t;
     size_t n_ids;
     uint8_t id[IDS_MAX][32]; /* fingerprints: hashes of the domains */
+    bool peers;
+    uint8_t authority[AUTHORITY]; /* among peers: who signed ours, and must have signed theirs */
+    char domain[HOST_MAX + 1];    /* of the first identity */
 };
 
 struct tls_conn {
     tls_server *server;
     uint8_t nonce[2][SIM_TLS_NONCE];
     buf rest;
-    bool hello, done;
+    bool dials, hello, known, done; /* known: the peer has shown its certificate, and it is taken */
+    const char *why;
+    char expect[HOST_MAX + 1], peer[HOST_MAX + 1]; /* dialling: whom; the name in the peer's certificate */
 };
 
 static void binding(const uint8_t nonce[2][SIM_TLS_NONCE], tls_binding kind, uint8_t out[32]) {
@@ -100,6 +107,9 @@ static err server_new(tls *t, const tls_server_cfg *cfg, tls_server **out, char 
     x->servers++;
     s->n_ids = cfg->n_ids;
     for (size_t i = 0; i < cfg->n_ids; i++) digest_sum(DIGEST_SHA256, slice_str(cfg->ids[i].domain), s->id[i]);
+    s->peers = cfg->ca_path != NULL;
+    if (s->peers) digest_sum(DIGEST_SHA256, slice_str(cfg->ca_path), s->authority);
+    (void)snprintf(s->domain, sizeof s->domain, "%s", cfg->ids[0].domain); /* fits: it is a host's name */
     *out = s;
     return ERR_OK;
 }
@@ -140,6 +150,13 @@ static tls_conn *conn_new(tls_server *s) {
     buf_init(&c->rest, REST_MAX + RECORD_MAX * 16);
     return c;
 }
+static tls_conn *conn_dial(tls_server *s, const char *peer) {
+    if (!s->peers) panic("only peers dial");
+    tls_conn *c = conn_new(s);
+    c->dials = true;
+    (void)snprintf(c->expect, sizeof c->expect, "%s", peer); /* likewise */
+    return c;
+}
 static void conn_free(tls_conn *c) {
     if (!c) return;
     c->server->t->conns--;
@@ -148,33 +165,99 @@ static void conn_free(tls_conn *c) {
     mem_free(c);
 }
 
+static void write_nonce(tls_conn *c, uint8_t type, uint8_t nonce[SIM_TLS_NONCE], buf *out) {
+    for (size_t i = 0; i < SIM_TLS_NONCE; i++) nonce[i] = (uint8_t)prng_next(&c->server->t->rng);
+    buf_add_byte(out, type);
+    buf_add(out, slice_of(nonce, SIM_TLS_NONCE));
+}
+static void write_certificate(const tls_conn *c, buf *out) {
+    const tls_server *s = c->server;
+    if (!s->peers) return;
+    buf_add_byte(out, 'P');
+    buf_add_byte(out, (uint8_t)strlen(s->domain));
+    buf_add_str(out, s->domain);
+    buf_add(out, slice_of(s->authority, AUTHORITY));
+}
+
+static err refuse(tls_conn *c, const char *why) {
+    c->why = why;
+    return ERR_TLS;
+}
+
+/* One message each off the front. AGAIN: it is partial, and nothing is taken. */
+static err read_type(cursor *c, uint8_t want) {
+    uint8_t type;
+    if (!cursor_u8(c, &type)) return ERR_AGAIN;
+    return type == want ? ERR_OK : ERR_TLS;
+}
+static err read_nonce(cursor *c, uint8_t type, uint8_t nonce[SIM_TLS_NONCE]) {
+    cursor at = *c;
+    slice got;
+    err e = read_type(&at, type);
+    if (e) return e;
+    if (!cursor_bytes(&at, SIM_TLS_NONCE, &got)) return ERR_AGAIN;
+    memcpy(nonce, got.p, SIM_TLS_NONCE);
+    *c = at;
+    return ERR_OK;
+}
+static err read_certificate(tls_conn *c, cursor *in) {
+    cursor at = *in;
+    uint8_t len;
+    slice name, authority;
+    err e = read_type(&at, 'P');
+    if (e) return e == ERR_TLS ? refuse(c, "the peer shows no certificate") : e;
+    if (!cursor_u8(&at, &len) || !cursor_bytes(&at, len, &name) || !cursor_bytes(&at, AUTHORITY, &authority)) return ERR_AGAIN;
+    if (!slice_eq(authority, slice_of(c->server->authority, AUTHORITY)))
+        return refuse(c, "another authority signed the peer's certificate");
+    memcpy(c->peer, name.p, name.len);
+    c->peer[name.len] = 0;
+    if (c->dials && strcmp(c->peer, c->expect) != 0) return refuse(c, "the certificate is another host's");
+    c->known = true;
+    *in = at;
+    return ERR_OK;
+}
+
+static err accepted(tls_conn *c, cursor *at, buf *out) {
+    err e;
+    if (!c->hello) {
+        if ((e = read_nonce(at, 'H', c->nonce[0]))) return e;
+        c->hello = true;
+        write_nonce(c, 'S', c->nonce[1], out);
+        write_certificate(c, out);
+        return ERR_OK;
+    }
+    if (c->server->peers && !c->known) return read_certificate(c, at);
+    e = read_type(at, 'F');
+    c->done = !e;
+    return e;
+}
+
+static err dialled(tls_conn *c, cursor *at, buf *out) {
+    cursor t = *at;
+    err e = read_nonce(&t, 'S', c->nonce[1]);
+    if (!e) e = read_certificate(c, &t); /* both at once: what is partial stays */
+    if (e) return e;
+    *at = t;
+    write_certificate(c, out);
+    buf_add_byte(out, 'F');
+    c->done = true;
+    return ERR_OK;
+}
+
 static err conn_handshake(tls_conn *c, slice in, buf *out, bool *out_done) {
     err e = turn(c->server->t, SIM_CALL_TLS_HANDSHAKE);
     if (e) return e;
     buf_add(&c->rest, in);
     cursor at = cursor_of(buf_slice(&c->rest));
-    uint8_t type;
-    slice nonce;
     if (c->done || !buf_ok(&c->rest)) return ERR_TLS;
-    if (!c->hello) {
-        cursor t = at;
-        if (cursor_u8(&t, &type)) {
-            if (type != 'H') return ERR_TLS;
-            if (cursor_bytes(&t, SIM_TLS_NONCE, &nonce)) {
-                c->hello = true;
-                memcpy(c->nonce[0], nonce.p, SIM_TLS_NONCE);
-                for (size_t i = 0; i < SIM_TLS_NONCE; i++) c->nonce[1][i] = (uint8_t)prng_next(&c->server->t->rng);
-                buf_add_byte(out, 'S');
-                buf_add(out, slice_of(c->nonce[1], SIM_TLS_NONCE));
-                at = t;
-            }
-        }
+    if (c->dials && !c->hello) {
+        c->hello = true;
+        write_nonce(c, 'H', c->nonce[0], out);
     }
-    if (c->hello && cursor_u8(&at, &type)) {
-        if (type != 'F') return ERR_TLS;
-        c->done = true;
-    }
+    do e = c->done ? ERR_AGAIN : c->dials ? dialled(c, &at, out) : accepted(c, &at, out);
+    while (!e);
     keep_rest(&c->rest, &at);
+    if (e != ERR_AGAIN) return e;
     *out_done = c->done;
     return ERR_OK;
 }
@@ -208,9 +291,9 @@ static err conn_binding(tls_conn *c, tls_binding kind, buf *out) {
     return ERR_OK;
 }
 static void conn_info(tls_conn *c, tls_info *out) {
-    (void)c;
-    *out = (tls_info){.version = "SIM", .cipher = "identity", .resumed = false};
+    *out = (tls_info){.version = "SIM", .cipher = "identity", .resumed = false, .why = c->why};
 }
+static bool conn_names(tls_conn *c, const char *host) { return c->done && c->known && strcmp(c->peer, host) == 0; }
 
 void sim_tls_init(sim_tls *t, uint64_t seed) {
     memset(t, 0, sizeof *t);
@@ -218,7 +301,8 @@ void sim_tls_init(sim_tls *t, uint64_t seed) {
     tls *v = &t->tls;
     v->self = t;
     v->server_new = server_new, v->server_ref = server_ref, v->server_unref = server_unref, v->fingerprint = fingerprint;
-    v->make_self_signed = make_self_signed, v->conn_new = conn_new, v->conn_free = conn_free, v->conn_handshake = conn_handshake;
+    v->make_self_signed = make_self_signed, v->conn_new = conn_new, v->conn_dial = conn_dial, v->conn_free = conn_free;
+    v->conn_handshake = conn_handshake, v->conn_names = conn_names;
     v->conn_read = conn_read, v->conn_write = conn_write, v->conn_close = conn_close, v->conn_binding = conn_binding;
     v->conn_info = conn_info;
 }

@@ -7,6 +7,7 @@
  *       'H' 16 bytes of client  --->
  *              <--- 'S' 16 bytes of server
  *       'F' --->                               both know binding = hash(client bytes, server bytes, kind)
+ *       among peers, behind 'S' and before 'F': 'P' length:8, name, 32 bytes for who signed it: a certificate
  *       'D' u16le length, bytes  <-->          a record
  *       'C'                      <-->          close_notify
  *

@@ -129,7 +129,7 @@ static void begin(bool serve, err listen4, err listen6) {
     s->close = n_close, s->poll_wait = n_poll_wait, s->poll_set = n_poll_set, s->connect = n_connect, s->sock_error = n_sock_error;
     assert_int_equal(mesh_new(net.w->n, &c, &net.m), ERR_OK);
     assert_int_equal(mesh_boot(net.m), ERR_OK);
-    sys_addr a = {.family = SYS_INET4, .port = 4711}, bound;
+    sys_addr a = {.family = SYS_INET4, .port = 4711, .ip = {127, 0, 0, 1}}, bound;
     assert_int_equal(mesh_listen(net.m, &a, &bound), ERR_OK);
     assert_int_equal(mesh_register(net.m), ERR_OK);
     run();

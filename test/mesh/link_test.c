@@ -162,7 +162,7 @@ static void a_listener_that_cannot_start(void **state) {
     begin();
     rt_shard *sh = &net.w->n->shards[0];
     uint32_t slots = sh->n_slots, free_slot = sh->free_slot;
-    sys_addr a = {.family = SYS_INET4}, bound;
+    sys_addr a = {.family = SYS_INET4, .ip = {127, 0, 0, 1}}, bound;
     sh->n_slots = (1u << 24) - 1; /* as if so many actors lived */
     sh->free_slot = 0;
     net.c[1].closed = false;

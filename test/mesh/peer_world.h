@@ -6,13 +6,17 @@
 #include "proto/dist/frame_out.h"
 #include "proto/etf/term.h"
 #include "rt/epoch.h"
+#include "rt/pool.h"
 #include "rt/rt_world.h"
+#include "sim/tls.h"
 
 #define OWN      "murre@h"
 #define PEER     "p@h"
 #define COOKIE   "XKQJZPWVBNMTRHGFDSLC"
 #define TICKTIME (4 * USEC_PER_SEC)
 #define FIRST_FD 10
+#define HOST     "h"  /* of both */
+#define CA       "ca" /* whose certificates count */
 
 /* --- sockets ----------------------------------------------------------------------------------------------------------------------- */
 typedef struct conn {
@@ -30,6 +34,8 @@ static struct {
     size_t read_max;
     bool aside; /* shard 0 does a round when another one reads next */
     bool deaf;  /* the poller takes no more descriptors */
+    sim_tls tls;
+    tls_server *server; /* NULL: without TLS */
 } net;
 
 static inline err n_listen(sys *s, const sys_addr *a, int backlog, bool reuse_port, int *out) {
@@ -98,6 +104,21 @@ static inline void boot_peers(rt_ctx *cx, void *arg) { assert_int_equal(mesh_pee
 static size_t net_relations_max; /* of nodes that begin; 0: the default */
 static unsigned net_shards = 1;  /* likewise; links are on the last one */
 
+static inline tls_server *certificate(const char *host, const char *ca) {
+    char why[TLS_ERR_MAX];
+    tls_identity id = {.domain = host};
+    tls_server_cfg c = {.ids = &id, .n_ids = 1, .ca_path = ca};
+    tls_server *s = NULL;
+    assert_int_equal(net.tls.tls.server_new(&net.tls.tls, &c, &s, why), ERR_OK);
+    return s;
+}
+
+/* Steps the node until it has nothing to do, its pool included. */
+static inline void run(void) {
+    do (void)world_run(net.w);
+    while (rt_pool_run_one(net.w->n, RT_POOL_CRYPTO));
+}
+
 static inline mesh_cfg world_cfg(void) {
     static const mesh_cfg zero;
     mesh_cfg c = zero;
@@ -110,11 +131,15 @@ static inline mesh_cfg world_cfg(void) {
     return c;
 }
 
-/* services: net_kernel and its like run; else the test can have their names. */
-static inline void begin_cfg(const mesh_cfg *c, bool services) {
+/* Under TLS if it is required. services: net_kernel and its like run; else the test can have their names. */
+static inline void begin_cfg(const mesh_cfg *cfg, bool services) {
+    mesh_cfg with = *cfg, *c = &with;
     memset(&net, 0, sizeof net);
     net.accepted = net.dialled = FIRST_FD;
     net.read_max = SIZE_MAX;
+    sim_tls_init(&net.tls, 5);
+    if (c->tls_required) c->tls_server = net.server = certificate(HOST, CA);
+    c->tls = &net.tls.tls;
     net.w = world_new(net_shards, 1);
     sys *s = &net.w->s;
     s->listen = n_listen, s->local_addr = n_local_addr, s->accept = n_accept, s->read = n_read, s->writev = n_writev;
@@ -124,7 +149,7 @@ static inline void begin_cfg(const mesh_cfg *c, bool services) {
         assert_int_equal(mesh_boot(net.m), ERR_OK);
     else
         rt_node_boot(net.w->n, 0, boot_peers, net.m);
-    sys_addr a = {.family = SYS_INET4}, bound;
+    sys_addr a = {.family = SYS_INET4, .ip = {127, 0, 0, 1}}, bound;
     assert_int_equal(mesh_listen(net.m, &a, &bound), ERR_OK);
     assert_int_equal(bound.port, 4711);
     (void)world_run(net.w);
@@ -143,6 +168,8 @@ static inline void begin(void) { begin_with(0, true); }
 static inline void end(void) {
     world_free(net.w);
     mesh_free(net.m);
+    if (net.server) net.tls.tls.server_unref(net.server);
+    assert_int_equal(net.tls.conns + net.tls.servers, 0);
     for (int fd = FIRST_FD; fd < net.dialled; fd++) {
         assert_true(net.c[fd].closed);
         buf_fini(&net.c[fd].in);
@@ -166,7 +193,11 @@ typedef struct peer {
     conn *c;
     dist_self self;
     dist_handshake h;
-    buf in, out; /* from the node, not used yet; to it, not sent yet */
+    buf in, out;   /* from the node, not used yet; to it, not sent yet */
+    tls_conn *tls; /* NULL: without */
+    buf wire;      /* out, sealed */
+    bool shaken, goodbye;
+    err tls_end;
     dist_in_cfg limits;
     dist_in frames;
     dist_out enc;
@@ -276,8 +307,37 @@ static inline void listen_to(peer *p) {
     buf_reset(&p->in);
 }
 
+/* What came from the node, in clear. */
+static inline void open_wire(peer *p) {
+    tls *t = &net.tls.tls;
+    slice came = buf_slice(&p->c->out);
+    err e = ERR_OK;
+    if (p->tls_end || p->goodbye) return;
+    if (p->shaken) {
+        e = t->conn_read(p->tls, came, &p->in, &p->wire);
+    } else {
+        e = t->conn_handshake(p->tls, came, &p->wire, &p->shaken);
+        if (p->shaken) e = t->conn_read(p->tls, SLICE_NULL, &p->in, &p->wire);
+    }
+    p->goodbye = e == ERR_EOF;
+    if (e != ERR_EOF) p->tls_end = e;
+}
+
+/* What goes to the node next. */
+static inline buf *to_node(peer *p) {
+    if (!p->tls) return &p->out;
+    if (p->shaken && p->out.len) {
+        assert_int_equal(net.tls.tls.conn_write(p->tls, buf_slice(&p->out), &p->wire), ERR_OK);
+        buf_reset(&p->out);
+    }
+    return &p->wire;
+}
+
 static inline void take(peer *p) {
-    buf_add(&p->in, buf_slice(&p->c->out));
+    if (p->tls)
+        open_wire(p);
+    else
+        buf_add(&p->in, buf_slice(&p->c->out));
     buf_reset(&p->c->out);
     if (!p->up) shake(p);
     if (p->up) listen_to(p);
@@ -285,16 +345,17 @@ static inline void take(peer *p) {
 
 /* Says what it has to say, piece by piece, and hears what there is, until both are silent. */
 static inline void talk(peer *p) {
-    (void)world_run(net.w);
-    for (take(p); p->out.len && !p->c->closed; take(p)) {
-        size_t n = p->out.len < p->piece ? p->out.len : p->piece;
+    run();
+    for (take(p); to_node(p)->len && !p->c->closed; take(p)) {
+        buf *out = to_node(p);
+        size_t n = out->len < p->piece ? out->len : p->piece;
         if (p->sent < p->cut && p->sent + n > p->cut) n = p->cut - p->sent;
-        buf_add(&p->c->in, slice_of(p->out.p, n));
-        buf_consume(&p->out, n);
+        buf_add(&p->c->in, slice_of(out->p, n));
+        buf_consume(out, n);
         p->sent += n;
-        (void)world_run(net.w);
+        run();
     }
-    (void)world_run(net.w);
+    run();
 }
 
 static inline void say(peer *p, dist_ctl c) {
@@ -312,6 +373,8 @@ static inline void peer_init(peer *p, const char *name, const char *cookie) {
     buf_init(&p->in, SIZE_MAX);
     buf_init(&p->out, SIZE_MAX);
     buf_init(&p->heard, SIZE_MAX);
+    buf_init(&p->wire, SIZE_MAX);
+    if (net.server) p->tls = net.tls.tls.conn_dial(net.server, HOST);
     p->limits = (dist_in_cfg){DIST_FRAME_MAX,
                               DIST_CACHE_MAX,
                               {.messages_max = DIST_FRAGMENTS_OPEN_MAX,
@@ -320,7 +383,9 @@ static inline void peer_init(peer *p, const char *name, const char *cookie) {
                                .key = *rt_node_hash_key(net.w->n)}};
     p->self = (dist_self){.name = slice_str(name), .flags = dist_flags_offered(), .creation = 5};
     const char *dials = strcmp(name, OWN) == 0 ? "x@h" : OWN; /* nobody dials itself: it only says that it has our name */
-    assert_int_equal(dist_handshake_dial(&p->h, DIST_CARRIER_TCP, &p->self, slice_str(dials), slice_str(cookie), 77, &p->out), ERR_OK);
+    assert_int_equal(dist_handshake_dial(&p->h, p->tls ? DIST_CARRIER_TLS : DIST_CARRIER_TCP, &p->self, slice_str(dials), slice_str(cookie),
+                                         77, &p->out),
+                     ERR_OK);
     net.dialled++;
 }
 
@@ -332,6 +397,8 @@ static inline void peer_fini(peer *p) {
     buf_fini(&p->in);
     buf_fini(&p->out);
     buf_fini(&p->heard);
+    buf_fini(&p->wire);
+    net.tls.tls.conn_free(p->tls);
 }
 
 static inline void connect_as(peer *p, const char *name) {

@@ -99,11 +99,98 @@ static void anything_else_is_an_error(void **state) {
     down(&p);
 }
 
+/* --- peers */
+static tls_server *peer_of(sim_tls *t, const char *host, const char *ca) {
+    char why[TLS_ERR_MAX];
+    tls_identity id = {.domain = host};
+    tls_server_cfg cfg = {.ids = &id, .n_ids = 1, .ca_path = ca};
+    tls_server *s = NULL;
+    assert_int_equal(t->tls.server_new(&t->tls, &cfg, &s, why), ERR_OK);
+    return s;
+}
+
+typedef struct two { /* a dials */
+    tls_conn *a, *b;
+    bool done_a, done_b;
+    err end_a, end_b;
+    buf to_a, to_b;
+} two;
+
+/* Byte by byte. */
+static void meet(sim_tls *t, two *p, tls_server *dials, const char *host, tls_server *accepts) {
+    *p = (two){.a = t->tls.conn_dial(dials, host), .b = t->tls.conn_new(accepts)};
+    buf_init(&p->to_a, 1 << 20), buf_init(&p->to_b, 1 << 20);
+    p->end_a = t->tls.conn_handshake(p->a, SLICE_NULL, &p->to_b, &p->done_a);
+    while (!p->end_a && !p->end_b && (p->to_a.len || p->to_b.len)) {
+        bool b = p->to_b.len > 0;
+        buf *from = b ? &p->to_b : &p->to_a;
+        uint8_t byte = from->p[0];
+        buf_consume(from, 1);
+        if (b)
+            p->end_b = t->tls.conn_handshake(p->b, slice_of(&byte, 1), &p->to_a, &p->done_b);
+        else
+            p->end_a = t->tls.conn_handshake(p->a, slice_of(&byte, 1), &p->to_b, &p->done_a);
+    }
+}
+static void part(sim_tls *t, two *p) {
+    t->tls.conn_free(p->a), t->tls.conn_free(p->b);
+    buf_fini(&p->to_a), buf_fini(&p->to_b);
+}
+
+static void peers_show_each_other_who_they_are(void **state) {
+    (void)state;
+    sim_tls t;
+    two p;
+    buf plain;
+    sim_tls_init(&t, 3);
+    buf_init(&plain, 1 << 20);
+    tls_server *one = peer_of(&t, "one", "ca"), *other = peer_of(&t, "two", "ca"), *alien = peer_of(&t, "two", "another");
+    meet(&t, &p, one, "two", other);
+    assert_true(p.done_a && p.done_b);
+    assert_true(t.tls.conn_names(p.a, "two") && t.tls.conn_names(p.b, "one") && !t.tls.conn_names(p.b, "two"));
+    assert_int_equal(t.tls.conn_write(p.a, SLICE("hello"), &p.to_b), ERR_OK);
+    assert_int_equal(t.tls.conn_read(p.b, buf_slice(&p.to_b), &plain, &p.to_a), ERR_OK);
+    assert_true(slice_is(buf_slice(&plain), "hello"));
+    part(&t, &p);
+    meet(&t, &p, one, "three", other); /* not who was dialled */
+    assert_int_equal(p.end_a, ERR_TLS);
+    part(&t, &p);
+    meet(&t, &p, one, "two", alien);
+    assert_int_equal(p.end_a, ERR_TLS);
+    part(&t, &p);
+    buf_fini(&plain);
+    t.tls.server_unref(one), t.tls.server_unref(other), t.tls.server_unref(alien);
+    assert_int_equal(t.conns + t.servers, 0);
+}
+
+/* A client that is only served does as if it had no certificate. */
+static void without_a_certificate_nobody_is_a_peer(void **state) {
+    (void)state;
+    sim_tls t;
+    sim_tls_client c;
+    buf out, back;
+    bool done = false;
+    sim_tls_init(&t, 3);
+    buf_init(&out, 1 << 20), buf_init(&back, 1 << 20);
+    tls_server *s = peer_of(&t, "one", "ca");
+    tls_conn *conn = t.tls.conn_new(s);
+    sim_tls_client_init(&c, 7, &out);
+    buf_add_byte(&out, 'F');
+    assert_int_equal(t.tls.conn_handshake(conn, buf_slice(&out), &back, &done), ERR_TLS);
+    assert_false(done || t.tls.conn_names(conn, ""));
+    t.tls.conn_free(conn);
+    t.tls.server_unref(s);
+    sim_tls_client_fini(&c);
+    buf_fini(&out), buf_fini(&back);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(both_ends_know_the_same_binding_and_no_other_connection_does),
         cmocka_unit_test(bytes_pass_unchanged_however_they_are_split),
         cmocka_unit_test(anything_else_is_an_error),
+        cmocka_unit_test(peers_show_each_other_who_they_are),
+        cmocka_unit_test(without_a_certificate_nobody_is_a_peer),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

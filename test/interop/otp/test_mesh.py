@@ -216,7 +216,7 @@ def test_bad_settings():
     refused(os.EX_NOPERM, "can be read by others: chmod 600", files=[("cookie", COOKIE, 0o644)], node__name=ME, **both)
     refused(os.EX_CONFIG, "bits; at least 90 are wanted", files=[("cookie", "monster", 0o600)], node__name=ME, **both)
     refused(os.EX_CONFIG, "is not one line of printable ASCII", files=[("cookie", "two\nlines\n", 0o600)], node__name=ME, **both)
-    refused(os.EX_CONFIG, "is not loopback", files=[good], node__name=ME, node__listen="0.0.0.0:0", **both)
+    refused(os.EX_CONFIG, "is not loopback, so nodes speak TLS there: set node.tls.cert", files=[good], node__name=ME, node__listen="0.0.0.0:0", **both)
     refused(os.EX_CONFIG, "is not an address", files=[good], node__name=ME, node__listen="here", **both)
     refused(os.EX_CONFIG, "listens somewhere", files=[good], node__name=ME, node__listen="", **both)
     refused(os.EX_CONFIG, "on, off or embedded, not 'perhaps'", files=[good], node__name=ME, node__cookie_file="DIR/cookie", node__epmd="perhaps")
