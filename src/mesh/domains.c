@@ -9,7 +9,8 @@
  * ones until it is started again, so that the others see one node leave, and not two that see each other only at times.
  *
  * Invariants: (1) what a node says of itself is said before its connection is ended. (2) Once it has left, each connection that still comes
- * up is ended. */
+ * up is ended. (3) others has each node between its up and its down, as they stand in the mailbox: what a node said is judged also when its
+ * connection is gone by then, because the other side was faster. */
 #include "base/mem.h"
 #include "mesh/int.h"
 #include "proto/etf/etf.h"
@@ -21,10 +22,52 @@
 #define VERSION     1
 #define DOMAINS_MAX 1024u /* in one message; no setting has more */
 
+typedef struct other { /* a node that is up */
+    hmap_node by_index;
+    uint32_t index;
+    rt_pid link;
+    rt_blob *name;
+} other;
+
 typedef struct domains {
     mesh *m;
     rt_blob *about; /* what this node says of itself; NULL: it has no domains */
+    hmap others;    /* other */
 } domains;
+
+/* --- the others -------------------------------------------------------------------------------------------------------------------- */
+static other *find(const domains *d, uint32_t index) {
+    for (hmap_node *n = hmap_find(&d->others, hash_u64(index)); n; n = hmap_find_next(n)) {
+        other *o = container_of(n, other, by_index);
+        if (o->index == index) return o;
+    }
+    return NULL;
+}
+
+static void forget(domains *d, other *o) {
+    hmap_remove(&d->others, &o->by_index);
+    rt_blob_unref(o->name);
+    mem_free(o);
+}
+
+/* An up may come twice, or with another link (mesh_service_tell). */
+static void is_up(domains *d, uint32_t index, rt_pid link, slice name) {
+    other *o = find(d, index);
+    if (!o) {
+        o = mem_zalloc(sizeof *o);
+        o->index = index;
+        o->name = rt_blob_new(name);
+        hmap_insert(&d->others, &o->by_index, hash_u64(index));
+    }
+    o->link = link;
+}
+
+static void is_down(domains *d, uint32_t index, rt_pid link) {
+    other *o = find(d, index);
+    if (o && rt_pid_eq(o->link, link)) forget(d, o);
+}
+
+/* --- what nodes say of themselves --------------------------------------------------------------------------------------------------- */
 
 static rt_blob *about(const mesh *m) {
     buf b;
@@ -81,29 +124,20 @@ static void end_each(void *arg, uint32_t index, const mesh_node *n) {
     end_link(arg, n->link, "this node has left the cluster");
 }
 
-typedef struct other { /* the node of an index; name_len 0: it is gone */
-    uint32_t index;
-    mesh_node node;
-} other;
-static void find(void *arg, uint32_t index, const mesh_node *n) {
-    other *o = arg;
-    if (index == o->index) o->node = *n;
-}
-
 static bool stays(const mesh *m, int64_t since, slice name) {
     return m->since != since ? m->since < since : slice_cmp(m->cfg.name, name) < 0;
 }
 
 static void clash(rt_ctx *cx, const domains *d, const other *o, slice domain, int64_t since) {
     mesh *m = d->m;
-    slice name = slice_of(o->node.name, o->node.name_len);
+    slice name = rt_blob_slice(o->name);
     bool stay = stays(m, since, name);
     char text[2 * DIST_NAME_MAX + 256];
     (void)snprintf(text, sizeof text, SLICE_FMT ": it serves " SLICE_FMT " too, and was started %s: %s", SLICE_ARG(name),
                    SLICE_ARG(slice_sub(domain, 0, DIST_NAME_MAX)), stay ? "later" : "earlier",
                    stay ? "it leaves the cluster" : "this node leaves the cluster until it is started again");
     rt_event_text(cx, EV_MESH_DOMAIN, o->index, 0, slice_str(text));
-    end_link(cx, o->node.link, "both serve one domain");
+    end_link(cx, o->link, "both serve one domain");
     if (stay) return;
     atomic_store_explicit(&m->left, true, memory_order_relaxed); /* a hint to links that begin: (2) is by MESH_NODE */
     mesh_peers_each(m->nodes, rt_epoch_reader(cx), end_each, cx);
@@ -112,10 +146,8 @@ static void clash(rt_ctx *cx, const domains *d, const other *o, slice domain, in
 static void on_term(rt_ctx *cx, const domains *d, rt_msg *m) {
     int64_t since;
     const slice *domain = shared(d->m, rt_blob_slice(mesh_term_of(m)->term), &since);
-    other o = {.index = m->sender.node};
-    if (!domain || mesh_has_left(d->m)) return;
-    mesh_peers_each(d->m->nodes, rt_epoch_reader(cx), find, &o);
-    if (o.node.name_len) clash(cx, d, &o, *domain, since);
+    const other *o = find(d, m->sender.node);
+    if (domain && o && !mesh_has_left(d->m)) clash(cx, d, o, *domain, since);
 }
 
 /* --- the actor --------------------------------------------------------------------------------------------------------------------- */
@@ -126,16 +158,18 @@ static void tell(rt_ctx *cx, const domains *d, uint32_t index, rt_pid link) {
 
 typedef struct telling {
     rt_ctx *cx;
-    const domains *d;
+    domains *d;
 } telling;
 static void tell_each(void *arg, uint32_t index, const mesh_node *n) {
     const telling *t = arg;
+    is_up(t->d, index, n->link, slice_of(n->name, n->name_len));
     tell(t->cx, t->d, index, n->link);
 }
 
 static err domains_init(rt_ctx *cx, void *st, const void *arg) {
     domains *d = st;
     d->m = *(mesh *const *)arg;
+    hmap_init(&d->others);
     err e = rt_name_register(cx, NAME);
     if (e) return e;
     if (d->m->cfg.n_domains) d->about = about(d->m);
@@ -145,9 +179,13 @@ static err domains_init(rt_ctx *cx, void *st, const void *arg) {
 }
 
 static err domains_handle(rt_ctx *cx, void *st, rt_msg **m) {
-    const domains *d = st;
+    domains *d = st;
     const mesh_node_msg *n = mesh_node_msg_of(*m);
-    if ((*m)->tag == MESH_NODE && n->up) tell(cx, d, n->index, n->link);
+    if ((*m)->tag == MESH_NODE && n->up) {
+        is_up(d, n->index, n->link, rt_blob_slice(n->name));
+        tell(cx, d, n->index, n->link);
+    }
+    if ((*m)->tag == MESH_NODE && !n->up) is_down(d, n->index, n->link);
     if ((*m)->tag == MESH_TERM) on_term(cx, d, *m);
     return ERR_OK;
 }
@@ -156,6 +194,11 @@ static void domains_fini(rt_ctx *cx, void *st, err reason) {
     domains *d = st;
     (void)cx;
     (void)reason;
+    for (hmap_node *n = hmap_first(&d->others), *next; n; n = next) {
+        next = hmap_next(&d->others, n);
+        forget(d, container_of(n, other, by_index));
+    }
+    hmap_fini(&d->others);
     rt_blob_unref(d->about);
 }
 

@@ -11,18 +11,22 @@ static void begin_serving(size_t n) {
 }
 
 /* What p says of itself: since relative to the node, and its domains; a list has a tail. */
+static void claim(buf *t, int64_t later, const char *a, const char *b, unsigned arity) {
+    buf_init(t, 1 << 20);
+    etf_put_tuple(t, arity);
+    etf_put_atom(t, SLICE("$murre_node"));
+    etf_put_int(t, 1);
+    etf_put_int(t, net.m->since + later);
+    etf_put_list(t, b ? 2 : 1);
+    etf_put_binary(t, slice_str(a));
+    if (b) etf_put_binary(t, slice_str(b));
+    etf_put_nil(t);
+    if (arity > 4) etf_put_atom(t, SLICE("more"));
+}
+
 static void says(peer *p, int64_t later, const char *a, const char *b, unsigned arity) {
     buf t;
-    buf_init(&t, 1 << 20);
-    etf_put_tuple(&t, arity);
-    etf_put_atom(&t, SLICE("$murre_node"));
-    etf_put_int(&t, 1);
-    etf_put_int(&t, net.m->since + later);
-    etf_put_list(&t, b ? 2 : 1);
-    etf_put_binary(&t, slice_str(a));
-    if (b) etf_put_binary(&t, slice_str(b));
-    etf_put_nil(&t);
-    if (arity > 4) etf_put_atom(&t, SLICE("more"));
+    claim(&t, later, a, b, arity);
     dist_ctl c = {.signal = DIST_SIG_SEND, .from = to_pid(peer_pid(p)), .to = to_name("murre_node"), .payload = buf_slice(&t)};
     say(p, c);
     buf_fini(&t);
@@ -91,6 +95,28 @@ static void the_later_leaves_the_cluster(void **state) {
     }
 }
 
+/* The other side was faster: its claim and the end of its connection come at once, and it is judged all the same. */
+static void a_claim_with_the_end_of_the_connection(void **state) {
+    (void)state;
+    peer p;
+    begin_serving(2);
+    connect_as(&p, PEER);
+    told(&p);
+    buf t;
+    claim(&t, 1, "one.example", NULL, 4);
+    dist_ctl c = {.signal = DIST_SIG_SEND, .from = to_pid(peer_pid(&p)), .to = to_name("murre_node"), .payload = buf_slice(&t)};
+    put(&p, &c);
+    buf_add(&p.c->in, buf_slice(&p.out));
+    buf_add(&p.c->in, slice_of("\0\0\0\1\0", 5)); /* no frame: the connection ends before anything else is done */
+    (void)world_run(net.w);
+    assert_true(p.c->closed);
+    assert_int_equal(clashes(), 1);
+    assert_false(mesh_has_left(net.m));
+    buf_fini(&t);
+    peer_fini(&p);
+    end();
+}
+
 /* What another node says that is none of this, and what a node without domains hears: nothing comes of it. */
 static void nothing_comes_of(void **state) {
     (void)state;
@@ -124,6 +150,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_earlier_stays),
         cmocka_unit_test(the_later_leaves_the_cluster),
+        cmocka_unit_test(a_claim_with_the_end_of_the_connection),
         cmocka_unit_test(nothing_comes_of),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
