@@ -69,11 +69,20 @@ err tls_peer_require(SSL_CTX *ctx, const tls_server_cfg *cfg, char *why) {
     return own(ctx, &cfg->ids[0], cfg->ca_path, why);
 }
 
+/* SSL_set_tlsext_host_name, whose macro casts a const away; it copies the name. */
+static bool announce(SSL *ssl, const char *name) {
+    union {
+        const char *c;
+        void *p;
+    } host = {name};
+    return SSL_ctrl(ssl, SSL_CTRL_SET_TLSEXT_HOSTNAME, TLSEXT_NAMETYPE_host_name, host.p) == 1;
+}
+
 void tls_peer_expect(SSL *ssl, const char *peer) {
     SSL_set_connect_state(ssl);
     SSL_set_hostflags(ssl, NAME_FLAGS);
     bool ip = is_ip(peer);
     X509_VERIFY_PARAM *p = SSL_get0_param(ssl);
-    bool ok = ip ? X509_VERIFY_PARAM_set1_ip_asc(p, peer) == 1 : SSL_set1_host(ssl, peer) == 1 && SSL_set_tlsext_host_name(ssl, peer) == 1;
+    bool ok = ip ? X509_VERIFY_PARAM_set1_ip_asc(p, peer) == 1 : SSL_set1_host(ssl, peer) == 1 && announce(ssl, peer);
     if (!ok) panic("OpenSSL is out of memory");
 }

@@ -150,7 +150,7 @@ static void do_answer(rt_ctx *cx, puppet *p, uint64_t arg) {
 static void answers_go_to_the_alias_or_to_the_caller(void **state) {
     (void)state;
     world *w = world_new(1, 1);
-    plug p = {.r = {NULL, plug_send, plug_signal}};
+    plug p = {.r = {.send = plug_send, .signal = plug_signal}};
     rt_node_add_msgs(w->n, mesh_msgs, mesh_msgs_count);
     rt_node_set_remote(w->n, &p.r);
     puppet *a = puppet_new(w, 0, &puppet_class);
@@ -191,7 +191,7 @@ static void count_report(void *arg, const char *line) {
 static void a_cast_is_not_answered(void **state) {
     (void)state;
     world *w = world_new(1, 1);
-    plug p = {.r = {NULL, plug_send, plug_signal}};
+    plug p = {.r = {.send = plug_send, .signal = plug_signal}};
     rt_node_add_msgs(w->n, mesh_msgs, mesh_msgs_count);
     rt_node_set_remote(w->n, &p.r);
     puppet *a = puppet_new(w, 0, &puppet_class);

@@ -557,15 +557,27 @@ static void line_of(const char *text, const char *name, double *sum, double *emu
     assert_int_equal(percentages(at, strchr(at + 1, '"'), sum, emulator), RT_MSACC_STATES);
 }
 
+/* What the shards do while a moment passes, as its print has it. A machine that is busy with something else may take the thread off its
+ * core in any state, which then lasts; so it is looked until a moment is as it should be, which a print that is wrong never shows. */
+static void moment(live *l, answer *a, double *emulator, const char *threads) {
+    double sum;
+    rt_msacc_reset(l->n);
+    for (usec end = l->s->mono(l->s) + 50000; l->s->mono(l->s) < end;) (void)sched_yield();
+    if (threads)
+        ask(a, l->n, "msacc", "print", threads);
+    else
+        ask(a, l->n, "msacc", "print");
+    line_of(a->text, "\"           shard ", &sum, emulator);
+    assert_true(sum > 99.9 && sum < 100.1);
+}
+
 static void a_busy_shard_and_an_idle_one_are_told_apart_by_msacc_print(void **state) {
     (void)state;
     live l = {.in = false};
     answer a;
     double sum, emulator = 0;
     live_start(&l, 1000000);
-    rt_msacc_reset(l.n);
-    for (usec end = l.s->mono(l.s) + 50000; l.s->mono(l.s) < end;) (void)sched_yield();
-    ask(&a, l.n, "msacc", "print", "threads");
+    for (moment(&l, &a, &emulator, "threads"); emulator <= 80; moment(&l, &a, &emulator, "threads")) done(&a);
     static const char *const parts[] = {
         "\"Average thread real-time    : ",
         "\"Accumulated system run-time : ",
@@ -577,18 +589,12 @@ static void a_busy_shard_and_an_idle_one_are_told_apart_by_msacc_print(void **st
         "\"       pool disk "};
     for (size_t i = 0; i < ARRAY_LEN(parts); i++) assert_has(a.text, parts[i]);
     line_of(a.text, "shard( 0)", &sum, &emulator);
-    assert_true(sum > 99.9 && sum < 100.1 && emulator > 80);
-    line_of(a.text, "\"           shard ", &sum, &emulator);
-    assert_true(sum > 99.9 && sum < 100.1 && emulator > 80);
+    assert_true(sum > 99.9 && sum < 100.1 && emulator > 80); /* there is only one */
     done(&a);
     atomic_store(&l.out, true); /* now each message takes no time, and then there is none */
     for (rt_queue_stat m = {.queued = 1}, s; m.queued > 0; rt_stat_queues(l.n, &m, &s)) (void)sched_yield();
-    rt_msacc_reset(l.n);
-    for (usec end = l.s->mono(l.s) + 50000; l.s->mono(l.s) < end;) (void)sched_yield();
-    ask(&a, l.n, "msacc", "print");
+    for (moment(&l, &a, &emulator, NULL); emulator >= 20; moment(&l, &a, &emulator, NULL)) done(&a);
     assert_null(strstr(a.text, "Stats per thread"));
-    line_of(a.text, "\"           shard ", &sum, &emulator);
-    assert_true(sum > 99.9 && sum < 100.1 && emulator < 20);
     done(&a);
     refused(l.n, "'thread' is not \\\"threads\\\", which is what can follow msacc print", "msacc", "print", "thread");
     live_end(&l);
