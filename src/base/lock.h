@@ -20,6 +20,7 @@ typedef enum lock_rank {
     LOCK_RANK_TABLE,  /* rt: a stripe of a table */
     LOCK_RANK_EPOCH,  /* rt: what waits to be freed until its readers have left */
     LOCK_RANK_CONFIG, /* main: settings that can change while running */
+    LOCK_RANK_CLASS,  /* lib: classes of actors */
     LOCK_RANK_TLS,    /* rt: certificate store being swapped */
     LOCK_RANK_POOL,   /* rt: queue of a pool kind */
     LOCK_RANK_INBOX,  /* rt: a shard's inbox for threads outside the shards */

@@ -11,10 +11,6 @@
 #include "rt/event.h"
 #include "rt/node.h"
 
-#include <fcntl.h>
-#include <sys/stat.h>
-#include <unistd.h>
-
 #define COOKIE_FILE_MAX 4096u
 
 struct main_cluster {
@@ -63,17 +59,11 @@ static err check_settings(const config *f, char *why) {
 
 /* *out lies in text. */
 static err read_cookie(const char *path, uint8_t text[COOKIE_FILE_MAX], slice *out, char *why) {
-    struct stat st;
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
-    if (fd < 0 || fstat(fd, &st)) {
-        if (fd >= 0) close(fd);
-        return config_why(why, ERR_NOT_FOUND, "node.cookie_file: %s cannot be read", path);
-    }
-    ssize_t n = st.st_mode & 077 ? 0 : read(fd, text, COOKIE_FILE_MAX);
-    close(fd);
-    if (st.st_mode & 077) return config_why(why, ERR_PERM, "node.cookie_file: %s can be read by others: chmod 600 it", path);
-    if (n < 0) return config_why(why, ERR_IO, "node.cookie_file: %s cannot be read", path);
-    if (dist_cookie_parse(slice_of(text, (size_t)n), out))
+    size_t n = 0;
+    err e = sys_secret_read(path, text, COOKIE_FILE_MAX, &n);
+    if (e == ERR_PERM) return config_why(why, e, "node.cookie_file: %s can be read by others: chmod 600 it", path);
+    if (e) return config_why(why, e, "node.cookie_file: %s cannot be read: %s", path, err_text(e));
+    if (dist_cookie_parse(slice_of(text, n), out))
         return config_why(why, ERR_CONFIG, "node.cookie_file: %s is not one line of printable ASCII of at most %u bytes", path,
                           DIST_COOKIE_MAX);
     if (dist_cookie_check(*out))

@@ -196,6 +196,10 @@ void rt_stop(rt_ctx *cx, err reason) {
     if (check(cx->self)) rt_actor_end(cx->sh, cx->self, reason);
 }
 
+void rt_stop_term(rt_ctx *cx, rt_blob *term) {
+    if (check(cx->self && term)) rt_actor_end_term(cx->sh, cx->self, ERR_FOREIGN, term);
+}
+
 void rt_actor_end(rt_shard *sh, rt_actor *a, err reason) { rt_actor_end_term(sh, a, reason, NULL); }
 
 void rt_actor_end_term(rt_shard *sh, rt_actor *a, err reason, rt_blob *term) {

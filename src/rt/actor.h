@@ -53,6 +53,7 @@ typedef struct rt_class {
 /* --- where am I */
 rt_pid rt_self(const rt_ctx *cx);
 rt_node *rt_ctx_node(const rt_ctx *cx);
+const rt_class *rt_ctx_class(const rt_ctx *cx); /* of the actor that runs; NULL: none does */
 unsigned rt_ctx_shard(const rt_ctx *cx);
 usec rt_now(const rt_ctx *cx);          /* monotonic, read once per round */
 usec rt_wall(rt_ctx *cx);               /* wall clock, for stamps */
@@ -77,8 +78,11 @@ void rt_post(rt_node *n, rt_pid to, rt_msg **m);
 NODISCARD err rt_spawn(rt_ctx *cx, const rt_class *c, const void *arg, unsigned flags, rt_pid *out_pid, uint64_t *out_ref);
 void rt_stop(rt_ctx *cx, err reason);            /* this actor ends after the present callback, also if that returns OK */
 void rt_exit(rt_ctx *cx, rt_pid to, err reason); /* an exit signal; ERR_KILLED cannot be trapped; ERR_OK is ignored unless trapped */
-void rt_trap_exit(rt_ctx *cx, bool on);          /* exits of linked actors become RT_EXIT messages */
-void rt_link(rt_ctx *cx, rt_pid to);             /* to a dead actor: an exit NOPROC comes */
+/* The same with a reason that has no err (rt/remote.h); term: takes a reference of its own. */
+void rt_stop_term(rt_ctx *cx, rt_blob *term);
+void rt_exit_term(rt_ctx *cx, rt_pid to, rt_blob *term);
+void rt_trap_exit(rt_ctx *cx, bool on); /* exits of linked actors become RT_EXIT messages */
+void rt_link(rt_ctx *cx, rt_pid to);    /* to a dead actor: an exit NOPROC comes */
 void rt_unlink(rt_ctx *cx, rt_pid to);
 uint64_t rt_monitor(rt_ctx *cx, rt_pid to);  /* RT_DOWN comes exactly once, NOPROC if it is dead */
 void rt_demonitor(rt_ctx *cx, uint64_t ref); /* and a DOWN of it that waits is taken out */

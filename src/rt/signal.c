@@ -241,6 +241,11 @@ void rt_signal_end(rt_shard *sh, rt_actor *a, err reason, rt_blob *term) {
 /* --- what actors call ------------------------------------------------------------------------------------------------------------ */
 void rt_exit(rt_ctx *cx, rt_pid to, err reason) { rt_signal_send(cx->sh, rt_self(cx), to, RT_SIG_EXIT, 0, reason); }
 
+void rt_exit_term(rt_ctx *cx, rt_pid to, rt_blob *term) {
+    rt_signal_body b = {0, term, ERR_FOREIGN};
+    if (check(term)) post(cx->sh, rt_self(cx), to, RT_SIG_EXIT, &b);
+}
+
 void rt_trap_exit(rt_ctx *cx, bool on) {
     if (!check(cx->self)) return;
     if (on)

@@ -128,6 +128,9 @@ struct sys {
 /* The Linux implementation: one per process is enough; free with sys_linux_free. */
 NODISCARD err sys_linux_new(sys **out);
 void sys_linux_free(sys *s);
+/* The first bytes, at most max, of a file with a secret, at start-up. ERR_PERM: it can be read by others, or not by us; ERR_NOT_FOUND;
+ * ERR_IO. */
+NODISCARD err sys_secret_read(const char *path, void *out, size_t max, size_t *out_n);
 
 /* Text forms: "127.0.0.1:5222", "[::1]:5222", "unix:/path". out needs SYS_ADDR_TEXT bytes. */
 #define SYS_ADDR_TEXT 128

@@ -221,6 +221,18 @@ static void linux_file_unmap(sys *s, void *p, size_t len) {
     if (p && munmap(p, len) != 0) panic("munmap of %zu bytes failed: errno %d", len, errno);
 }
 
+err sys_secret_read(const char *path, void *out, size_t max, size_t *out_n) {
+    struct stat st;
+    int fd = -1;
+    err e = linux_file_open(NULL, path, SYS_OPEN_READ, &fd);
+    if (e) return e;
+    e = status(fstat(fd, &st));
+    if (!e && (st.st_mode & 077)) e = ERR_PERM;
+    if (!e) e = linux_file_read(NULL, fd, out, max, 0, out_n);
+    linux_file_close(NULL, fd);
+    return e;
+}
+
 err sys_linux_file_replace(const char *path, slice data) {
     char beside[PATH_MAX];
     int len = snprintf(beside, sizeof beside, "%s.new", path);
