@@ -2,12 +2,13 @@
 #
 # The layer table: a layer may include its own headers and those of the layers listed. It lives here only: each layer is compiled with
 # an include directory that holds links to just these, so that a breach does not compile; tools/tidy and the link order read it too.
-LAYERS     := base proto history rt mesh store svc edge sim main
+LAYERS     := base proto history rt mesh lib store svc edge sim main
 DEPS_base  :=
 DEPS_proto := base
 DEPS_history := base
 DEPS_rt    := base
 DEPS_mesh  := rt proto base
+DEPS_lib   := mesh rt proto base
 DEPS_store := rt base
 DEPS_svc   := store rt proto base
 DEPS_edge  := svc rt proto base
@@ -63,9 +64,9 @@ say = $(if $(V),,@echo "  $(1) $(2)";)
 .DEFAULT_GOAL := all
 .DELETE_ON_ERROR:
 .SECONDARY:
-.PHONY: all help test plant sim fuzz fuzz-build interop inside inside-root perf valgrind callgrind checks bench tidy ci ci-rest fuzz-all install clean print-layers
+.PHONY: all help libmurre examples test plant sim fuzz fuzz-build interop inside inside-root perf valgrind callgrind checks bench tidy ci ci-rest fuzz-all install install-lib clean print-layers
 
-all: $(PROG) ## build the programs into build/
+all: $(PROG) libmurre examples ## build the programs, libmurre and the examples into build/
 
 help: ## list the targets
 	@grep -hE '^[a-z][a-z_-]*:.*##' Makefile | sed 's/:.*##/\t/' | expand -t 20
@@ -80,8 +81,9 @@ $(B)/inc/%/.made: Makefile
 define layer_rules
 $(B)/obj/src/$(1)/%.o: src/$(1)/%.c $(B)/inc/$(1)/.made
 	@mkdir -p $$(@D)
-	$(call say,CC,$$<)$(CC) $(CFLAGS) $(PKG_CFLAGS) -I$(B)/inc/$(1) -MMD -MP -c $$< -o $$@
+	$(call say,CC,$$<)$(CC) $(CFLAGS) $(PKG_CFLAGS) -I$(B)/inc/$(1) $(CFLAGS_$(1)) -MMD -MP -c $$< -o $$@
 endef
+CFLAGS_lib := -Iinclude
 $(foreach l,$(LAYERS),$(eval $(call layer_rules,$(l))))
 
 $(LIB): $(OBJ)
@@ -95,6 +97,33 @@ $(B)/murrectl: $(B)/obj/src/main/murrectl.o $(LIB)
 	$(call say,LD,$@)$(CC) $(LDFLAGS) -o $@ $^ $(LIBS)
 $(B)/murre-sim: $(B)/obj/src/main/murre_sim.o $(LIB)
 	$(call say,LD,$@)$(CC) $(LDFLAGS) -o $@ $^ $(LIBS)
+
+# libmurre: the runtime and the mesh behind include/murre.h, compiled for a shared library. Nothing but murre_* can be linked to in either form.
+SO_NAME  := libmurre.so.0
+SO_FILE  := $(SO_NAME).1
+SO_SRC   := $(filter-out src/rt/tls_openssl.c src/rt/tls_cert.c src/rt/tls_peer.c $(NO_PLANT),$(foreach l,base rt mesh lib,$(call layer_src,$(l))) $(sort $(wildcard src/proto/etf/*.c src/proto/dist/*.c)))
+SO_OBJ   := $(SO_SRC:%.c=$(B)/so/%.o)
+SO_LIBS  := $(shell pkg-config --libs libcrypto) -pthread -ldl -lm
+SO_FLAGS := -shared -pthread -Wl,-soname,$(SO_NAME) -Wl,--version-script=src/lib/libmurre.map -Wl,-z,defs -Wl,-z,relro,-z,now \
+            $(if $(filter asan,$(SAN)),-fsanitize=address$(comma)undefined) $(if $(filter tsan,$(SAN)),-fsanitize=thread)
+define so_rules
+$(B)/so/src/$(1)/%.o: src/$(1)/%.c $(B)/inc/$(1)/.made
+	@mkdir -p $$(@D)
+	$(call say,CC,$$< for libmurre)$(CC) $(CFLAGS:-fPIE=-fPIC) $(PKG_CFLAGS) -I$(B)/inc/$(1) $(CFLAGS_$(1)) -MMD -MP -c $$< -o $$@
+endef
+$(foreach l,base proto rt mesh lib,$(eval $(call so_rules,$(l))))
+$(B)/$(SO_FILE): $(SO_OBJ) src/lib/libmurre.map
+	$(call say,LD,$@)$(CC) $(SO_FLAGS) -o $@ $(SO_OBJ) $(SO_LIBS) $(if $(SAN),-Wl$(comma)-z$(comma)undefs)
+	@ln -sf $(SO_FILE) $(B)/$(SO_NAME) && ln -sf $(SO_NAME) $(B)/libmurre.so
+$(B)/libmurre.a: $(SO_OBJ)
+	$(call say,AR,$@)ld -r -o $(B)/so/murre.o $(SO_OBJ) && objcopy --wildcard --keep-global-symbol='murre_*' $(B)/so/murre.o && rm -f $@ && ar rcs $@ $(B)/so/murre.o
+libmurre: $(B)/$(SO_FILE) $(B)/libmurre.a
+
+EXAMPLES := $(sort $(patsubst examples/%.c,%,$(wildcard examples/*.c)))
+$(B)/examples/%: examples/%.c $(B)/libmurre.a include/murre.h include/murre_term.h
+	@mkdir -p $(@D)
+	$(call say,LD,$@)$(CC) -std=c11 -g3 $(OPT_$(SAN)) $(WARN) -Iinclude $(LDFLAGS) -o $@ $< $(B)/libmurre.a $(SO_LIBS)
+examples: $(EXAMPLES:%=$(B)/examples/%)
 
 # The judge of histories, for anybody's chat service: it and its program need nothing but the C library.
 HISTORY_LIB := $(B)/libmurre-history.a
@@ -116,7 +145,7 @@ $(B)/murre.yaml.5: $(B)/murre man/murre.yaml.5.awk
 # --- tests -----------------------------------------------------------------------------------------------------------------------
 $(B)/obj/test/%.o: test/%.c
 	@mkdir -p $(@D)
-	$(call say,CC,$<)$(CC) $(CFLAGS) $(PKG_CFLAGS) $(TEST_CFLAGS) -Isrc -Itest -MMD -MP -c $< -o $@
+	$(call say,CC,$<)$(CC) $(CFLAGS) $(PKG_CFLAGS) $(TEST_CFLAGS) -Isrc -Itest -Iinclude -MMD -MP -c $< -o $@
 $(B)/test/%: $(B)/obj/test/%.o $(TEST_SUP:%.c=$(B)/obj/%.o) $(LIB)
 	@mkdir -p $(@D)
 	$(call say,LD,$@)$(CC) $(LDFLAGS) -o $@ $^ $(LIBS) $(TEST_LIBS)
@@ -194,9 +223,9 @@ ci-rest: ## what the gate runs after ./check: gdb commands and BPF scripts, sani
 	$(MAKE) -s inside-root
 	$(MAKE) -s -j2 SAN=asan all test build/asan/dist-peer build/asan/mesh-peer build/asan/etf-peer
 	SIM=build/asan/murre-sim SEEDS=5 tools/sim-seeds
-	MURRE_BUILD=$(abspath build/asan) ETF_TERMS=10000 test/interop/run $(LIVE) ../otp/test_handshake.py ../otp/test_etf.py ../otp/test_mesh.py ../otp/test_tls_dist.py ../otp/test_relations.py ../otp/test_epmd.py ../otp/test_pg.py ../otp/test_tools_shell.py ../otp/test_dial.py
+	MURRE_BUILD=$(abspath build/asan) ETF_TERMS=10000 test/interop/run $(LIVE) ../otp/test_handshake.py ../otp/test_etf.py ../otp/test_mesh.py ../otp/test_tls_dist.py ../otp/test_relations.py ../otp/test_lib.py ../otp/test_epmd.py ../otp/test_pg.py ../otp/test_tools_shell.py ../otp/test_dial.py
 	$(MAKE) -s -j2 SAN=tsan all test build/tsan/dist-peer build/tsan/mesh-peer
-	MURRE_BUILD=$(abspath build/tsan) test/interop/run $(LIVE) ../otp/test_mesh.py ../otp/test_tls_dist.py ../otp/test_relations.py ../otp/test_epmd.py ../otp/test_pg.py ../otp/test_tools_shell.py ../otp/test_dial.py
+	MURRE_BUILD=$(abspath build/tsan) test/interop/run $(LIVE) ../otp/test_mesh.py ../otp/test_tls_dist.py ../otp/test_relations.py ../otp/test_lib.py ../otp/test_epmd.py ../otp/test_pg.py ../otp/test_tools_shell.py ../otp/test_dial.py
 	$(MAKE) -s fuzz-all
 
 ci: ## the whole gate
@@ -224,7 +253,19 @@ valgrind: all $(TEST_BIN) ## memcheck over the unit tests and a short life of a 
 callgrind: all $(B)/murre-bench ## instructions by function: make callgrind T=NAME of a micro bench, or T=PROGRAM of a unit test
 	@MURRE_BUILD=$(B) tools/profile callgrind $(or $(T),parse)
 
-install: all $(B)/murre.yaml.5 ## install into $(DESTDIR)$(PREFIX)
+# What programs are made with: pkg-config --cflags --libs murre.
+install-lib: libmurre ## install libmurre, its headers and manual into $(DESTDIR)$(PREFIX)
+	install -D -m 755 $(B)/$(SO_FILE) $(DESTDIR)$(PREFIX)/lib/$(SO_FILE)
+	ln -sf $(SO_FILE) $(DESTDIR)$(PREFIX)/lib/$(SO_NAME)
+	ln -sf $(SO_NAME) $(DESTDIR)$(PREFIX)/lib/libmurre.so
+	install -m 644 $(B)/libmurre.a $(DESTDIR)$(PREFIX)/lib/libmurre.a
+	for h in murre murre_term; do install -D -m 644 include/$$h.h $(DESTDIR)$(PREFIX)/include/$$h.h; done
+	install -d $(DESTDIR)$(PREFIX)/lib/pkgconfig
+	sed 's,@PREFIX@,$(PREFIX),; s,@VERSION@,0.1.0,' dist/murre.pc.in > $(DESTDIR)$(PREFIX)/lib/pkgconfig/murre.pc
+	for m in man/*.3; do install -D -m 644 $$m $(DESTDIR)$(PREFIX)/share/man/man3/$${m##*/}; \
+	    for f in $$(sed -n 's/^\.Fo //p' $$m); do [ -e man/$$f.3 ] || ln -sf $${m##*/} $(DESTDIR)$(PREFIX)/share/man/man3/$$f.3; done; done
+
+install: all install-lib $(B)/murre.yaml.5 ## install into $(DESTDIR)$(PREFIX)
 	install -D -m 755 $(B)/murre $(DESTDIR)$(PREFIX)/bin/murre
 	install -D -m 755 $(B)/murrectl $(DESTDIR)$(PREFIX)/bin/murrectl
 	install -D -m 755 $(B)/murre-history $(DESTDIR)$(PREFIX)/bin/murre-history
@@ -237,4 +278,4 @@ install: all $(B)/murre.yaml.5 ## install into $(DESTDIR)$(PREFIX)
 clean: ## remove build/
 	rm -rf build
 
--include $(shell find $(B)/obj -name '*.d' 2>/dev/null)
+-include $(shell find $(B)/obj $(B)/so -name '*.d' 2>/dev/null)
