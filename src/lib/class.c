@@ -95,6 +95,7 @@ static void fill(lib_class *c, const murre_class *key) {
         .mailbox_max = c->user.mailbox_max,
         .mailbox_bytes_max = c->user.mailbox_bytes_max ? c->user.mailbox_bytes_max : MAILBOX_BYTES_MAX,
         .bound = RT_BOUND_REFUSE,
+        .sure = MESH_NODE,
         .foreign = true,
     };
 }
