@@ -43,7 +43,7 @@ typedef struct murre_config { /* 0, NULL and false: the default. Copied. */
     const char *name;         /* alive@host; no default */
     const char *cookie;       /* of the cluster: one that is guessed easily is refused, at least 20 random capital letters are not */
     const char *cookie_file;  /* instead: a file with it, that nobody else may read */
-    const char *listen;       /* a loopback address and port (nodes do not speak TLS to each other); default 127.0.0.1:0, any port */
+    const char *listen;       /* a loopback address and port (a node of this library speaks no TLS); default 127.0.0.1:0, any port */
     const char *control;      /* path of a socket for murrectl(1); default: none */
     uint16_t epmd_port;       /* of the port mapper on this machine; default 4369 */
     bool no_epmd;             /* do not register with it */

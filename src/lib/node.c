@@ -10,6 +10,7 @@
 
 #define COOKIE_FILE_MAX 4096u
 #define EPMD_PORT       4369u
+#define LIB_VERSION     "0.1" /* as MURRE_VERSION has it, for tools of other nodes */
 
 typedef struct starting {
     murre_config c; /* of the size that this library knows; what the program did not know is 0 */
@@ -124,6 +125,7 @@ static err make_mesh(murre_node *n, const starting *s, const sys_addr *listen) {
     cfg.name = slice_str(n->name);
     cfg.cookie = slice_str(n->cookie);
     cfg.hidden = c->hidden;
+    cfg.version = LIB_VERSION;
     if (c->ticktime_sec) cfg.ticktime = c->ticktime_sec * USEC_PER_SEC;
     if (!c->no_epmd) cfg.epmd = (sys_addr){.family = SYS_INET4, .port = c->epmd_port ? c->epmd_port : EPMD_PORT, .ip = {127, 0, 0, 1}};
     err e = mesh_new(n->node, &cfg, &n->mesh);
