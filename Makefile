@@ -219,13 +219,15 @@ interop: all $(B)/gsasl-login $(B)/dist-peer $(B)/mesh-peer $(B)/etf-peer ## liv
 	test/interop/run
 
 LIVE := test_stream.py test_chat.py test_clients.py
+LIVE_OTP := $(addprefix ../otp/,test_mesh.py test_global.py test_tls_dist.py test_relations.py test_lib.py test_epmd.py test_pg.py test_tools_shell.py \
+	test_dial.py test_roles.py test_domains.py)
 ci-rest: ## what the gate runs after ./check: gdb commands and BPF scripts, sanitizers over unit tests, simulator and live tests, and short fuzzing
 	$(MAKE) -s inside-root
 	$(MAKE) -s -j2 SAN=asan all test build/asan/dist-peer build/asan/mesh-peer build/asan/etf-peer
 	SIM=build/asan/murre-sim SEEDS=5 tools/sim-seeds
-	MURRE_BUILD=$(abspath build/asan) ETF_TERMS=10000 test/interop/run $(LIVE) ../otp/test_handshake.py ../otp/test_etf.py ../otp/test_mesh.py ../otp/test_tls_dist.py ../otp/test_relations.py ../otp/test_lib.py ../otp/test_epmd.py ../otp/test_pg.py ../otp/test_tools_shell.py ../otp/test_dial.py
+	MURRE_BUILD=$(abspath build/asan) ETF_TERMS=10000 test/interop/run $(LIVE) $(LIVE_OTP) ../otp/test_handshake.py ../otp/test_etf.py
 	$(MAKE) -s -j2 SAN=tsan all test build/tsan/dist-peer build/tsan/mesh-peer
-	MURRE_BUILD=$(abspath build/tsan) test/interop/run $(LIVE) ../otp/test_mesh.py ../otp/test_tls_dist.py ../otp/test_relations.py ../otp/test_lib.py ../otp/test_epmd.py ../otp/test_pg.py ../otp/test_tools_shell.py ../otp/test_dial.py
+	MURRE_BUILD=$(abspath build/tsan) test/interop/run $(LIVE) $(LIVE_OTP)
 	$(MAKE) -s fuzz-all
 
 ci: ## the whole gate

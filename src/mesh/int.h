@@ -132,6 +132,8 @@ void mesh_send_pid(rt_ctx *cx, rt_pid to, rt_blob *term);
 uint64_t mesh_monitor_name(rt_ctx *cx, mesh *m, uint32_t index, slice name);
 /* A LINK or MONITOR that cannot be said is answered, as the other node would. */
 void mesh_plug_refuse(rt_ctx *cx, const mesh_signal_msg *s, err reason);
+/* Ends the connection to a node; why, a string that stays, goes into the log. Nothing if it is not connected. */
+void mesh_disconnect(rt_ctx *cx, mesh *m, uint32_t index, const char *why);
 
 /* --- service.c: the actors that other nodes reach by name (services.def) */
 NODISCARD err mesh_service_boot(mesh *m, rt_ctx *cx);

@@ -79,3 +79,11 @@ uint64_t mesh_monitor_name(rt_ctx *cx, mesh *m, uint32_t index, slice name) {
     if (ref) say(m, cx, &(mesh_signal_msg){.sig = RT_SIG_MONITOR, .from = rt_self(cx), .to = who, .ref = ref, .name = rt_blob_new(name)});
     return ref;
 }
+
+void mesh_disconnect(rt_ctx *cx, mesh *m, uint32_t index, const char *why) {
+    rt_pid link = mesh_peers_link(m, cx, index);
+    if (!rt_pid_ok(link)) return;
+    rt_msg *out = rt_msg_new(cx, MESH_END, sizeof(mesh_end_msg));
+    mesh_end_msg_of(out)->why = rt_blob_new(slice_str(why));
+    rt_send(cx, link, &out);
+}

@@ -1,5 +1,8 @@
-/* verbs: the mesh for operators: which nodes are connected, which are to be, and what is in the way. */
+/* verbs: the mesh for operators: which nodes are connected, which are to be, and what is in the way; and which names the cluster has. */
 #include "mesh/dial.h"
+#include "mesh/global.h"
+#include "mesh/int.h"
+#include "proto/etf/term.h"
 #include "rt/verbs_fn.h"
 
 #include <stdio.h>
@@ -81,6 +84,44 @@ static err ask(rt_verb_call *c, mesh_want_op op) {
 static err nodes_connect(rt_verb_call *c) { return ask(c, MESH_WANT_CONNECT); }
 static err nodes_disconnect(rt_verb_call *c) { return ask(c, MESH_WANT_DISCONNECT); }
 
+/* --- names of the cluster ------------------------------------------------------------------------------------------------------------ */
+/* A term in words; past VERB_TEXT_MAX it is not shown. */
+#define VERB_TEXT_MAX 4096u
+static void text_of(rt_verb_call *c, val *m, const char *key, slice term) {
+    const etf_term *t;
+    arena a;
+    buf b;
+    etf_reader r = etf_reader_of(term);
+    arena_init(&a, (term.len + 1) * ETF_TERM_COST);
+    buf_init(&b, VERB_TEXT_MAX);
+    bool fits = etf_term_read(&r, &a, &t) == ERR_OK;
+    if (fits) etf_format(t, &b);
+    val_set(c->arena, m, key, val_str(c->arena, fits && buf_ok(&b) ? buf_slice(&b) : SLICE("(too long to be shown)")));
+    buf_fini(&b);
+    arena_fini(&a);
+}
+
+static void push_name(void *arg, slice name, const etf_pid *pid) {
+    rt_verb_call *c = arg;
+    val *m = val_map(c->arena);
+    buf b;
+    buf_init(&b, DIST_NAME_MAX);
+    buf_addf(&b, "%u.%u", pid->id, pid->serial);
+    text_of(c, m, "name", name);
+    val_set(c->arena, m, "process", val_str(c->arena, buf_slice(&b)));
+    val_set(c->arena, m, "node", val_str(c->arena, pid->node));
+    val_push(c->arena, c->result, m);
+    buf_fini(&b);
+}
+
+static err global_list(rt_verb_call *c) {
+    rt_reader *r = rt_epoch_begin(c->node);
+    c->result = val_list(c->arena);
+    mesh_global_each(r, push_name, c);
+    rt_epoch_end(&r);
+    return ERR_OK;
+}
+
 const rt_verb mesh_verbs[] = {
     {"nodes", "list", 0, 0, RT_READS, nodes_list, "nodes",
      "lists the nodes that are connected or are to be: name, state, number, creation, the actor of the link, failed attempts and why the "
@@ -91,5 +132,7 @@ const rt_verb mesh_verbs[] = {
      "ends the connection to a node, and does not dial it any more; it may connect itself again"},
     {"pg", "list", 0, 2, RT_WAITS, mesh_pg_verb, "pg [SCOPE] [GROUP]",
      "shows process groups: what each node has in each scope; the groups of one; the members of a group, an Erlang term"},
+    {"global", "list", 0, 0, RT_READS, global_list, "global",
+     "lists the names that the whole cluster knows (Erlang's global): the name, the process by its numbers, and its node"},
 };
 const size_t mesh_verbs_count = ARRAY_LEN(mesh_verbs);
