@@ -50,7 +50,8 @@ static err check_settings(const config *f, char *why) {
     if (f->node_seeds.n > MESH_SEEDS_MAX) return config_why(why, ERR_CONFIG, "node.seeds: at most %u nodes", MESH_SEEDS_MAX);
     for (size_t i = 0; i < f->node_seeds.n; i++) {
         char matter[MESH_WHY_MAX];
-        if (mesh_seed_check(name.full, slice_str(f->node_seeds.v[i]), matter)) return config_why(why, ERR_CONFIG, "node.seeds: %s", matter);
+        if (mesh_seed_check(name.full, *f->node_tls_cert, slice_str(f->node_seeds.v[i]), matter))
+            return config_why(why, ERR_CONFIG, "node.seeds: %s", matter);
     }
     if (strcmp(f->node_epmd, "on") != 0 && strcmp(f->node_epmd, "off") != 0 && strcmp(f->node_epmd, "embedded") != 0)
         return config_why(why, ERR_CONFIG, "node.epmd: on, off or embedded, not '%s'", f->node_epmd);

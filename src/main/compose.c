@@ -288,6 +288,7 @@ static err make_node(compose *c, char *why) {
     n.spin = f->spin;
     n.table_stripes = (unsigned)f->table_stripes;
     n.pool_threads[RT_POOL_DISK] = (unsigned)f->pool_disk;
+    n.pool_threads[RT_POOL_USER] = 2; /* of which looking up hosts takes one at most */
     n.pool_threads[RT_POOL_CRYPTO] = f->pool_crypto ? (unsigned)f->pool_crypto : c->env.cores;
     n.handler_budget = f->handler_budget;
     n.stuck_report = f->stuck_report;

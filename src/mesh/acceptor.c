@@ -81,7 +81,7 @@ static err acceptor_handle(rt_ctx *cx, void *st, rt_msg **m) {
     rt_pid pid;
     if ((*m)->tag != MESH_DIAL) return ERR_OK;
     const mesh_dial_msg *d = mesh_dial_msg_of(*m);
-    if (!check(mesh_seed_parse(a->port->m->cfg.name, rt_blob_slice(d->seed), &seed, why) == ERR_OK)) return ERR_OK;
+    if (!check(mesh_seed_of(a->port->m, rt_blob_slice(d->seed), &seed, why) == ERR_OK)) return ERR_OK;
     mesh_link_arg arg = {.m = a->port->m, .fd = -1, .dial = &seed, .teller = (*m)->sender, .ticket = d->ticket};
     err e = rt_spawn(cx, &mesh_link_class, &arg, 0, &pid, NULL);
     if (!e) return ERR_OK;

@@ -300,7 +300,7 @@ static void forget(rt_ctx *cx, dialler *d, wanted *w) {
 static err want(rt_ctx *cx, dialler *d, slice text, buf *out) {
     mesh_seed s;
     char why[MESH_WHY_MAX];
-    err e = mesh_seed_parse(d->m->cfg.name, text, &s, why);
+    err e = mesh_seed_of(d->m, text, &s, why);
     if (e) {
         buf_add_str(out, why);
         return e;
@@ -368,7 +368,7 @@ err mesh_dial_add(mesh *m, rt_ctx *cx, slice text) {
     mesh_seed s;
     mesh_want row = {.state = MESH_WANT_WAITING};
     char why[MESH_WHY_MAX];
-    err e = mesh_seed_parse(m->cfg.name, text, &s, why);
+    err e = mesh_seed_of(m, text, &s, why);
     if (e) return e;
     row.seed_len = (uint16_t)text.len;
     memcpy(row.seed, text.p, text.len);
@@ -387,7 +387,7 @@ static bool fill(void *arg, slice key, slice value) {
     (void)key; /* the name in the seed */
     memcpy(&row, value.p, value.len < sizeof row ? value.len : sizeof row);
     slice text = slice_of(row.seed, row.seed_len);
-    if (check(mesh_seed_parse(f->d->m->cfg.name, text, &s, why) == ERR_OK)) begin(f->cx, f->d, add(f->d, &s, text), false);
+    if (check(mesh_seed_of(f->d->m, text, &s, why) == ERR_OK)) begin(f->cx, f->d, add(f->d, &s, text), false);
     return true;
 }
 

@@ -10,12 +10,17 @@
 #define MESH_SEED_MAX (DIST_NAME_MAX + 8u) /* bytes: brackets, colon and port */
 typedef struct mesh_seed {
     sys_addr addr; /* port 0: the port mapper of that address is asked */
+    bool named;    /* the host is a name, which is to be looked up: addr has no more than the port */
     uint8_t name_len;
     uint8_t name[DIST_NAME_MAX];
 } mesh_seed;
 static inline slice mesh_seed_name(const mesh_seed *s) { return slice_of(s->name, s->name_len); }
-/* own: this node's name. why: a sentence, if it is no seed. ERR_INVALID; ERR_PERM: the address is not loopback. */
-NODISCARD err mesh_seed_parse(slice own, slice text, mesh_seed *out, char why[MESH_WHY_MAX]);
+/* own: this node's name. secure: it has certificates, without which nothing but loopback is dialled. why: a sentence, if it is no seed.
+ * ERR_INVALID; ERR_PERM: without certificates, an address that is not loopback, or a host that need not be this one. */
+NODISCARD err mesh_seed_parse(slice own, bool secure, slice text, mesh_seed *out, char why[MESH_WHY_MAX]);
+NODISCARD static inline err mesh_seed_of(const mesh *m, slice text, mesh_seed *out, char why[MESH_WHY_MAX]) {
+    return mesh_seed_parse(m->cfg.name, m->certified, text, out, why);
+}
 
 typedef enum mesh_dialled {                     /* what has become of a MESH_DIAL */
                             MESH_DIALLED_BEGUN, /* the sender is the link */

@@ -38,7 +38,8 @@ struct mesh {
     rt_remote remote; /* the plug */
     rt_node *node;
     mesh_cfg cfg;
-    tls_slot tls; /* empty: node.tls.cert is not set */
+    tls_slot tls;   /* empty: node.tls.cert is not set */
+    bool certified; /* something is, and will be */
     dist_self self;
     dist_in_cfg limits;          /* of what a peer may send */
     rt_tid names;                /* name of a node -> mesh_peer */

@@ -182,14 +182,17 @@ static err told_to_end(rt_ctx *cx, mesh_link *l, const rt_blob *why) {
     return e ? e : mesh_link_end(cx, l, text);
 }
 
+static err job_done(rt_ctx *cx, mesh_link *l, rt_job_done *d) {
+    if (mesh_tls_is_step(d)) return mesh_tls_stepped(cx, l, d);
+    return mesh_call_is_lookup(d) ? mesh_call_found(cx, l, d) : mesh_rpc_done(cx, l, d);
+}
+
 static err link_handle(rt_ctx *cx, void *st, rt_msg **m) {
     mesh_link *l = st;
     switch ((*m)->tag) {
     case MESH_SEND: return l->hand ? ERR_OK : mesh_out_send(cx, l, mesh_send_msg_of(*m));
     case MESH_SIGNAL: return l->hand ? ERR_OK : mesh_out_signal(cx, l, mesh_signal_msg_of(*m));
-    case RT_JOB_DONE:
-        return mesh_tls_is_step(rt_job_done_of(*m)) ? mesh_tls_stepped(cx, l, rt_job_done_of(*m))
-                                                    : mesh_rpc_done(cx, l, rt_job_done_of(*m));
+    case RT_JOB_DONE: return job_done(cx, l, rt_job_done_of(*m));
     case MESH_END: return l->hand ? ERR_OK : told_to_end(cx, l, mesh_end_msg_of(*m)->why);
     case RT_DOWN: return l->hand && rt_down_of(*m)->ref == l->hand->old_ref ? mesh_hand_old_down(cx, l) : ERR_OK;
     default: return ERR_OK;

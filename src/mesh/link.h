@@ -22,6 +22,7 @@ typedef struct mesh_link_arg {
 } mesh_link_arg;
 
 typedef enum mesh_stage {                     /* of dialling: what has happened */
+                          MESH_LOOKED_UP,     /* the host's addresses are asked for */
                           MESH_CALLED_MAPPER, /* connecting to the port mapper began */
                           MESH_ASKED_MAPPER,  /* the question is written */
                           MESH_CALLED_NODE,   /* connecting to the node began */
@@ -30,8 +31,11 @@ typedef enum mesh_stage {                     /* of dialling: what has happened 
                           MESH_PROVED,        /* our answer to the peer's challenge is written */
 } mesh_stage;
 
-typedef struct mesh_call { /* of a link that dials */
-    sys_addr node, at;     /* the node; to whom it connects at the moment */
+#define MESH_ADDRS_MAX 8u          /* of a host that are tried */
+typedef struct mesh_call {         /* of a link that dials */
+    sys_addr node, at;             /* the node; to whom it connects at the moment */
+    sys_addr next[MESH_ADDRS_MAX]; /* of the node, if that one is not to be reached: n_next of them, the first to be tried last */
+    uint8_t n_next;
     dist_epmd_client client;
     rt_pid teller;
     uint64_t ticket;
@@ -100,6 +104,8 @@ static inline bool mesh_link_dials(const mesh_link *l) { return l->hand && l->ha
 
 /* link_dial.c: of a link that dials, until the connection to the node is there. */
 NODISCARD err mesh_call_begin(rt_ctx *cx, mesh_link *l, const mesh_link_arg *a);
+bool mesh_call_is_lookup(rt_job_done *d); /* or somebody else's job */
+NODISCARD err mesh_call_found(rt_ctx *cx, mesh_link *l, rt_job_done *d);
 bool mesh_call_connects(const mesh_link *l); /* the descriptor is no connection yet: mesh_call_ready has its events */
 NODISCARD err mesh_call_ready(rt_ctx *cx, mesh_link *l, uint32_t events);
 NODISCARD err mesh_call_secured(rt_ctx *cx, mesh_link *l);                   /* the TLS handshake is complete */

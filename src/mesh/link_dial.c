@@ -1,9 +1,10 @@
 /* link_dial: an attempt to connect to a node, until there is a connection; then the handshake goes on in link_hand.c.
  *
- *     CALLED_MAPPER --> ASKED_MAPPER --> CALLED_NODE --> SAID_NAME --> PROVED --> up
- *                                        ^
- *     a seed with a port begins here ----+
+ *     LOOKED_UP --> CALLED_MAPPER --> ASKED_MAPPER --> CALLED_NODE --> SHAKES_TLS --> SAID_NAME --> PROVED --> up
+ *                   ^   |                              ^   |
+ *                   +---+ not there: another address   +---+
  *
+ * LOOKED_UP is for a host that is a name, the port mapper is asked for the port of a seed that has none, SHAKES_TLS is for who needs it.
  * All of it together takes setup_time at most. Who wants it dialled is told when it begins and how it ends, once each; the log is his.
  *
  * Invariant: the attempt is noted in the table of peers before its first byte goes out, and until the link is up or over. */
@@ -12,7 +13,8 @@
 
 #include <stdio.h>
 
-#define FAR_VERSION 6u /* of the handshake that is spoken here */
+#define FAR_VERSION 6u                       /* of the handshake that is spoken here */
+#define LOOKUP_KEY  UINT64_C(0x6c6f6f6b7570) /* all of them take turns: one thread of the pool, however slow the name servers are */
 
 /* --- what becomes of it ----------------------------------------------------------------------------------------------------------- */
 void mesh_call_tell(rt_ctx *cx, mesh_link *l, mesh_dialled what, slice why) {
@@ -25,14 +27,16 @@ void mesh_call_tell(rt_ctx *cx, mesh_link *l, mesh_dialled what, slice why) {
 
 void mesh_call_failed(rt_ctx *cx, mesh_link *l, const char *why) {
     const mesh_call *call = l->hand->call;
-    char at[SYS_ADDR_TEXT], text[MESH_WHY_MAX];
-    sys_addr_format(&call->at, at);
+    char at[SYS_ADDR_TEXT] = "its host", text[MESH_WHY_MAX];
+    if (call->stage != MESH_LOOKED_UP) sys_addr_format(&call->at, at);
     bool mapper = call->stage == MESH_CALLED_MAPPER || call->stage == MESH_ASKED_MAPPER;
     (void)snprintf(text, sizeof text, "%s%s: %s", mapper ? "the port mapper at " : "", at, why);
     mesh_call_tell(cx, l, call->yields ? MESH_DIALLED_YIELDED : MESH_DIALLED_FAILED, slice_str(text));
 }
 
 /* --- connecting ------------------------------------------------------------------------------------------------------------------- */
+static err not_there(rt_ctx *cx, mesh_link *l, err e);
+
 static err call_at(rt_ctx *cx, mesh_link *l, mesh_stage stage, const sys_addr *at) {
     sys *y = rt_ctx_sys(cx);
     mesh_call *call = l->hand->call;
@@ -43,7 +47,78 @@ static err call_at(rt_ctx *cx, mesh_link *l, mesh_stage stage, const sys_addr *a
         y->close(y, l->fd);
         l->fd = -1; /* it is no port */
     }
-    return e ? mesh_link_end(cx, l, err_text(e)) : ERR_OK;
+    return e ? not_there(cx, l, e) : ERR_OK;
+}
+
+static err call_node(rt_ctx *cx, mesh_link *l) {
+    const mesh_call *call = l->hand->call;
+    sys_addr mapper = call->node;
+    mapper.port = l->m->cfg.mapper_port;
+    return call->node.port ? call_at(cx, l, MESH_CALLED_NODE, &call->node) : call_at(cx, l, MESH_CALLED_MAPPER, &mapper);
+}
+
+/* Nobody is where it has called: another address of the host, if it has one. */
+static err not_there(rt_ctx *cx, mesh_link *l, err e) {
+    mesh_call *call = l->hand->call;
+    if (call->n_next == 0) return mesh_link_end(cx, l, err_text(e));
+    if (l->fd >= 0) rt_port_close(cx, l->fd);
+    l->fd = -1;
+    call->node = call->next[--call->n_next];
+    return call_node(cx, l);
+}
+
+/* --- looking up ------------------------------------------------------------------------------------------------------------------- */
+typedef struct lookup {
+    rt_job job;
+    sys *y;
+    err result;
+    size_t n;
+    sys_addr found[MESH_ADDRS_MAX];
+    char host[DIST_NAME_MAX + 1];
+} lookup;
+
+static void lookup_run(rt_job *j) {
+    lookup *u = container_of(j, lookup, job);
+    u->result = u->y->resolve(u->y, u->host, u->found, MESH_ADDRS_MAX, &u->n);
+}
+
+static err look_up(rt_ctx *cx, mesh_link *l) {
+    dist_name name;
+    if (!check(dist_name_parse(mesh_link_name(l), &name) == ERR_OK)) return ERR_BUG;
+    lookup *u = mem_zalloc(sizeof *u);
+    u->job.box.free = rt_pool_job_free;
+    u->job.run = lookup_run;
+    u->job.what = "node host lookup";
+    u->job.key = LOOKUP_KEY;
+    u->job.slow_after = l->m->cfg.setup_time; /* name servers may take their time */
+    u->job.deadline = rt_now(cx) + l->m->cfg.setup_time;
+    u->y = rt_ctx_sys(cx);
+    memcpy(u->host, name.host.p, name.host.len);
+    rt_job *job = &u->job;
+    rt_pool_submit(cx, RT_POOL_USER, &job);
+    return ERR_OK;
+}
+
+bool mesh_call_is_lookup(rt_job_done *d) { return rt_job_of(d)->run == lookup_run; }
+
+static const char *lookup_text(err e) {
+    if (e == ERR_NOT_FOUND) return "there is no such host, or it has no address";
+    if (e == ERR_TIMEOUT) return "no name server has said what its address is";
+    return err_text(e);
+}
+
+err mesh_call_found(rt_ctx *cx, mesh_link *l, rt_job_done *d) {
+    const lookup *u = container_of(rt_job_of(d), lookup, job);
+    if (l->ended || !check(mesh_link_dials(l) && l->hand->call->stage == MESH_LOOKED_UP)) return ERR_OK;
+    mesh_call *call = l->hand->call;
+    err e = d->status ? d->status : u->result;
+    if (e) return mesh_link_end(cx, l, lookup_text(e));
+    for (size_t i = u->n; i > 0; i--) { /* the best one comes first, so it is the last to be put there */
+        call->next[call->n_next] = u->found[i - 1];
+        call->next[call->n_next++].port = call->node.port;
+    }
+    call->node = call->next[--call->n_next];
+    return call_node(cx, l);
 }
 
 err mesh_call_begin(rt_ctx *cx, mesh_link *l, const mesh_link_arg *a) {
@@ -52,6 +127,7 @@ err mesh_call_begin(rt_ctx *cx, mesh_link *l, const mesh_link_arg *a) {
     l->fd = -1;
     buf_init(&hand->in, 2 * DIST_HANDSHAKE_MESSAGE_MAX + RT_SCRATCH);
     *call = (mesh_call){.node = a->dial->addr, .at = a->dial->addr, .teller = a->teller, .ticket = a->ticket, .stage = MESH_CALLED_NODE};
+    if (a->dial->named) call->stage = MESH_LOOKED_UP;
     mesh_hand_keep_name(l, mesh_seed_name(a->dial));
     mesh_call_tell(cx, l, MESH_DIALLED_BEGUN, SLICE_NULL);
     rt_timer_set(cx, &l->timer, rt_now(cx) + l->m->cfg.setup_time);
@@ -59,13 +135,12 @@ err mesh_call_begin(rt_ctx *cx, mesh_link *l, const mesh_link_arg *a) {
     call->yields = e == ERR_EXISTS;
     if (e == ERR_REFUSED) return mesh_link_end(cx, l, "this node has left the cluster");
     if (e) return mesh_link_end(cx, l, e == ERR_EXISTS ? "another connection to it is there" : "there is no room in the table of nodes");
-    sys_addr mapper = call->node;
-    mapper.port = l->m->cfg.mapper_port;
-    return call->node.port ? call_at(cx, l, MESH_CALLED_NODE, &call->node) : call_at(cx, l, MESH_CALLED_MAPPER, &mapper);
+    return a->dial->named ? look_up(cx, l) : call_node(cx, l);
 }
 
 bool mesh_call_connects(const mesh_link *l) {
-    return mesh_link_dials(l) && (l->hand->call->stage == MESH_CALLED_MAPPER || l->hand->call->stage == MESH_CALLED_NODE);
+    return mesh_link_dials(l) && (l->hand->call->stage == MESH_LOOKED_UP || l->hand->call->stage == MESH_CALLED_MAPPER ||
+                                  l->hand->call->stage == MESH_CALLED_NODE);
 }
 
 static err ask(mesh_link *l) {
@@ -87,7 +162,7 @@ err mesh_call_ready(rt_ctx *cx, mesh_link *l, uint32_t events) {
     sys *y = rt_ctx_sys(cx);
     mesh_call *call = l->hand->call;
     err e = y->sock_error(y, l->fd);
-    if (e) return mesh_link_end(cx, l, err_text(e));
+    if (e) return not_there(cx, l, e);
     if (!(events & SYS_OUT)) return ERR_OK; /* it will be, or have an error */
     rt_port_interest(cx, l->fd, SYS_IN);
     if (call->stage == MESH_CALLED_NODE && mesh_secure(l->m, &call->node)) {

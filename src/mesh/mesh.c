@@ -43,6 +43,7 @@ err mesh_new(rt_node *n, const mesh_cfg *c, mesh **out) {
     mesh_plug_init(m);
     mesh_pg_new(m);
     tls_slot_init(&m->tls, c->tls, c->tls_server);
+    m->certified = c->tls_server != NULL;
     m->cfg.tls_server = NULL; /* it is in there */
     m->limits = (dist_in_cfg){.frame_max = DIST_FRAME_MAX,
                               .cache_max = DIST_CACHE_MAX,
@@ -134,7 +135,7 @@ static void port_settle(mesh *m, mesh_port *p) {
 
 err mesh_listen(mesh *m, const sys_addr *a, sys_addr *out_bound) {
     if (m->n_ports == MESH_LISTEN_MAX) return ERR_LIMIT;
-    if (mesh_secure(m, a) && !m->tls.server) return ERR_TLS; /* before any thread that could swap it */
+    if (mesh_secure(m, a) && !m->certified) return ERR_TLS;
     mesh_port **ports = m->ports[m->n_ports++];
     sys_addr addr = *a;
     for (unsigned i = 0; i < rt_node_shards(m->node); i++) {

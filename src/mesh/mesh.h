@@ -72,9 +72,9 @@ void mesh_set_tls(mesh *m, tls_server *server);
 /* Registers the port of the first mesh_listen with the port mapper, and keeps it registered. Nothing if there is none. */
 NODISCARD err mesh_register(mesh *m);
 
-/* Can a node be dialled that is written so, from the one named own? why: a sentence. mesh/dial.h has the form. ERR_INVALID; ERR_PERM: its
- * address is not loopback. */
-NODISCARD err mesh_seed_check(slice own, slice text, char why[MESH_WHY_MAX]);
+/* Can a node be dialled that is written so, from the one named own, which has certificates (secure) or none? why: a sentence. mesh/dial.h
+ * has the form. ERR_INVALID; ERR_PERM: it has none, and that node need not be on this machine. */
+NODISCARD err mesh_seed_check(slice own, bool secure, slice text, char why[MESH_WHY_MAX]);
 /* After mesh_listen: keeps this node connected to these, at most MESH_SEEDS_MAX, and to those that an operator adds. ERR_INVALID, ERR_PERM:
  * as mesh_seed_check; ERR_LIMIT. */
 NODISCARD err mesh_dial(mesh *m, const slice *seeds, size_t n);

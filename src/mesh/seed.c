@@ -1,4 +1,4 @@
-/* seed: how a node to be dialled is written. Nothing is looked up: a host is an address, or known to be this machine. */
+/* seed: how a node to be dialled is written. Nothing is looked up here: link_dial.c does, at each attempt. */
 #include "base/codec.h"
 #include "base/utf8.h"
 #include "mesh/dial.h"
@@ -29,37 +29,45 @@ static bool split(slice s, slice *out_host, uint16_t *out_port) {
     return host.len > 0;
 }
 
-static bool address(slice host, slice own_host, uint16_t port, sys_addr *out) {
+/* What is known without looking it up. Nodes that have no certificates are on this machine, so its name can only mean loopback to them. */
+static void address(slice host, slice own_host, bool secure, uint16_t port, mesh_seed *out) {
     char text[DIST_NAME_MAX + 16];
     bool v6 = slice_find(host, ':') < host.len;
     (void)snprintf(text, sizeof text, v6 ? "[" SLICE_FMT "]:%u" : SLICE_FMT ":%u", SLICE_ARG(host), port);
-    if (host.len <= DIST_NAME_MAX && sys_addr_parse(slice_str(text), out) == ERR_OK && out->family != SYS_UNIX) return true;
-    *out = (sys_addr){.family = SYS_INET4, .port = port, .ip = {127, 0, 0, 1}}; /* names that are known to be this machine */
-    return slice_is(host, "localhost") || slice_eq(host, own_host);
+    if (host.len <= DIST_NAME_MAX && sys_addr_parse(slice_str(text), &out->addr) == ERR_OK && out->addr.family != SYS_UNIX) return;
+    out->addr = (sys_addr){.family = SYS_INET4, .port = port, .ip = {127, 0, 0, 1}};
+    out->named = !slice_is(host, "localhost") && (secure || !slice_eq(host, own_host));
 }
 
-err mesh_seed_parse(slice own, slice text, mesh_seed *out, char why[MESH_WHY_MAX]) {
+static bool read_name(slice text, mesh_seed *out, slice *out_host, uint16_t *out_port) {
     size_t at = slice_find(text, '@');
+    slice host;
+    dist_name name;
+    if (text.len > MESH_SEED_MAX || at == text.len || !split(slice_from(text, at + 1), &host, out_port) ||
+        at + 1 + host.len > DIST_NAME_MAX)
+        return false;
+    memcpy(out->name, text.p, at + 1);
+    memcpy(out->name + at + 1, host.p, host.len);
+    out->name_len = (uint8_t)(at + 1 + host.len);
+    *out_host = host;
+    return dist_name_parse(mesh_seed_name(out), &name) == ERR_OK;
+}
+
+err mesh_seed_parse(slice own, bool secure, slice text, mesh_seed *out, char why[MESH_WHY_MAX]) {
     slice host;
     uint16_t port;
     dist_name me, name;
     mesh_seed s = {.name_len = 0};
     if (!check(dist_name_parse_own(own, &me) == ERR_OK)) return ERR_BUG;
-    bool fine =
-        text.len <= MESH_SEED_MAX && at < text.len && split(slice_from(text, at + 1), &host, &port) && at + 1 + host.len <= DIST_NAME_MAX;
-    if (fine) {
-        memcpy(s.name, text.p, at + 1);
-        memcpy(s.name + at + 1, host.p, host.len);
-        s.name_len = (uint8_t)(at + 1 + host.len);
-    }
-    if (!fine || dist_name_parse(mesh_seed_name(&s), &name)) {
+    if (!read_name(text, &s, &host, &port))
         return wrong(text, ERR_INVALID, "is not a node such as b@127.0.0.1, or b@127.0.0.1:9100 with its port", why);
-    }
+    if (!check(dist_name_parse(mesh_seed_name(&s), &name) == ERR_OK)) return ERR_BUG;
     if (slice_eq(name.full, own)) return wrong(text, ERR_INVALID, "is this node itself", why);
-    if (!address(host, me.host, port, &s.addr))
-        return wrong(text, ERR_INVALID, "has a host that is no address, nor localhost, nor the host of node.name", why);
-    if (!sys_addr_is_loopback(&s.addr))
-        return wrong(text, ERR_PERM, "is not on a loopback address; what nodes say to each other is not encrypted", why);
+    address(host, me.host, secure, port, &s);
+    if (!secure && s.named)
+        return wrong(text, ERR_PERM, "is not known to be on this machine; nodes elsewhere need certificates (node.tls.cert)", why);
+    if (!secure && !sys_addr_is_loopback(&s.addr))
+        return wrong(text, ERR_PERM, "is not on a loopback address; nodes elsewhere need certificates (node.tls.cert)", why);
     if (!dist_name_same_style(&me, &name))
         return wrong(text, ERR_INVALID, "cannot be dialled: of this node and that one one has a dot in its host and the other has none",
                      why);
@@ -67,7 +75,7 @@ err mesh_seed_parse(slice own, slice text, mesh_seed *out, char why[MESH_WHY_MAX
     return ERR_OK;
 }
 
-err mesh_seed_check(slice own, slice text, char why[MESH_WHY_MAX]) {
+err mesh_seed_check(slice own, bool secure, slice text, char why[MESH_WHY_MAX]) {
     mesh_seed s;
-    return mesh_seed_parse(own, text, &s, why);
+    return mesh_seed_parse(own, secure, text, &s, why);
 }

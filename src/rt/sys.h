@@ -86,6 +86,9 @@ struct sys {
     void (*close)(sys *s, int fd);                                           /* sockets and pollers' members: also leaves the poller */
     err (*local_addr)(sys *s, int fd, sys_addr *out);
     err (*peer_cred)(sys *s, int fd, sys_peer *out);
+    /* The addresses of a host, at most max, best first (RFC 6724), with port 0. May block for as long as name servers are waited for: pool
+     * threads call it. NOT_FOUND: there is no such host, or it has no address; TIMEOUT: no name server has said. */
+    err (*resolve)(sys *s, const char *host, sys_addr *out, size_t max, size_t *out_n);
 
     /* --- files: may block */
     err (*file_open)(sys *s, const char *path, unsigned flags, int *out_fd);

@@ -9,6 +9,7 @@
 #include "rt/sys_linux.h"
 
 #include <errno.h>
+#include <netdb.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <sys/stat.h>
@@ -299,6 +300,35 @@ static err linux_peer_cred(sys *s, int fd, sys_peer *out) {
     return ERR_OK;
 }
 
+static err resolve_error(int code) {
+    switch (code) {
+    case EAI_NONAME:
+    case EAI_NODATA:
+    case EAI_ADDRFAMILY: return ERR_NOT_FOUND;
+    case EAI_AGAIN: return ERR_TIMEOUT;
+    case EAI_SYSTEM: return sys_linux_errno(errno);
+    default: return ERR_IO;
+    }
+}
+
+static err linux_resolve(sys *s, const char *host, sys_addr *out, size_t max, size_t *out_n) {
+    (void)s;
+    const struct addrinfo hints = {.ai_family = AF_UNSPEC, .ai_socktype = SOCK_STREAM};
+    struct addrinfo *all = NULL;
+    size_t n = 0;
+    int code = getaddrinfo(host, NULL, &hints, &all);
+    if (code) return resolve_error(code);
+    for (const struct addrinfo *i = all; i && n < max; i = i->ai_next) {
+        sock_name name = {0};
+        if ((i->ai_family != AF_INET && i->ai_family != AF_INET6) || i->ai_addrlen > sizeof name) continue;
+        memcpy(&name, i->ai_addr, i->ai_addrlen);
+        addr_of(&name, &out[n++]);
+    }
+    freeaddrinfo(all);
+    *out_n = n;
+    return n ? ERR_OK : ERR_NOT_FOUND;
+}
+
 void sys_linux_sock_fill(sys *s) {
     s->listen = linux_listen;
     s->accept = linux_accept;
@@ -310,4 +340,5 @@ void sys_linux_sock_fill(sys *s) {
     s->close = linux_close;
     s->local_addr = linux_local_addr;
     s->peer_cred = linux_peer_cred;
+    s->resolve = linux_resolve;
 }

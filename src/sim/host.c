@@ -332,6 +332,11 @@ static err host_peer_cred(sys *s, int fd, sys_peer *out) {
     return ERR_UNSUPPORTED; /* no Unix sockets here */
 }
 
+static err host_resolve(sys *s, const char *host, sys_addr *out, size_t max, size_t *out_n) {
+    (void)s, (void)host, (void)out, (void)max, (void)out_n;
+    return ERR_NOT_FOUND; /* there are no names of hosts here */
+}
+
 static void host_memory(sys *s, sys_memory *out) { *out = host_of(s)->memory; }
 
 static void host_end(sys *s, const char *why) {
@@ -361,7 +366,7 @@ void sim_host_init(sim_host *h, sim_world *w, sim_net *net, const sys_addr *ip) 
     s->poll_del = host_poll_del, s->poll_wait = host_poll_wait, s->poll_wake = host_poll_wake;
     s->listen = host_listen, s->accept = host_accept, s->connect = host_connect, s->sock_error = host_sock_error;
     s->read = host_read, s->writev = host_writev, s->shutdown = host_shutdown, s->close = host_close;
-    s->local_addr = host_local_addr, s->peer_cred = host_peer_cred;
+    s->local_addr = host_local_addr, s->peer_cred = host_peer_cred, s->resolve = host_resolve;
     sim_host_files_init(h);
     sim_fault_init(&h->fault, &h->bare, &h->sys);
     h->fault.half = sim_host_files_half;

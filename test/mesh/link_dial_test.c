@@ -55,7 +55,7 @@ static err teller_handle(rt_ctx *cx, void *st, rt_msg **m) {
     size_t n = strlen(call.told);
     assert_int_equal((*m)->tag, MESH_DIALLED);
     assert_int_equal(d->ticket, 5);
-    assert_true(slice_eq(rt_blob_slice(d->name), slice_sub(slice_str(call.seed), 0, 3)));
+    assert_true(slice_eq(rt_blob_slice(d->name), slice_sub(slice_str(call.seed), 0, slice_find(slice_str(call.seed), ':'))));
     (void)snprintf(call.told + n, sizeof call.told - n, "%s" SLICE_FMT "\n", words[d->what], SLICE_ARG(rt_blob_slice(d->why)));
     return ERR_OK;
 }
@@ -451,6 +451,102 @@ static void a_node_that_has_left(void **state) {
     end();
 }
 
+/* --- hosts that are looked up ------------------------------------------------------------------------------------------------------- */
+static struct {
+    err result;
+    uint8_t tried[8], n; /* last bytes of addresses */
+} host;
+
+static err h_resolve(sys *s, const char *name, sys_addr *out, size_t max, size_t *out_n) {
+    (void)s;
+    assert_string_equal(name, "far");
+    assert_true(max >= 3);
+    for (uint8_t i = 0; i < 3; i++) out[i] = (sys_addr){.family = SYS_INET4, .ip = {127, 0, 0, (uint8_t)(i + 1)}};
+    *out_n = 3;
+    return host.result;
+}
+static err h_connect(sys *s, const sys_addr *a, int *out) {
+    assert_true(host.n < ARRAY_LEN(host.tried));
+    host.tried[host.n++] = a->ip[3];
+    call.error = host.n == 2 ? ERR_TIMEOUT : ERR_OK; /* the second one says it later */
+    call.connect = host.n == 1 ? ERR_REFUSED : ERR_OK;
+    return c_connect(s, a, out);
+}
+
+static void set_up_hosts(err result) {
+    mesh_cfg c = world_cfg();
+    c.tls_required = true;
+    memset(&call, 0, sizeof call);
+    memset(&host, 0, sizeof host);
+    begin_cfg(&c, true);
+    host.result = result;
+    net.w->s.resolve = h_resolve;
+    net.w->s.connect = h_connect;
+    net.w->s.sock_error = c_sock_error;
+}
+
+static void looked_up(void) {
+    assert_int_equal(rt_pool_waiting(net.w->n, RT_POOL_USER), 1);
+    assert_int_equal(host.n, 0);
+    assert_true(rt_pool_run_one(net.w->n, RT_POOL_USER));
+    (void)world_run(net.w);
+}
+
+/* Its addresses in their order, with the port of the seed, until one is there: then the TLS handshake is on its way. */
+static void a_host_of_several_addresses(void **state) {
+    (void)state;
+    set_up_hosts(ERR_OK);
+    dial("q@far:9100");
+    told("begun\n");
+    looked_up();
+    assert_memory_equal(host.tried, "\1\2\3", 3);
+    assert_int_equal(host.n, 3);
+    assert_int_equal(call.port, 9100);
+    assert_true(net.c[FIRST_FD].closed);
+    assert_false(call.c->closed);
+    told("begun\n");
+    end();
+}
+
+static void the_last_address_says_why(void **state) {
+    (void)state;
+    set_up_hosts(ERR_OK);
+    host.n = 0;
+    net.deaf = true; /* each connection fails at once */
+    dial("q@far");
+    looked_up();
+    assert_int_equal(host.n, 3);
+    told("begun\nfailedthe port mapper at 127.0.0.3:4369: a stated limit was reached\n");
+    end();
+}
+
+static void a_host_that_cannot_be_looked_up(void **state) {
+    (void)state;
+    static const struct {
+        err result;
+        const char *told;
+    } cases[] = {{ERR_NOT_FOUND, "begun\nfailedits host: there is no such host, or it has no address\n"},
+                 {ERR_TIMEOUT, "begun\nfailedits host: no name server has said what its address is\n"},
+                 {ERR_FD_LIMIT, "begun\nfailedits host: too many open files\n"}};
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        set_up_hosts(cases[i].result);
+        dial("q@far:9100");
+        looked_up();
+        assert_int_equal(host.n, 0);
+        told(cases[i].told);
+        end();
+    }
+    set_up_hosts(ERR_OK); /* nobody looks it up in time */
+    dial("q@far:9100");
+    net.w->now += MESH_SETUP_TIME + 2 * USEC_PER_MSEC;
+    (void)world_run(net.w);
+    told("begun\nfailedits host: connecting took too long\n");
+    (void)rt_pool_run_one(net.w->n, RT_POOL_USER); /* its job comes home to nobody */
+    (void)world_run(net.w);
+    assert_int_equal(host.n, 0);
+    end();
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(by_port),
@@ -466,6 +562,9 @@ int main(void) {
         cmocka_unit_test(both_at_once),
         cmocka_unit_test(it_was_let_in_before_we_dialled),
         cmocka_unit_test(a_node_that_has_left),
+        cmocka_unit_test(a_host_of_several_addresses),
+        cmocka_unit_test(the_last_address_says_why),
+        cmocka_unit_test(a_host_that_cannot_be_looked_up),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -183,7 +183,7 @@ def test_nodes_connect_and_disconnect():
         assert z.wait("nodeup") == ME  # by its own ping
         until("it is there, and not wanted", lambda: is_up(s, "z@127.0.0.1") and not s.nodes()["z@127.0.0.1"]["wanted"])
         for words, text in ((("connect", "z"), "'z' is not a node such as b@127.0.0.1"), (("connect", ME), "is this node itself"),
-                            (("connect", "z@10.0.0.1"), "is not on a loopback address"), (("connect", "z@example.org"), "has a host that is no address"),
+                            (("connect", "z@10.0.0.1"), "is not on a loopback address"), (("connect", "z@example.org"), "is not known to be on this machine"),
                             (("connect", "z@localhost"), "has a dot in its host"), (("disconnect", "y@127.0.0.1"), "is neither connected nor to be connected")):
             status, why = answer(s, "nodes", *words)
             assert status != 0 and text in why, (words, status, why)
@@ -193,7 +193,7 @@ def test_bad_seeds():
     "murre check and murre run refuse what cannot be dialled."
     good = ("cookie", rig.COOKIE + "\n", 0o600)
     for seeds, text in (("b@10.0.0.1", "node.seeds: 'b@10.0.0.1' is not on a loopback address"), ("b", "node.seeds: 'b' is not a node such as"),
-                        (f"a@127.0.0.1,{ME}:9", "is this node itself"), ("b@other", "has a host that is no address")):
+                        (f"a@127.0.0.1,{ME}:9", "is this node itself"), ("b@other", "is not known to be on this machine")):
         refused(os.EX_CONFIG, text, files=[good], node__name=ME, node__cookie_file="DIR/cookie", node__epmd="off", node__seeds=seeds)
 
 

@@ -14,14 +14,14 @@ THERE = "N = list_to_atom(\"murre@127.0.0.1\"), "
 class Murre(xmpp.Server):
     """A node. Two that are not ME do not get into each other's way: the domain is then the name's."""
 
-    def __init__(self, epmd, name=ME, cookie=COOKIE, **settings):
+    def __init__(self, epmd, name=ME, cookie=COOKIE, prefix=(), **settings):
         base = {"xmpp.listen": "127.0.0.1:0", "xmpp.tls_listen": "", "node.name": name, "shards": "2", "log.level": "info"}
         if name != ME:
             base["domains"] = name.split("@")[0] + ".example"
         base.update({k.replace("__", "."): v for k, v in settings.items()})
         if epmd:
             base["node.epmd_port"] = str(epmd.port)
-        super().__init__(base)
+        super().__init__(base, prefix=prefix)
         path = self.dir + "/cookie"
         with open(os.open(path, os.O_CREAT | os.O_WRONLY, 0o600), "w") as f:
             f.write(cookie + "\n")

@@ -1,6 +1,6 @@
 """Nodes under TLS, as OTP's inet_tls_dist has it: a murre node and real Erlang nodes with certificates of one authority, what is refused, and
 the settings node.tls.*."""
-import os, shutil, socket, ssl, subprocess, sys, tempfile
+import contextlib, os, shutil, socket, ssl, subprocess, sys, tempfile
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 sys.dont_write_bytecode = True
@@ -57,8 +57,8 @@ class Authority:
 class Secure(Murre):
     """A node whose connections of other nodes are under TLS."""
 
-    def __init__(self, epmd, ca, pair, **settings):
-        super().__init__(epmd, name=ME, **dict({"node__tls__required": "true", "node__tls__cert": pair[0], "node__tls__key": pair[1],
+    def __init__(self, epmd, ca, pair, prefix=(), name=ME, **settings):
+        super().__init__(epmd, name=name, prefix=prefix, **dict({"node__tls__required": "true", "node__tls__cert": pair[0], "node__tls__key": pair[1],
                                                 "node__tls__ca": ca.cert}, **settings))
 
     def refused(self):
@@ -72,7 +72,7 @@ class Secure(Murre):
         assert self.event("mesh_up") == 0 and self.nodes() == {}
 
 
-def said(epmd, code, ca=None, pair=None, more="", name="a@localhost"):
+def said(epmd, code, ca=None, pair=None, more="", name="a@localhost", style="-sname"):
     """The lines that a real node prints when it evaluates code. ca, pair: over TLS with these; more: options of its dialling side."""
     tls = []
     with tempfile.NamedTemporaryFile("w", suffix=".conf") as conf:
@@ -82,7 +82,7 @@ def said(epmd, code, ca=None, pair=None, more="", name="a@localhost"):
             conf.write(f"[{{server,[{both},{{fail_if_no_peer_cert,true}}]}},{{client,[{both}{more}]}}].")
             conf.flush()
             tls = ["-proto_dist", "inet_tls", "-ssl_dist_optfile", conf.name]
-        args = ["erl", "-noinput", "-start_epmd", "false", "-sname", name, "-setcookie", COOKIE, *tls,
+        args = ["erl", "-noinput", "-start_epmd", "false", style, name, "-setcookie", COOKIE, *tls,
                 "-kernel", "inet_dist_use_interface", "{127,0,0,1}", "-eval", THERE + code + " halt()."]
         with Lines(args, {"ERL_EPMD_PORT": str(epmd.port), "HOME": os.environ.get("HOME", "/root")}) as e:
             return e.all()
@@ -108,6 +108,26 @@ def test_a_node_that_is_dialled():
     with Epmd() as epmd, Authority() as ca, Secure(epmd, ca, ca.sign("m"), node__seeds="a@localhost") as s:
         code = "ok = net_kernel:monitor_nodes(true), receive {nodeup, N} -> io:format(\"up~n\") after 60000 -> io:format(\"not~n\") end,"
         assert said(epmd, code, ca, ca.sign("a")) == ["up"], s.stderr()
+
+
+@contextlib.contextmanager
+def hosts(text):
+    "Words that a command is begun with so that it, and nobody else, has these hosts."
+    with tempfile.NamedTemporaryFile("w") as f:
+        f.write(text)
+        f.flush()
+        own = [] if os.geteuid() == 0 else ["-r"]
+        yield ["unshare", "-m", *own, "sh", "-c", f'mount --bind {f.name} /etc/hosts && exec "$@"', "sh"]
+
+
+def test_a_host_that_is_looked_up():
+    "A seed whose host is a name: its addresses are tried until one answers. One whose host is not known is dialled on, and the log says why."
+    far = "127.7.7.7 a.example\n127.0.0.1 a.example\n127.0.0.1 m.example\n"
+    with Epmd() as epmd, Authority() as ca, hosts(far) as prefix:
+        with Secure(epmd, ca, ca.sign("m", "DNS:m.example"), prefix=prefix, name="m@m.example", node__seeds="a@a.example,b@b.example") as s:
+            code = "ok = net_kernel:monitor_nodes(true), receive {nodeup, 'm@m.example'} -> io:format(\"up~n\") after 60000 -> io:format(\"not~n\") end,"
+            assert said(epmd, code, ca, ca.sign("a", "DNS:a.example"), name="a@a.example", style="-name") == ["up"], s.stderr()
+            xmpp.until(s.stderr, lambda: "b@b.example: its host: there is no such host, or it has no address" in s.stderr())
 
 
 def test_long_messages_both_ways():
