@@ -16,7 +16,9 @@
 #include <sysexits.h>
 #include <time.h>
 
-#define TICK_NSEC 100000000L /* signals, readiness and the end of a drain are looked at this often; certificates once a second */
+#define LOOK_READY   USEC_PER_MSEC         /* the main thread looks this often whether the node is ready, */
+#define LOOK_DRAINED (100 * USEC_PER_MSEC) /* and then whether it has drained; a signal wakes it */
+#define LOOK_REST    USEC_PER_SEC          /* between: certificates; an idle node must cost next to nothing */
 
 static int exit_status(err e) {
     switch ((int)e) {
@@ -113,6 +115,11 @@ typedef struct flags {
     usec drain_until;
 } flags;
 
+static usec next_look(const flags *st, const main_notify *manager) {
+    usec wait = !st->printed ? LOOK_READY : st->draining ? LOOK_DRAINED : LOOK_REST;
+    return manager->watchdog ? usec_min(wait, usec_max(manager->watchdog / 4, LOOK_READY)) : wait; /* a sign of life is due at half */
+}
+
 /* Returns when the node is to end. */
 static err serve(compose *c, const config *f, sys *s, const sigset_t *signals, const char *program) {
     flags st = {0};
@@ -121,7 +128,8 @@ static err serve(compose *c, const config *f, sys *s, const sigset_t *signals, c
     char why[200];
     if (!main_notify_init(&manager, why)) (void)fprintf(stderr, "murre: %s; it is not told\n", why); /* no reason not to serve */
     for (;;) {
-        const struct timespec tick = {.tv_nsec = st.printed ? TICK_NSEC : TICK_NSEC / 100};
+        usec wait = next_look(&st, &manager);
+        const struct timespec tick = {.tv_sec = wait / USEC_PER_SEC, .tv_nsec = wait % USEC_PER_SEC * 1000};
         int sig = sigtimedwait(signals, NULL, &tick);
         if (sig == SIGTERM || sig == SIGINT) {
             if (st.draining) return ERR_OK; /* asked twice */

@@ -1,4 +1,5 @@
-/* memory: see memory.h. A look reads a few small files of the kernel's, about 50 us, and is taken more often the nearer the limit is.
+/* memory: see memory.h. A look reads a few small files of the kernel's, 50 to 200 us, and is taken more often the nearer the limit is: a
+ * machine may have a thousand nodes, and those that are far from it must cost next to nothing.
  *
  * What was freed stays in this process for a while: blocks in the slabs of shards, which never go back, are taken off by what each shard
  * says that it has ready; what malloc keeps is given back (mem_trim) once a second while it is tight. Without that a node that was tight
@@ -11,8 +12,11 @@
 #include "rt/core.h"
 #include "rt/event.h"
 
-#define LOOK_NEAR  (5 * USEC_PER_MSEC)  /* between two looks, from half of what makes it tight on: 5 MiB at 1 GiB a second */
-#define LOOK_FAR   (50 * USEC_PER_MSEC) /* and below */
+#define LOOK_NEAR  (5 * USEC_PER_MSEC)  /* between two looks, from half of what makes it tight on: 5 MiB at GROWTH */
+#define LOOK_FAR   (50 * USEC_PER_MSEC) /* and below: */
+#define LOOK_MOST  USEC_PER_SEC         /* up to this, */
+#define LOOK_SHARE 20u                  /* while at most this part of what is left can be used up in between, at GROWTH */
+#define GROWTH     (UINT64_C(1) << 30)  /* bytes a second: faster no node fills up */
 #define TRIM_EVERY USEC_PER_SEC
 #define HEADROOM   (UINT64_C(1) << 30)
 
@@ -54,6 +58,13 @@ static void change(rt_node *n, bool tight, uint64_t used, uint64_t limit) {
     rt_event_ext(n, tight ? EV_MEMORY_TIGHT : EV_MEMORY_FREE, used, limit, SLICE_NULL);
 }
 
+static usec until_next(uint64_t used, uint64_t limit, uint64_t high) {
+    if (limit == 0) return LOOK_MOST; /* there may be one later */
+    if (used >= high / 2) return LOOK_NEAR;
+    uint64_t safe = (high - used) / (LOOK_SHARE * GROWTH / (uint64_t)USEC_PER_SEC);
+    return usec_max(LOOK_FAR, safe < LOOK_MOST ? (usec)safe : LOOK_MOST);
+}
+
 usec rt_memory_look(rt_node *n, usec now) {
     if (!n->s->memory) return USEC_NEVER;
     uint64_t used, limit;
@@ -68,5 +79,5 @@ usec rt_memory_look(rt_node *n, usec now) {
     uint64_t high = rt_memory_high(limit), low = high - headroom(limit) / 4;
     if (limit > 0 && !tight && used >= high) change(n, true, used, limit);
     if (tight && (limit == 0 || used < low)) change(n, false, used, limit);
-    return now + (used >= high / 2 ? LOOK_NEAR : LOOK_FAR);
+    return now + until_next(used, limit, high);
 }

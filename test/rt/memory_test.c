@@ -80,6 +80,27 @@ static void an_unknown_limit_is_never_tight(void **state) {
     down(&r);
 }
 
+static usec until_next(rig *r, uint64_t used, uint64_t limit) {
+    r->h.memory = (sys_memory){.own = used, .used = used, .limit = limit};
+    return rt_memory_look(r->n, 1000) - 1000;
+}
+
+/* What is left must not be used up between two looks; far from the limit a look is rare. */
+static void it_looks_more_often_the_nearer_the_limit_is(void **state) {
+    (void)state;
+    rig r;
+    up(&r, 0);
+    uint64_t limit = 65536 * MIB, high = rt_memory_high(limit);
+    assert_int_equal(until_next(&r, 10 * MIB, limit), USEC_PER_SEC);
+    assert_int_equal(until_next(&r, high / 2, limit), 5 * USEC_PER_MSEC);
+    assert_int_equal(until_next(&r, high, limit), 5 * USEC_PER_MSEC);
+    assert_int_equal(until_next(&r, 10 * MIB, 256 * MIB), 50 * USEC_PER_MSEC);
+    usec middle = until_next(&r, 1024 * MIB, 8192 * MIB); /* 6 GiB are left: a twentieth of them takes 300 ms at 1 GiB a second */
+    assert_in_range(middle, 290 * USEC_PER_MSEC, 310 * USEC_PER_MSEC);
+    assert_int_equal(until_next(&r, 10 * MIB, 0), USEC_PER_SEC);
+    down(&r);
+}
+
 static void the_nearer_of_two_limits_counts(void **state) {
     (void)state;
     rig r;
@@ -111,6 +132,7 @@ int main(void) {
         cmocka_unit_test(it_is_tight_near_the_limit_until_there_is_room_again),
         cmocka_unit_test(the_headroom_is_a_share_with_bounds),
         cmocka_unit_test(an_unknown_limit_is_never_tight),
+        cmocka_unit_test(it_looks_more_often_the_nearer_the_limit_is),
         cmocka_unit_test(the_nearer_of_two_limits_counts),
         cmocka_unit_test(linux_says_what_is_used_and_what_is_there),
     };
