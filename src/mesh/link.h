@@ -10,6 +10,7 @@
 #include "proto/dist/frame_out.h"
 
 #define MESH_ANSWERS_MAX (64u << 20) /* to a peer that asks and does not read; it cannot be slowed down otherwise */
+#define MESH_CACHE_REST  100u /* messages to a peer before its atom cache is used: more than nodes say to each other when they meet */
 
 typedef struct mesh_link_arg {
     mesh *m;

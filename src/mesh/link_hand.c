@@ -99,6 +99,7 @@ static err is_up(rt_ctx *cx, mesh_link *l) {
     if (up) return mesh_link_end(cx, l, "there is no room in the table of nodes");
     dist_in_init(&l->in, &l->m->limits, h->flags);
     dist_out_init(&l->enc, h->flags, NULL, 0);
+    l->enc.cache.rest = MESH_CACHE_REST;
     buf rest = hand->in;
     buf_init(&hand->in, 0);
     if (hand->call) mesh_call_tell(cx, l, MESH_DIALLED_UP, SLICE_NULL);

@@ -57,7 +57,9 @@ typedef struct dist_slots dist_slots;
 typedef struct dist_cache_out {
     const slice *hot; /* the caller's, as long as this lives */
     uint32_t hot_n;
-    dist_slots *slots; /* NULL until the first atom */
+    uint32_t rest;     /* messages that still have to go without slots, so that a connection that says little costs both ends no cache:
+                          the caller's choice after init, which sets 0 */
+    dist_slots *slots; /* NULL until the first message that may use them */
 } dist_cache_out;
 
 /* hot: at most DIST_HOT_MAX atoms that are in almost every message; the node's own name first and the peer's next are found soonest. */
@@ -67,6 +69,7 @@ void dist_cache_out_fini(dist_cache_out *c);
 /* A message that is being written: what its header will say. */
 typedef struct dist_head {
     dist_cache_out *cache;
+    bool bare;                                   /* without references: the cache rests */
     uint8_t n;                                   /* references */
     uint8_t slot[DIST_OUT_SLOTS];                /* of each */
     uint8_t at[DIST_OUT_SLOTS];                  /* the reference of a slot, if slot[at] is that slot and at < n */

@@ -81,7 +81,11 @@ void dist_head_begin(dist_head *h, dist_cache_out *c) {
     h->n = 0;
     memset(h->at, 0, sizeof h->at);
     memset(h->is_new, 0, sizeof h->is_new);
-    if (!c->slots) make_slots(c);
+    h->bare = c->rest > 0;
+    if (h->bare)
+        c->rest--;
+    else if (!c->slots)
+        make_slots(c);
 }
 
 static inline bool named(const dist_head *h, unsigned slot) { return h->at[slot] < h->n && h->slot[h->at[slot]] == slot; }
@@ -102,7 +106,7 @@ static uint8_t name_slot(dist_head *h, unsigned slot) {
 
 bool dist_head_ref(dist_head *h, slice text, uint8_t *out_ref) {
     const dist_cache_out *c = h->cache;
-    if (text.len == 0) return false; /* no longer in full than as a reference */
+    if (h->bare || text.len == 0) return false; /* an empty one is no longer in full than as a reference */
     for (unsigned i = 0; i < 2 && i < c->hot_n; i++)
         if (c->hot[i].p == text.p && c->hot[i].len == text.len && text.len <= UINT8_MAX) {
             *out_ref = name_slot(h, i);

@@ -266,6 +266,31 @@ static void what_was_not_sent_is_new_again(void **state) {
     dist_cache_out_fini(&o);
 }
 
+/* A connection that says little costs neither end a cache: no slots here, no references there. */
+static void a_cache_that_rests_has_no_slots(void **state) {
+    (void)state;
+    static const slice hot[] = {{(const uint8_t *)"a@b", 3}};
+    dist_cache_out o;
+    dist_head h;
+    uint8_t ref, out[8];
+    dist_cache_out_init(&o, hot, 1);
+    o.rest = 2;
+    for (int i = 0; i < 2; i++) {
+        dist_head_begin(&h, &o);
+        assert_false(dist_head_ref(&h, SLICE("a@b"), &ref));
+        assert_false(dist_head_ref(&h, SLICE("sink"), &ref));
+        assert_int_equal(dist_head_size(&h), 1);
+        dist_head_write(&h, out);
+        assert_int_equal(out[0], 0);
+        assert_null(o.slots);
+    }
+    dist_head_begin(&h, &o);
+    assert_true(dist_head_ref(&h, SLICE("a@b"), &ref));
+    assert_true(dist_head_ref(&h, SLICE("sink"), &ref));
+    assert_int_equal(h.n, 2);
+    dist_cache_out_fini(&o);
+}
+
 static void an_atom_that_is_empty_or_long_or_has_no_slot_free_is_written_in_full(void **state) {
     (void)state;
     dist_cache_out o;
@@ -408,6 +433,7 @@ int main(void) {
         cmocka_unit_test(an_atom_is_new_once_and_a_reference_after),
         cmocka_unit_test(hot_atoms_keep_their_slots_whatever_else_is_sent),
         cmocka_unit_test(what_was_not_sent_is_new_again),
+        cmocka_unit_test(a_cache_that_rests_has_no_slots),
         cmocka_unit_test(an_atom_that_is_empty_or_long_or_has_no_slot_free_is_written_in_full),
         cmocka_unit_test(both_ends_agree_on_every_reference),
         cmocka_unit_test(a_term_that_is_rewritten_means_the_same),
