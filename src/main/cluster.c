@@ -3,6 +3,7 @@
 #include "main/cluster.h"
 
 #include "base/mem.h"
+#include "main/cluster_seeds.h"
 #include "main/cluster_tls.h"
 #include "main/compose.h"
 #include "mesh/pg.h"
@@ -10,6 +11,8 @@
 #include "proto/dist/name.h"
 #include "rt/event.h"
 #include "rt/node.h"
+
+#include <stdio.h>
 
 #define COOKIE_FILE_MAX 4096u
 
@@ -19,6 +22,7 @@ struct main_cluster {
     mesh *mesh;
     bool secure; /* there are certificates */
     main_cluster_tls_seen seen;
+    main_seeds_seen seeds_seen;
     uint8_t cookie[COOKIE_FILE_MAX];
 };
 
@@ -53,6 +57,10 @@ static err check_settings(const config *f, char *why) {
         if (mesh_seed_check(name.full, *f->node_tls_cert, slice_str(f->node_seeds.v[i]), matter))
             return config_why(why, ERR_CONFIG, "node.seeds: %s", matter);
     }
+    main_seeds listed;
+    err e = *f->node_seeds_file ? main_seeds_read(f, &listed, why) : ERR_OK;
+    if (*f->node_seeds_file) main_seeds_free(&listed);
+    if (e) return e;
     if (strcmp(f->node_epmd, "on") != 0 && strcmp(f->node_epmd, "off") != 0 && strcmp(f->node_epmd, "embedded") != 0)
         return config_why(why, ERR_CONFIG, "node.epmd: on, off or embedded, not '%s'", f->node_epmd);
     return ERR_OK;
@@ -128,13 +136,18 @@ err main_cluster_new(const config *f, rt_node *n, const slice *domains, size_t n
     return ERR_OK;
 }
 
-static err dial(const main_cluster *k, char *why) {
+static err dial(main_cluster *k, char *why) {
     const config_list *l = &k->config->node_seeds;
+    main_seeds listed = {.n = 0};
     slice *seeds = mem_zalloc((l->n + 1) * sizeof *seeds);
     for (size_t i = 0; i < l->n; i++) seeds[i] = slice_str(l->v[i]);
-    err e = mesh_dial(k->mesh, seeds, l->n);
+    main_seeds_note(k->config, rt_node_sys(k->node), &k->seeds_seen);
+    err bad = *k->config->node_seeds_file ? main_seeds_read(k->config, &listed, why) : ERR_OK;
+    err e = bad ? bad : mesh_dial_listed(k->mesh, listed.v, listed.n);
+    if (!e) e = mesh_dial(k->mesh, seeds, l->n);
+    main_seeds_free(&listed);
     mem_free(seeds);
-    return e ? config_why(why, e, "node.seeds: dialling cannot start: %s", err_text(e)) : ERR_OK;
+    return e && !bad ? config_why(why, e, "node.seeds: dialling cannot start: %s", err_text(e)) : e;
 }
 
 err main_cluster_boot(main_cluster *k, char why[CONFIG_WHY_MAX]) {
@@ -155,8 +168,23 @@ err main_cluster_boot(main_cluster *k, char why[CONFIG_WHY_MAX]) {
 
 const mesh *main_cluster_mesh(const main_cluster *k) { return k ? k->mesh : NULL; }
 
-void main_cluster_watch(main_cluster *k) {
-    if (!k || !k->secure || !main_cluster_tls_changed(k->config, rt_node_sys(k->node), &k->seen)) return;
+static void watch_seeds(main_cluster *k) {
+    char why[CONFIG_WHY_MAX];
+    main_seeds listed;
+    if (!*k->config->node_seeds_file || !main_seeds_changed(k->config, rt_node_sys(k->node), &k->seeds_seen)) return;
+    err e = main_seeds_read(k->config, &listed, why);
+    if (!e) {
+        char matter[MESH_WHY_MAX];
+        e = mesh_relist(k->mesh, listed.v, listed.n, matter);
+        if (e) (void)snprintf(why, sizeof why, "node.seeds_file: %s", matter);
+        if (e == ERR_TIMEOUT || e == ERR_NOPROC) k->seeds_seen.used_mtime = -1; /* again at the next look */
+    }
+    rt_event_ext(k->node, e ? EV_MESH_SEEDS_FAIL : EV_MESH_SEEDS, e ? 0 : listed.n, 0, slice_str(e ? why : k->config->node_seeds_file));
+    main_seeds_free(&listed);
+}
+
+static void watch_certificates(main_cluster *k) {
+    if (!k->secure || !main_cluster_tls_changed(k->config, rt_node_sys(k->node), &k->seen)) return;
     char why[CONFIG_WHY_MAX];
     tls *t = rt_node_tls(k->node);
     tls_server *fresh;
@@ -167,6 +195,12 @@ void main_cluster_watch(main_cluster *k) {
     mesh_set_tls(k->mesh, fresh);
     t->server_unref(fresh);
     rt_event_ext(k->node, EV_TLS_RELOAD, 0, 0, slice_str(k->config->node_tls_cert));
+}
+
+void main_cluster_watch(main_cluster *k) {
+    if (!k) return;
+    watch_certificates(k);
+    watch_seeds(k);
 }
 
 void main_cluster_free(main_cluster *k) {

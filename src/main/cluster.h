@@ -14,7 +14,8 @@ NODISCARD err main_cluster_new(const config *f, rt_node *n, const slice *domains
                                char why[CONFIG_WHY_MAX]);
 /* Listens, and registers with the port mapper. why: a sentence. ERR_ADDR_IN_USE, ERR_PERM and the like. NULL is fine. */
 NODISCARD err main_cluster_boot(main_cluster *k, char why[CONFIG_WHY_MAX]);
-/* Reads certificates that have changed; what cannot be used is said in the log, and the old ones stay. NULL is fine. */
+/* Reads certificates and the file of seeds, if they have changed; what cannot be used is said in the log, and it stays as it was. Called
+ * about once a second. NULL is fine. */
 void main_cluster_watch(main_cluster *k);
 const mesh *main_cluster_mesh(const main_cluster *k); /* NULL if k is */
 void main_cluster_free(main_cluster *k);              /* after the node; NULL is fine */

@@ -28,13 +28,14 @@
 
 #include <stdio.h>
 
-#define BURST     (20 * USEC_PER_MSEC) /* what the bucket holds, as time: more than the wheel's resolution */
-#define MARGIN    USEC_PER_SEC         /* in which an attempt that is over has told so */
-#define AGAIN     (USEC_PER_SEC / 2)   /* after a lost connection: at most */
-#define SPREAD    USEC_PER_SEC         /* of those who wait to be dialled first */
-#define SAY_SOON  (10 * USEC_PER_SEC)  /* another reason is said after this */
-#define SAY_LATER (600 * USEC_PER_SEC) /* and the same one */
-#define STEPS_MAX 16u                  /* doublings; far beyond MESH_DIAL_LAST */
+#define BURST       (20 * USEC_PER_MSEC) /* what the bucket holds, as time: more than the wheel's resolution */
+#define MARGIN      USEC_PER_SEC         /* in which an attempt that is over has told so */
+#define AGAIN       (USEC_PER_SEC / 2)   /* after a lost connection: at most */
+#define SPREAD      USEC_PER_SEC         /* of those who wait to be dialled first */
+#define SAY_SOON    (10 * USEC_PER_SEC)  /* another reason is said after this */
+#define SAY_LATER   (600 * USEC_PER_SEC) /* and the same one */
+#define RELIST_USEC (2 * USEC_PER_SEC)   /* the main thread waits so long */
+#define STEPS_MAX   16u                  /* doublings; far beyond MESH_DIAL_LAST */
 
 typedef struct wanted {
     hmap_node by_name, by_ref;
@@ -48,6 +49,7 @@ typedef struct wanted {
     size_t place; /* READY: in ready[] */
     rt_timer timer;
     bool said; /* row.why was, at said_at */
+    bool kept; /* it is in the list that is being taken */
 } wanted;
 
 typedef struct dialler {
@@ -274,11 +276,15 @@ static void begin(rt_ctx *cx, dialler *d, wanted *w, bool at_once) {
         get_ready(cx, d, w);
 }
 
-static wanted *add(dialler *d, const mesh_seed *s, slice text) {
-    wanted *w = mem_zalloc(sizeof *w);
+static void set_seed(wanted *w, const mesh_seed *s, slice text) {
     w->seed = *s;
     w->row.seed_len = (uint16_t)text.len;
     memcpy(w->row.seed, text.p, text.len);
+}
+
+static wanted *add(dialler *d, const mesh_seed *s, slice text) {
+    wanted *w = mem_zalloc(sizeof *w);
+    set_seed(w, s, text);
     hmap_insert(&d->by_name, &w->by_name, name_hash(d, name_of(w)));
     return w;
 }
@@ -318,12 +324,12 @@ static err want(rt_ctx *cx, dialler *d, slice text, buf *out) {
         return e;
     }
     buf_add(out, name_of(w));
+    w->row.listed = false;
+    (void)publish(cx, d, w); /* it is there already */
     if (w->row.state == MESH_WANT_UP || w->row.state == MESH_WANT_DIALLING) return ERR_OK;
     if (!fresh) stop(cx, d, w);
-    w->seed = s;
+    set_seed(w, &s, text);
     w->step = 0;
-    w->row.seed_len = (uint16_t)text.len;
-    memcpy(w->row.seed, text.p, text.len);
     begin(cx, d, w, true);
     return ERR_OK;
 }
@@ -347,15 +353,113 @@ static err want_not(rt_ctx *cx, dialler *d, slice name, buf *out) {
     return ERR_OK;
 }
 
+/* --- a list that replaces the one before -------------------------------------------------------------------------------------------- */
+static slice next_line(slice *rest) {
+    size_t end = slice_find(*rest, '\n');
+    slice one = slice_sub(*rest, 0, end);
+    *rest = slice_from(*rest, end + 1);
+    return one;
+}
+
+/* Is all of it good, and is there room for it? Marks those that are there already. */
+static err may_relist(dialler *d, slice list, buf *out) {
+    size_t listed = 0, kept = 0, n = 0;
+    for (hmap_node *h = hmap_first(&d->by_name); h; h = hmap_next(&d->by_name, h)) {
+        wanted *w = container_of(h, wanted, by_name);
+        w->kept = false;
+        listed += w->row.listed;
+    }
+    while (list.len) {
+        mesh_seed s;
+        char why[MESH_WHY_MAX];
+        err e = mesh_seed_of(d->m, next_line(&list), &s, why);
+        if (e) {
+            buf_add_str(out, why);
+            return e;
+        }
+        wanted *w = find(d, mesh_seed_name(&s));
+        n += !w;
+        kept += w && w->row.listed && !w->kept;
+        if (w) w->kept = true;
+    }
+    if (d->by_name.count - (listed - kept) + n <= MESH_SEEDS_MAX) return ERR_OK;
+    buf_add_str(out, "there are more nodes to be connected than may be");
+    return ERR_LIMIT;
+}
+
+static void forget_listed(rt_ctx *cx, dialler *d) {
+    for (hmap_node *h = hmap_first(&d->by_name), *next; h; h = next) {
+        wanted *w = container_of(h, wanted, by_name);
+        next = hmap_next(&d->by_name, h);
+        if (!w->row.listed || w->kept) continue;
+        rt_pid attempt = w->row.state == MESH_WANT_DIALLING ? w->link : RT_PID_NONE;
+        (void)check(rt_table_delete(rt_epoch_reader(cx), d->m->wanted, name_of(w)) == ERR_OK);
+        forget(cx, d, w);
+        if (rt_pid_ok(attempt)) rt_exit(cx, attempt, ERR_KILLED);
+    }
+}
+
+/* One that is there keeps what it is about; its port may be another one from the next attempt on. */
+static err relist_one(rt_ctx *cx, dialler *d, slice text) {
+    mesh_seed s;
+    char why[MESH_WHY_MAX];
+    if (!check(mesh_seed_of(d->m, text, &s, why) == ERR_OK)) return ERR_BUG;
+    wanted *w = find(d, mesh_seed_name(&s));
+    bool fresh = !w;
+    if (!fresh && !w->row.listed) return ERR_OK;
+    if (fresh) w = add(d, &s, text);
+    w->row.listed = true;
+    set_seed(w, &s, text);
+    err e = publish(cx, d, w);
+    if (fresh && !e) begin(cx, d, w, false);
+    if (fresh && e) forget(cx, d, w);
+    return e;
+}
+
+static err relist(rt_ctx *cx, dialler *d, slice list, buf *out) {
+    err e = may_relist(d, list, out);
+    if (e) return e;
+    forget_listed(cx, d);
+    while (list.len && !e) e = relist_one(cx, d, next_line(&list));
+    if (e) buf_addf(out, "there is no room for all of it: %s", err_text(e));
+    return e;
+}
+
 static void on_want(rt_ctx *cx, dialler *d, const mesh_want_msg *q, rt_pid sender) {
     buf text;
     buf_init(&text, 2 * MESH_WHY_MAX);
     slice what = rt_blob_slice(q->seed);
-    err e = q->op == MESH_WANT_CONNECT ? want(cx, d, what, &text) : want_not(cx, d, what, &text);
+    err e = q->op == MESH_WANT_LIST      ? relist(cx, d, what, &text)
+            : q->op == MESH_WANT_CONNECT ? want(cx, d, what, &text)
+                                         : want_not(cx, d, what, &text);
     rt_msg *m = rt_msg_new(cx, MESH_WANTED, sizeof(mesh_wanted_msg));
     *mesh_wanted_msg_of(m) = (mesh_wanted_msg){.status = e, .text = rt_blob_new(buf_slice(&text))};
     rt_send(cx, sender, &m);
     buf_fini(&text);
+}
+
+/* --- from outside ------------------------------------------------------------------------------------------------------------------- */
+err mesh_relist(mesh *m, const slice *seeds, size_t n, char why[MESH_WHY_MAX]) {
+    buf list;
+    buf_init(&list, UINT32_MAX);
+    for (size_t i = 0; i < n; i++) {
+        buf_add(&list, seeds[i]);
+        buf_add_byte(&list, '\n');
+    }
+    rt_pid to = rt_name_whereis(m->node, MESH_DIAL_NAME);
+    rt_msg *q = rt_msg_new_ext(MESH_WANT, sizeof(mesh_want_msg)), *r = NULL;
+    *mesh_want_msg_of(q) = (mesh_want_msg){.op = MESH_WANT_LIST, .seed = rt_blob_new(buf_slice(&list))};
+    buf_fini(&list);
+    err e = rt_call(m->node, to, &q, rt_verb_patience(m->node, to, RELIST_USEC), &r);
+    if (e) {
+        (void)snprintf(why, MESH_WHY_MAX, "%s does not answer: %s", MESH_DIAL_NAME, err_text(e));
+        return e;
+    }
+    e = mesh_wanted_msg_of(r)->status;
+    slice text = rt_blob_slice(mesh_wanted_msg_of(r)->text);
+    (void)snprintf(why, MESH_WHY_MAX, SLICE_FMT, SLICE_ARG(text));
+    rt_msg_drop(m->node, &r);
+    return e;
 }
 
 /* --- the actor -------------------------------------------------------------------------------------------------------------------- */
@@ -364,9 +468,9 @@ err mesh_dial_table(mesh *m, rt_ctx *cx) {
     return rt_table_create(cx, &c, &m->wanted);
 }
 
-err mesh_dial_add(mesh *m, rt_ctx *cx, slice text) {
+err mesh_dial_add(mesh *m, rt_ctx *cx, slice text, bool listed) {
     mesh_seed s;
-    mesh_want row = {.state = MESH_WANT_WAITING};
+    mesh_want row = {.state = MESH_WANT_WAITING, .listed = listed};
     char why[MESH_WHY_MAX];
     err e = mesh_seed_of(m, text, &s, why);
     if (e) return e;
@@ -387,7 +491,11 @@ static bool fill(void *arg, slice key, slice value) {
     (void)key; /* the name in the seed */
     memcpy(&row, value.p, value.len < sizeof row ? value.len : sizeof row);
     slice text = slice_of(row.seed, row.seed_len);
-    if (check(mesh_seed_of(f->d->m, text, &s, why) == ERR_OK)) begin(f->cx, f->d, add(f->d, &s, text), false);
+    if (check(mesh_seed_of(f->d->m, text, &s, why) == ERR_OK)) {
+        wanted *w = add(f->d, &s, text);
+        w->row.listed = row.listed;
+        begin(f->cx, f->d, w, false);
+    }
     return true;
 }
 

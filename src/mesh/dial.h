@@ -29,7 +29,7 @@ typedef enum mesh_dialled {                     /* what has become of a MESH_DIA
                             MESH_DIALLED_FAILED,
 } mesh_dialled;
 
-typedef enum mesh_want_op { MESH_WANT_CONNECT, MESH_WANT_DISCONNECT } mesh_want_op;
+typedef enum mesh_want_op { MESH_WANT_CONNECT, MESH_WANT_DISCONNECT, MESH_WANT_LIST } mesh_want_op;
 
 /* A node that is to be connected, as the table of that name has it for whoever looks: written by dial.c alone. */
 #define MESH_WANTED_NODES "mesh.wanted"
@@ -41,6 +41,7 @@ typedef enum mesh_want_state {
 } mesh_want_state;
 typedef struct mesh_want {
     uint8_t state;
+    bool listed;       /* wanted by mesh_dial_listed or mesh_relist alone */
     uint32_t attempts; /* that failed since it was connected last */
     uint16_t seed_len, why_len;
     uint8_t seed[MESH_SEED_MAX];
@@ -51,7 +52,7 @@ typedef struct mesh_want {
 extern const rt_class mesh_dial_class; /* arg: mesh *const * */
 /* Boot: makes the table of wanted nodes, and puts one in. ERR_INVALID, ERR_PERM: as mesh_seed_parse; of rt_table_insert. */
 NODISCARD err mesh_dial_table(mesh *m, rt_ctx *cx);
-NODISCARD err mesh_dial_add(mesh *m, rt_ctx *cx, slice text);
+NODISCARD err mesh_dial_add(mesh *m, rt_ctx *cx, slice text, bool listed);
 
 /* The acceptor of a shard also starts the links that dial there: its registered name. */
 #define MESH_ACCEPTOR_NAME_MAX 32

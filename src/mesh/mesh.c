@@ -177,12 +177,25 @@ typedef struct seeding {
     booting b;
     const slice *seeds;
     size_t n;
+    bool listed;
 } seeding;
+static void boot_seeds(rt_ctx *cx, void *arg) {
+    seeding *x = arg;
+    for (size_t i = 0; i < x->n && !x->b.status; i++) x->b.status = mesh_dial_add(x->b.m, cx, x->seeds[i], x->listed);
+}
+
+err mesh_dial_listed(mesh *m, const slice *seeds, size_t n) {
+    seeding x = {.b = {.m = m}, .seeds = seeds, .n = n, .listed = true};
+    if (n > MESH_SEEDS_MAX) return ERR_LIMIT;
+    rt_node_boot(m->node, 0, boot_seeds, &x);
+    return x.b.status;
+}
+
 static void boot_dial(rt_ctx *cx, void *arg) {
     seeding *x = arg;
     mesh *m = x->b.m;
     rt_pid pid;
-    for (size_t i = 0; i < x->n && !x->b.status; i++) x->b.status = mesh_dial_add(m, cx, x->seeds[i]);
+    boot_seeds(cx, x);
     if (!x->b.status) x->b.status = rt_spawn(cx, &rt_sup_class, &m->dial_spec, 0, &pid, NULL);
 }
 

@@ -78,6 +78,12 @@ NODISCARD err mesh_seed_check(slice own, bool secure, slice text, char why[MESH_
 /* After mesh_listen: keeps this node connected to these, at most MESH_SEEDS_MAX, and to those that an operator adds. ERR_INVALID, ERR_PERM:
  * as mesh_seed_check; ERR_LIMIT. */
 NODISCARD err mesh_dial(mesh *m, const slice *seeds, size_t n);
+/* Before mesh_dial: a list beside those, which mesh_relist swaps for another one. Errors: likewise. */
+NODISCARD err mesh_dial_listed(mesh *m, const slice *seeds, size_t n);
+/* Any thread outside the shards: this list instead of the one before, in one step. Who is in both is not disturbed; who is in the old one
+ * alone is not dialled any more, but stays connected. why: a sentence. ERR_INVALID, ERR_PERM, ERR_LIMIT: nothing has changed; ERR_TIMEOUT,
+ * ERR_NOPROC: it did not hear of it, or not in time. */
+NODISCARD err mesh_relist(mesh *m, const slice *seeds, size_t n, char why[MESH_WHY_MAX]);
 
 slice mesh_name(const mesh *m);        /* of this node */
 bool mesh_has_left(const mesh *m);     /* another node of the cluster serves one of the domains and stays (EV_MESH_DOMAIN); any thread */

@@ -376,6 +376,43 @@ static void disconnecting_at_any_time(void **state) {
     end();
 }
 
+/* A list that replaces another one: who is in both is not disturbed, in whatever state; who is gone is left alone; what node.seeds and an
+ * operator want stays. All of it outlives the actor. */
+static void lists(void **state) {
+    (void)state;
+    begin(1, 100, 10, (const char *[]){"a@h"}, 1);
+    (void)world_run(at.w);
+    does(do_want, MESH_WANT_CONNECT, "b@h");
+    does(do_want, MESH_WANT_LIST, "a@h\nc@h\nd@h\nc@h\n"); /* one twice */
+    pass(50 * USEC_PER_MSEC);
+    assert_int_equal(at.n, 4);
+    does(do_up, 0, "c@h");
+    for (size_t i = 0; i < at.n; i++)
+        if (strcmp(at.d[i].name, "c@h") == 0) answers(&at.d[i], MESH_DIALLED_UP);
+    assert_int_equal(look("c@h").state, MESH_WANT_UP);
+    assert_int_equal(look("d@h").state, MESH_WANT_DIALLING);
+    for (int i = 0; i < 100; i++) {
+        does(do_want, MESH_WANT_LIST, i % 2 ? "c@h\nd@h\n" : "d@h:9\nc@h:7\na@h\n");
+        assert_int_equal(look("c@h").state, MESH_WANT_UP);
+        assert_int_equal(look("d@h").state, MESH_WANT_DIALLING);
+    }
+    assert_int_equal(at.n, 4);
+    does(do_want, MESH_WANT_LIST, "x@h\nno such node\n"); /* all or nothing */
+    assert_int_equal(look("x@h").state, 255);
+    assert_int_equal(look("d@h").state, MESH_WANT_DIALLING);
+    does(do_find, 0, "");
+    tell(at.w, at.link, do_kill, ARG(&(puppet){.pid = dial_pid}));
+    pass(10 * USEC_PER_SEC);
+    assert_int_equal(look("c@h").state, MESH_WANT_UP);
+    does(do_want, MESH_WANT_LIST, "");
+    assert_int_equal(look("c@h").state, 255);
+    assert_int_equal(look("d@h").state, 255);
+    assert_int_not_equal(look("a@h").state, 255);
+    assert_int_not_equal(look("b@h").state, 255);
+    assert_int_equal(at.link->finis, 0); /* c is connected all the same */
+    end();
+}
+
 static void as_many_as_may_be(void **state) {
     (void)state;
     static char names[MESH_SEEDS_MAX][16];
@@ -391,16 +428,39 @@ static void as_many_as_may_be(void **state) {
     does(do_want, MESH_WANT_DISCONNECT, "z0@h");
     does(do_want, MESH_WANT_CONNECT, "a@h");
     assert_int_not_equal(look("a@h").state, 255);
+    static char list[MESH_SEEDS_MAX * 16]; /* all places but those of node.seeds can be those of lists, again and again */
+    does(do_want, MESH_WANT_LIST, "b@h\n");
+    assert_int_equal(look("b@h").state, 255);
+    for (size_t i = 1; i < MESH_SEEDS_MAX; i += 2) does(do_want, MESH_WANT_DISCONNECT, names[i]);
+    for (int round = 0; round < 3; round++) {
+        size_t n = 0;
+        for (size_t i = 0; i < MESH_SEEDS_MAX / 2; i++) n += (size_t)snprintf(list + n, sizeof list - n, "%c%zu@h\n", 'p' + round, i);
+        does(do_want, MESH_WANT_LIST, list);
+        assert_int_not_equal(look(round == 0 ? "p0@h" : round == 1 ? "q0@h" : "r2047@h").state, 255);
+        if (round) assert_int_equal(look("p0@h").state, 255);
+    }
+    (void)snprintf(list + strlen(list), 8, "s@h\n");
+    does(do_want, MESH_WANT_LIST, list);
+    assert_int_equal(look("s@h").state, 255);
+    assert_int_not_equal(look("r0@h").state, 255);
     slice too_many[1] = {SLICE("a@h")};
+    assert_int_equal(mesh_dial_listed(at.m, too_many, MESH_SEEDS_MAX + 1), ERR_LIMIT);
     assert_int_equal(mesh_dial(at.m, too_many, MESH_SEEDS_MAX + 1), ERR_LIMIT);
     end();
 }
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(the_rate_and_the_order),     cmocka_unit_test(so_many_at_a_time), cmocka_unit_test(back_off),
-        cmocka_unit_test(the_greater_name_dials),     cmocka_unit_test(a_lost_connection), cmocka_unit_test(a_connection_that_is_replaced),
-        cmocka_unit_test(attempts_without_an_answer), cmocka_unit_test(operators),         cmocka_unit_test(disconnecting_at_any_time),
+        cmocka_unit_test(the_rate_and_the_order),
+        cmocka_unit_test(so_many_at_a_time),
+        cmocka_unit_test(back_off),
+        cmocka_unit_test(the_greater_name_dials),
+        cmocka_unit_test(a_lost_connection),
+        cmocka_unit_test(a_connection_that_is_replaced),
+        cmocka_unit_test(attempts_without_an_answer),
+        cmocka_unit_test(operators),
+        cmocka_unit_test(disconnecting_at_any_time),
+        cmocka_unit_test(lists),
         cmocka_unit_test(as_many_as_may_be),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -409,6 +409,22 @@ static void which_addresses_are_loopback(void **state) {
 }
 
 #define T(fn) cmocka_unit_test_setup_teardown(fn, setup, teardown)
+/* Numeric hosts need neither a name server nor a file; a name that cannot be is refused by every resolver. */
+static void hosts_are_looked_up(void **state) {
+    fixture *f = *state;
+    sys *s = f->s;
+    sys_addr a[4];
+    size_t n = 0;
+    assert_int_equal(s->resolve(s, "127.0.0.9", a, ARRAY_LEN(a), &n), ERR_OK);
+    assert_int_equal(n, 1);
+    assert_int_equal(a[0].family, SYS_INET4);
+    assert_memory_equal(a[0].ip, "\x7f\0\0\x09", 4);
+    assert_int_equal(a[0].port, 0);
+    assert_int_equal(s->resolve(s, "::1", a, ARRAY_LEN(a), &n), ERR_OK);
+    assert_int_equal(a[0].family, SYS_INET6);
+    assert_int_equal(s->resolve(s, "a..b", a, ARRAY_LEN(a), &n), ERR_NOT_FOUND);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         T(bytes_go_both_ways_and_eof_follows_them),
@@ -431,6 +447,7 @@ int main(void) {
         T(addresses_come_back_from_their_text),
         T(bad_addresses_are_refused),
         T(which_addresses_are_loopback),
+        T(hosts_are_looked_up),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

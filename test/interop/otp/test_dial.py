@@ -1,6 +1,6 @@
 """A murre node that connects to others by itself (node.seeds, murrectl nodes connect): real Erlang nodes and other murre nodes, who of two dials,
 what is said where it cannot, and that it goes on trying."""
-import os, socket, sys, threading
+import os, socket, sys, tempfile, threading
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 sys.dont_write_bytecode = True
@@ -189,12 +189,53 @@ def test_nodes_connect_and_disconnect():
             assert status != 0 and text in why, (words, status, why)
 
 
+def test_a_list_in_a_file():
+    "node.seeds_file is taken as a whole when it has changed: who is in it is connected, who is not any more is only not dialled any more; what it cannot be is said."
+    def write(text):
+        with open(path + ".new", "w") as f:
+            f.write(text)
+        os.rename(path + ".new", path)
+
+    def rewritten(text, event="mesh_seeds"):
+        had = s.event(event)
+        write(text)
+        until(f"{text!r} is read", lambda: s.event(event) > had)
+
+    with tempfile.TemporaryDirectory(prefix="murre-test-") as d, Epmd() as epmd:
+        path = d + "/seeds"
+        write("# of this cluster\n\na@127.0.0.1   # the first\r\n")
+        with Murre(epmd, node__seeds_file=path) as s, Erl("a@127.0.0.1", epmd.port) as a, Erl("b@127.0.0.1", epmd.port) as b:
+            assert a.wait("nodeup") == ME
+            until("it is up", lambda: is_up(s, "a@127.0.0.1"))
+            rewritten("a@127.0.0.1\nb@127.0.0.1")
+            assert b.wait("nodeup") == ME
+            until("it is up", lambda: is_up(s, "b@127.0.0.1"))
+            both = {n: s.nodes()[n]["index"] for n in ("a@127.0.0.1", "b@127.0.0.1")}
+            rewritten("b@127.0.0.1\n# nobody else\n")
+            assert not s.nodes()["a@127.0.0.1"]["wanted"] and s.nodes()["b@127.0.0.1"]["wanted"]
+            for text, why in (("b@127.0.0.1\n\nb\n", "node.seeds_file: line 3: 'b' is not a node such as"), ("b@10.0.0.1\n", "line 1: 'b@10.0.0.1' is not on a loopback address")):
+                rewritten(text, "mesh_seeds_fail")
+                until(s.stderr, lambda: why in s.stderr())
+            had = s.event("mesh_seeds_fail")
+            os.unlink(path)
+            until("it is gone", lambda: s.event("mesh_seeds_fail") > had)
+            until(s.stderr, lambda: "No such file or directory" in s.stderr())
+            assert s.nodes()["b@127.0.0.1"]["wanted"]
+            rewritten("a@127.0.0.1\nb@127.0.0.1\n")
+            assert {n: s.nodes()[n]["index"] for n in both} == both and s.event("mesh_down") == 0
+
+
 def test_bad_seeds():
     "murre check and murre run refuse what cannot be dialled."
     good = ("cookie", rig.COOKIE + "\n", 0o600)
     for seeds, text in (("b@10.0.0.1", "node.seeds: 'b@10.0.0.1' is not on a loopback address"), ("b", "node.seeds: 'b' is not a node such as"),
                         (f"a@127.0.0.1,{ME}:9", "is this node itself"), ("b@other", "is not known to be on this machine")):
         refused(os.EX_CONFIG, text, files=[good], node__name=ME, node__cookie_file="DIR/cookie", node__epmd="off", node__seeds=seeds)
+    for content, text in (("b@127.0.0.1\nb\n", "node.seeds_file: line 2: 'b' is not a node such as"), ("\n".join(f"n{i}@127.0.0.1" for i in range(4097)), "node.seeds_file: more than 4096 nodes"),
+                          ("#" * (4 << 20) + "\n", "larger than 4194304 bytes")):
+        refused(os.EX_CONFIG, text, files=[good, ("seeds", content, 0o644)], node__name=ME, node__cookie_file="DIR/cookie", node__epmd="off",
+                node__seeds_file="DIR/seeds")
+    refused(os.EX_NOINPUT, "No such file or directory", files=[good], node__name=ME, node__cookie_file="DIR/cookie", node__epmd="off", node__seeds_file="DIR/seeds")
 
 
 if __name__ == "__main__":
