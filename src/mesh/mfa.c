@@ -15,15 +15,22 @@
 
 #define ACTORS_BATCH 256u
 
-const mesh_mfa *mesh_mfa_find(slice module, slice function, uint32_t arity) {
-    static const mesh_mfa table[] = {
+static const mesh_mfa table[] = {
 #define MFA(module, function, arity, fn, when) {module, function, arity, when, mesh_mfa_##fn},
 #include "mesh/mfa.def"
 #undef MFA
-    };
+};
+
+const mesh_mfa *mesh_mfa_find(slice module, slice function, uint32_t arity) {
     for (size_t i = 0; i < ARRAY_LEN(table); i++)
         if (table[i].arity == arity && slice_is(function, table[i].function) && slice_is(module, table[i].module)) return &table[i];
     return NULL;
+}
+
+bool mesh_mfa_is_module(slice module) {
+    for (size_t i = 0; i < ARRAY_LEN(table); i++)
+        if (slice_is(module, table[i].module)) return true;
+    return false;
 }
 
 /* --- arguments --------------------------------------------------------------------------------------------------------------------- */

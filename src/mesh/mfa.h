@@ -34,6 +34,7 @@ typedef struct mesh_mfa {
     mesh_mfa_fn *fn;
 } mesh_mfa;
 const mesh_mfa *mesh_mfa_find(slice module, slice function, uint32_t arity); /* NULL: undef */
+bool mesh_mfa_is_module(slice module);                                       /* any function of it is there */
 
 /* --- arguments: a reader that stands at argument i, which is there */
 etf_reader mesh_mfa_arg(const mesh_mfa_call *c, uint32_t i);

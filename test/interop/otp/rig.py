@@ -9,6 +9,13 @@ ROOT = os.path.abspath(os.path.join(os.path.dirname(os.path.abspath(__file__)), 
 BUILD = os.environ.get("MURRE_BUILD", os.path.join(ROOT, "build"))
 LIMIT = 60  # seconds that any single event may take, on a busy machine
 COOKIE = "QZLTVIWNEHJSKFDWRPMA"
+OTP = int(os.environ.get("MURRE_OTP", "25"))  # the release of Erlang/OTP that is beside ours: 25 is this machine's, the others are those of `release`
+HERE = os.path.dirname(os.path.abspath(__file__))
+
+
+def erlang(tool):
+    """The command that begins with a program of that release: erl, epmd, escript."""
+    return [tool] if OTP == 25 else [HERE + "/release", "run", str(OTP), tool]
 
 
 def xmpp_rig():
@@ -95,7 +102,7 @@ class Epmd(Lines):
 
     def __init__(self):
         self.port = free_port()
-        super().__init__(["epmd", "-port", str(self.port), "-address", "127.0.0.1"])
+        super().__init__([*erlang("epmd"), "-port", str(self.port), "-address", "127.0.0.1"])
         end = time.monotonic() + LIMIT
         while True:  # it says nothing when it is ready: to be connected to is the event
             try:
@@ -108,7 +115,7 @@ class Epmd(Lines):
 
 
 def epmd_tool(port, *words):
-    r = subprocess.run(["epmd", "-port", str(port), *words], capture_output=True, text=True, timeout=LIMIT)
+    r = subprocess.run([*erlang("epmd"), "-port", str(port), *words], capture_output=True, text=True, timeout=LIMIT)
     return r.stdout + r.stderr
 
 
@@ -129,7 +136,7 @@ class Erl(Lines):
     'nodedown NAME'. reads: it has standard input."""
 
     def __init__(self, name, epmd_port, code=None, cookie=COOKIE, more=(), reads=False):
-        args = ["erl", "-noshell" if reads else "-noinput", "-start_epmd", "false", "-name", name, "-setcookie", cookie, *more,
+        args = [*erlang("erl"), "-noshell" if reads else "-noinput", "-start_epmd", "false", "-name", name, "-setcookie", cookie, *more,
                 "-kernel", "inet_dist_use_interface", "{127,0,0,1}", "-eval", code or SERVE]
         super().__init__(args, {"ERL_EPMD_PORT": str(epmd_port), "HOME": os.environ.get("HOME", "/root"), "ERL_CRASH_DUMP_SECONDS": "0"})
 

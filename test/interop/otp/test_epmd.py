@@ -56,7 +56,7 @@ def test_erl_starts_beside_it():
     "erl -sname wants to start an epmd of its own: it sees that there is one, and registers."
     at = Port()
     with embedded(at, "murre@127.0.0.1"):
-        args = ["erl", "-noinput", "-sname", "short", "-setcookie", rig.COOKIE, "-eval", 'io:format("ready~n"), receive never -> ok end.']
+        args = [*rig.erlang("erl"), "-noinput", "-sname", "short", "-setcookie", rig.COOKIE, "-eval", 'io:format("ready~n"), receive never -> ok end.']
         with rig.Lines(args, {"ERL_EPMD_PORT": str(at.port)}) as e:
             e.wait("ready")
             assert sorted(names(at)) == ["murre", "short"]

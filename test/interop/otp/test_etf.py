@@ -2,14 +2,22 @@
 """The external term format beside a real Erlang and libei: what is written here is read there as the same term, and the other way round; the order
 of terms, what a shell prints, and what is refused agree. ETF_TERMS=n for another number of terms than 20,000; ETF_SEED=n for other ones than
 those of every run."""
-import os, re, subprocess, sys
+import os, re, subprocess, sys, tempfile
 
-HERE = os.path.dirname(os.path.abspath(__file__))
-BUILD = os.environ.get("MURRE_BUILD") or os.path.join(HERE, "../../../build")
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+from rig import BUILD, HERE, OTP, erlang
+
 TERMS, SEED = os.environ.get("ETF_TERMS", "20000"), os.environ.get("ETF_SEED", "20")
 
-run = subprocess.run(["escript", os.path.join(HERE, "etf_oracle.escript"), os.path.join(BUILD, "etf-peer"), TERMS, SEED],
-                     capture_output=True, text=True, errors="replace", env={**os.environ, "ERL_CRASH_DUMP": "/dev/null"})
+
+with tempfile.TemporaryDirectory(prefix="murre-test-") as d:
+    peer = os.path.join(BUILD, "etf-peer")
+    if OTP != 25:  # the Erlang of another Debian starts it, with the libraries that it was built for
+        with open(os.open(d + "/peer", os.O_CREAT | os.O_WRONLY, 0o755), "w") as f:
+            f.write(f"#!/bin/sh\nl=/host/lib/x86_64-linux-gnu\nexec $l/ld-linux-x86-64.so.2 --library-path $l '{peer}'\n")
+        peer = d + "/peer"
+    run = subprocess.run([*erlang("escript"), os.path.join(HERE, "etf_oracle.escript"), peer, TERMS, SEED],
+                         capture_output=True, text=True, errors="replace", env={**os.environ, "ERL_CRASH_DUMP": "/dev/null"})
 print(run.stdout + run.stderr)
 if not re.search(r"^\d+ passed, \d+ failed$", run.stdout, re.M):
     print("0 passed, 1 failed")
