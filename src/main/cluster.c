@@ -57,6 +57,11 @@ static err check_settings(const config *f, char *why) {
         if (mesh_seed_check(name.full, *f->node_tls_cert, slice_str(f->node_seeds.v[i]), matter))
             return config_why(why, ERR_CONFIG, "node.seeds: %s", matter);
     }
+    if (f->node_dns.n > MESH_DNS_MAX) return config_why(why, ERR_CONFIG, "node.dns: at most %u names", MESH_DNS_MAX);
+    for (size_t i = 0; i < f->node_dns.n; i++) {
+        char matter[MESH_WHY_MAX];
+        if (mesh_dns_check(slice_str(f->node_dns.v[i]), matter)) return config_why(why, ERR_CONFIG, "node.dns: %s", matter);
+    }
     main_seeds listed;
     err e = *f->node_seeds_file ? main_seeds_read(f, &listed, why) : ERR_OK;
     if (*f->node_seeds_file) main_seeds_free(&listed);
@@ -118,6 +123,9 @@ err main_cluster_new(const config *f, rt_node *n, const slice *domains, size_t n
     c.handshakes_max = (uint32_t)f->node_handshakes_max;
     c.epmd_serve = strcmp(f->node_epmd, "embedded") == 0;
     c.epmd_conns_max = (uint32_t)f->node_epmd_connections_max;
+    c.dns = (const char *const *)f->node_dns.v;
+    c.n_dns = f->node_dns.n;
+    c.dns_every = f->node_dns_every;
     c.pg_scopes = (const char *const *)f->pg_scopes.v;
     c.n_pg_scopes = f->pg_scopes.n;
     if (strcmp(f->node_epmd, "off") != 0)

@@ -324,7 +324,7 @@ static err want(rt_ctx *cx, dialler *d, slice text, buf *out) {
         return e;
     }
     buf_add(out, name_of(w));
-    w->row.listed = false;
+    w->row.by |= MESH_BY_SETTING;
     (void)publish(cx, d, w); /* it is there already */
     if (w->row.state == MESH_WANT_UP || w->row.state == MESH_WANT_DIALLING) return ERR_OK;
     if (!fresh) stop(cx, d, w);
@@ -362,12 +362,12 @@ static slice next_line(slice *rest) {
 }
 
 /* Is all of it good, and is there room for it? Marks those that are there already. */
-static err may_relist(dialler *d, slice list, buf *out) {
-    size_t listed = 0, kept = 0, n = 0;
+static err may_relist(dialler *d, uint32_t by, slice list, buf *out) {
+    size_t alone = 0, kept = 0, n = 0;
     for (hmap_node *h = hmap_first(&d->by_name); h; h = hmap_next(&d->by_name, h)) {
         wanted *w = container_of(h, wanted, by_name);
         w->kept = false;
-        listed += w->row.listed;
+        alone += w->row.by == by;
     }
     while (list.len) {
         mesh_seed s;
@@ -379,19 +379,24 @@ static err may_relist(dialler *d, slice list, buf *out) {
         }
         wanted *w = find(d, mesh_seed_name(&s));
         n += !w;
-        kept += w && w->row.listed && !w->kept;
+        kept += w && w->row.by == by && !w->kept;
         if (w) w->kept = true;
     }
-    if (d->by_name.count - (listed - kept) + n <= MESH_SEEDS_MAX) return ERR_OK;
+    if (d->by_name.count - (alone - kept) + n <= MESH_SEEDS_MAX) return ERR_OK;
     buf_add_str(out, "there are more nodes to be connected than may be");
     return ERR_LIMIT;
 }
 
-static void forget_listed(rt_ctx *cx, dialler *d) {
+static void forget_rest(rt_ctx *cx, dialler *d, uint32_t by) {
     for (hmap_node *h = hmap_first(&d->by_name), *next; h; h = next) {
         wanted *w = container_of(h, wanted, by_name);
         next = hmap_next(&d->by_name, h);
-        if (!w->row.listed || w->kept) continue;
+        if (!(w->row.by & by) || w->kept) continue;
+        w->row.by &= ~by;
+        if (w->row.by) {
+            (void)publish(cx, d, w); /* as in enter */
+            continue;
+        }
         rt_pid attempt = w->row.state == MESH_WANT_DIALLING ? w->link : RT_PID_NONE;
         (void)check(rt_table_delete(rt_epoch_reader(cx), d->m->wanted, name_of(w)) == ERR_OK);
         forget(cx, d, w);
@@ -399,28 +404,27 @@ static void forget_listed(rt_ctx *cx, dialler *d) {
     }
 }
 
-/* One that is there keeps what it is about; its port may be another one from the next attempt on. */
-static err relist_one(rt_ctx *cx, dialler *d, slice text) {
+/* One that is there goes on with what it is about; if only this list has it, its port may be another one from the next attempt on. */
+static err relist_one(rt_ctx *cx, dialler *d, uint32_t by, slice text) {
     mesh_seed s;
     char why[MESH_WHY_MAX];
     if (!check(mesh_seed_of(d->m, text, &s, why) == ERR_OK)) return ERR_BUG;
     wanted *w = find(d, mesh_seed_name(&s));
     bool fresh = !w;
-    if (!fresh && !w->row.listed) return ERR_OK;
     if (fresh) w = add(d, &s, text);
-    w->row.listed = true;
-    set_seed(w, &s, text);
+    w->row.by |= by;
+    if (w->row.by == by) set_seed(w, &s, text);
     err e = publish(cx, d, w);
     if (fresh && !e) begin(cx, d, w, false);
     if (fresh && e) forget(cx, d, w);
     return e;
 }
 
-static err relist(rt_ctx *cx, dialler *d, slice list, buf *out) {
-    err e = may_relist(d, list, out);
+static err relist(rt_ctx *cx, dialler *d, uint32_t by, slice list, buf *out) {
+    err e = may_relist(d, by, list, out);
     if (e) return e;
-    forget_listed(cx, d);
-    while (list.len && !e) e = relist_one(cx, d, next_line(&list));
+    forget_rest(cx, d, by);
+    while (list.len && !e) e = relist_one(cx, d, by, next_line(&list));
     if (e) buf_addf(out, "there is no room for all of it: %s", err_text(e));
     return e;
 }
@@ -429,11 +433,11 @@ static void on_want(rt_ctx *cx, dialler *d, const mesh_want_msg *q, rt_pid sende
     buf text;
     buf_init(&text, 2 * MESH_WHY_MAX);
     slice what = rt_blob_slice(q->seed);
-    err e = q->op == MESH_WANT_LIST      ? relist(cx, d, what, &text)
+    err e = q->op == MESH_WANT_LIST      ? relist(cx, d, q->by, what, &text)
             : q->op == MESH_WANT_CONNECT ? want(cx, d, what, &text)
                                          : want_not(cx, d, what, &text);
     rt_msg *m = rt_msg_new(cx, MESH_WANTED, sizeof(mesh_wanted_msg));
-    *mesh_wanted_msg_of(m) = (mesh_wanted_msg){.status = e, .text = rt_blob_new(buf_slice(&text))};
+    *mesh_wanted_msg_of(m) = (mesh_wanted_msg){.ticket = q->ticket, .status = e, .text = rt_blob_new(buf_slice(&text))};
     rt_send(cx, sender, &m);
     buf_fini(&text);
 }
@@ -448,7 +452,7 @@ err mesh_relist(mesh *m, const slice *seeds, size_t n, char why[MESH_WHY_MAX]) {
     }
     rt_pid to = rt_name_whereis(m->node, MESH_DIAL_NAME);
     rt_msg *q = rt_msg_new_ext(MESH_WANT, sizeof(mesh_want_msg)), *r = NULL;
-    *mesh_want_msg_of(q) = (mesh_want_msg){.op = MESH_WANT_LIST, .seed = rt_blob_new(buf_slice(&list))};
+    *mesh_want_msg_of(q) = (mesh_want_msg){.op = MESH_WANT_LIST, .by = MESH_BY_FILE, .seed = rt_blob_new(buf_slice(&list))};
     buf_fini(&list);
     err e = rt_call(m->node, to, &q, rt_verb_patience(m->node, to, RELIST_USEC), &r);
     if (e) {
@@ -468,9 +472,9 @@ err mesh_dial_table(mesh *m, rt_ctx *cx) {
     return rt_table_create(cx, &c, &m->wanted);
 }
 
-err mesh_dial_add(mesh *m, rt_ctx *cx, slice text, bool listed) {
+err mesh_dial_add(mesh *m, rt_ctx *cx, slice text, mesh_by by) {
     mesh_seed s;
-    mesh_want row = {.state = MESH_WANT_WAITING, .listed = listed};
+    mesh_want row = {.state = MESH_WANT_WAITING, .by = by};
     char why[MESH_WHY_MAX];
     err e = mesh_seed_of(m, text, &s, why);
     if (e) return e;
@@ -493,7 +497,7 @@ static bool fill(void *arg, slice key, slice value) {
     slice text = slice_of(row.seed, row.seed_len);
     if (check(mesh_seed_of(f->d->m, text, &s, why) == ERR_OK)) {
         wanted *w = add(f->d, &s, text);
-        w->row.listed = row.listed;
+        w->row.by = row.by;
         begin(f->cx, f->d, w, false);
     }
     return true;

@@ -29,6 +29,11 @@ typedef enum mesh_dialled {                     /* what has become of a MESH_DIA
                             MESH_DIALLED_FAILED,
 } mesh_dialled;
 
+typedef enum mesh_by {                      /* bits */
+                       MESH_BY_SETTING = 1, /* node.seeds, or an operator */
+                       MESH_BY_FILE = 2,    /* mesh_relist */
+                       MESH_BY_DNS = 4,     /* of the first query; those of the others follow */
+} mesh_by;
 typedef enum mesh_want_op { MESH_WANT_CONNECT, MESH_WANT_DISCONNECT, MESH_WANT_LIST } mesh_want_op;
 
 /* A node that is to be connected, as the table of that name has it for whoever looks: written by dial.c alone. */
@@ -41,18 +46,26 @@ typedef enum mesh_want_state {
 } mesh_want_state;
 typedef struct mesh_want {
     uint8_t state;
-    bool listed;       /* wanted by mesh_dial_listed or mesh_relist alone */
+    uint32_t by;       /* mesh_by: whoever wants it */
     uint32_t attempts; /* that failed since it was connected last */
     uint16_t seed_len, why_len;
     uint8_t seed[MESH_SEED_MAX];
     char why[MESH_WHY_MAX]; /* what the last one that failed failed of */
 } mesh_want;
 
+/* dns.c: a name whose addresses are the hosts of nodes, as it is written: alive@name, or alive@name:port. */
+typedef struct mesh_query {
+    slice alive, host; /* in the text */
+    uint16_t port;     /* 0: the port mapper there is asked */
+} mesh_query;
+NODISCARD err mesh_dns_parse(slice text, mesh_query *out, char why[MESH_WHY_MAX]); /* ERR_INVALID, why in words */
+extern const rt_class mesh_dns_class;                                              /* arg: mesh *const * */
+
 #define MESH_DIAL_NAME "mesh_dial"     /* registered; takes MESH_WANT */
 extern const rt_class mesh_dial_class; /* arg: mesh *const * */
 /* Boot: makes the table of wanted nodes, and puts one in. ERR_INVALID, ERR_PERM: as mesh_seed_parse; of rt_table_insert. */
 NODISCARD err mesh_dial_table(mesh *m, rt_ctx *cx);
-NODISCARD err mesh_dial_add(mesh *m, rt_ctx *cx, slice text, bool listed);
+NODISCARD err mesh_dial_add(mesh *m, rt_ctx *cx, slice text, mesh_by by);
 
 /* The acceptor of a shard also starts the links that dial there: its registered name. */
 #define MESH_ACCEPTOR_NAME_MAX 32

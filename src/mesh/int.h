@@ -64,7 +64,7 @@ struct mesh {
     rt_sup_spec scopes_spec;
     rt_child epmd_child;
     rt_sup_spec epmd_spec;
-    rt_child dial_child;
+    rt_child dial_children[2];
     rt_sup_spec dial_spec;
 };
 

@@ -184,7 +184,8 @@ static err told_to_end(rt_ctx *cx, mesh_link *l, const rt_blob *why) {
 
 static err job_done(rt_ctx *cx, mesh_link *l, rt_job_done *d) {
     if (mesh_tls_is_step(d)) return mesh_tls_stepped(cx, l, d);
-    return mesh_call_is_lookup(d) ? mesh_call_found(cx, l, d) : mesh_rpc_done(cx, l, d);
+    const mesh_lookup *u = mesh_lookup_of(d);
+    return u ? mesh_call_found(cx, l, d, u) : mesh_rpc_done(cx, l, d);
 }
 
 static err link_handle(rt_ctx *cx, void *st, rt_msg **m) {

@@ -4,6 +4,7 @@
  * connection, if we dial; link_hand.c: the handshake; link_in.c: what the peer says; link_out.c: what is said to it;
  * link_tls.c: TLS around all of it. */
 #include "mesh/dial.h"
+#include "mesh/lookup.h"
 #include "mesh/rels.h"
 #include "mesh/rpc.h"
 #include "proto/dist/frame_in.h"
@@ -105,8 +106,7 @@ static inline bool mesh_link_dials(const mesh_link *l) { return l->hand && l->ha
 
 /* link_dial.c: of a link that dials, until the connection to the node is there. */
 NODISCARD err mesh_call_begin(rt_ctx *cx, mesh_link *l, const mesh_link_arg *a);
-bool mesh_call_is_lookup(rt_job_done *d); /* or somebody else's job */
-NODISCARD err mesh_call_found(rt_ctx *cx, mesh_link *l, rt_job_done *d);
+NODISCARD err mesh_call_found(rt_ctx *cx, mesh_link *l, const rt_job_done *d, const mesh_lookup *u);
 bool mesh_call_connects(const mesh_link *l); /* the descriptor is no connection yet: mesh_call_ready has its events */
 NODISCARD err mesh_call_ready(rt_ctx *cx, mesh_link *l, uint32_t events);
 NODISCARD err mesh_call_secured(rt_ctx *cx, mesh_link *l);                   /* the TLS handshake is complete */

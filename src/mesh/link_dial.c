@@ -13,8 +13,7 @@
 
 #include <stdio.h>
 
-#define FAR_VERSION 6u                       /* of the handshake that is spoken here */
-#define LOOKUP_KEY  UINT64_C(0x6c6f6f6b7570) /* all of them take turns: one thread of the pool, however slow the name servers are */
+#define FAR_VERSION 6u /* of the handshake that is spoken here */
 
 /* --- what becomes of it ----------------------------------------------------------------------------------------------------------- */
 void mesh_call_tell(rt_ctx *cx, mesh_link *l, mesh_dialled what, slice why) {
@@ -68,51 +67,18 @@ static err not_there(rt_ctx *cx, mesh_link *l, err e) {
 }
 
 /* --- looking up ------------------------------------------------------------------------------------------------------------------- */
-typedef struct lookup {
-    rt_job job;
-    sys *y;
-    err result;
-    size_t n;
-    sys_addr found[MESH_ADDRS_MAX];
-    char host[DIST_NAME_MAX + 1];
-} lookup;
-
-static void lookup_run(rt_job *j) {
-    lookup *u = container_of(j, lookup, job);
-    u->result = u->y->resolve(u->y, u->host, u->found, MESH_ADDRS_MAX, &u->n);
-}
-
 static err look_up(rt_ctx *cx, mesh_link *l) {
     dist_name name;
     if (!check(dist_name_parse(mesh_link_name(l), &name) == ERR_OK)) return ERR_BUG;
-    lookup *u = mem_zalloc(sizeof *u);
-    u->job.box.free = rt_pool_job_free;
-    u->job.run = lookup_run;
-    u->job.what = "node host lookup";
-    u->job.key = LOOKUP_KEY;
-    u->job.slow_after = l->m->cfg.setup_time; /* name servers may take their time */
-    u->job.deadline = rt_now(cx) + l->m->cfg.setup_time;
-    u->y = rt_ctx_sys(cx);
-    memcpy(u->host, name.host.p, name.host.len);
-    rt_job *job = &u->job;
-    rt_pool_submit(cx, RT_POOL_USER, &job);
+    mesh_lookup_begin(cx, name.host, MESH_ADDRS_MAX, l->m->cfg.setup_time, 0);
     return ERR_OK;
 }
 
-bool mesh_call_is_lookup(rt_job_done *d) { return rt_job_of(d)->run == lookup_run; }
-
-static const char *lookup_text(err e) {
-    if (e == ERR_NOT_FOUND) return "there is no such host, or it has no address";
-    if (e == ERR_TIMEOUT) return "no name server has said what its address is";
-    return err_text(e);
-}
-
-err mesh_call_found(rt_ctx *cx, mesh_link *l, rt_job_done *d) {
-    const lookup *u = container_of(rt_job_of(d), lookup, job);
+err mesh_call_found(rt_ctx *cx, mesh_link *l, const rt_job_done *d, const mesh_lookup *u) {
     if (l->ended || !check(mesh_link_dials(l) && l->hand->call->stage == MESH_LOOKED_UP)) return ERR_OK;
     mesh_call *call = l->hand->call;
-    err e = d->status ? d->status : u->result;
-    if (e) return mesh_link_end(cx, l, lookup_text(e));
+    err e = mesh_lookup_error(d, u);
+    if (e) return mesh_link_end(cx, l, mesh_lookup_text(e));
     for (size_t i = u->n; i > 0; i--) { /* the best one comes first, so it is the last to be put there */
         call->next[call->n_next] = u->found[i - 1];
         call->next[call->n_next++].port = call->node.port;

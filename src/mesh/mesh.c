@@ -19,7 +19,8 @@ void mesh_cfg_default(mesh_cfg *c) {
                     .epmd_conns_max = MESH_EPMD_CONNS_MAX,
                     .mapper_port = DIST_EPMD_PORT,
                     .dial_rate = MESH_DIAL_RATE,
-                    .dials_max = MESH_DIALS_MAX};
+                    .dials_max = MESH_DIALS_MAX,
+                    .dns_every = MESH_DNS_EVERY};
 }
 
 /* --- life ------------------------------------------------------------------------------------------------------------------------- */
@@ -177,15 +178,15 @@ typedef struct seeding {
     booting b;
     const slice *seeds;
     size_t n;
-    bool listed;
+    mesh_by by;
 } seeding;
 static void boot_seeds(rt_ctx *cx, void *arg) {
     seeding *x = arg;
-    for (size_t i = 0; i < x->n && !x->b.status; i++) x->b.status = mesh_dial_add(x->b.m, cx, x->seeds[i], x->listed);
+    for (size_t i = 0; i < x->n && !x->b.status; i++) x->b.status = mesh_dial_add(x->b.m, cx, x->seeds[i], x->by);
 }
 
 err mesh_dial_listed(mesh *m, const slice *seeds, size_t n) {
-    seeding x = {.b = {.m = m}, .seeds = seeds, .n = n, .listed = true};
+    seeding x = {.b = {.m = m}, .seeds = seeds, .n = n, .by = MESH_BY_FILE};
     if (n > MESH_SEEDS_MAX) return ERR_LIMIT;
     rt_node_boot(m->node, 0, boot_seeds, &x);
     return x.b.status;
@@ -200,14 +201,15 @@ static void boot_dial(rt_ctx *cx, void *arg) {
 }
 
 err mesh_dial(mesh *m, const slice *seeds, size_t n) {
-    seeding x = {.b = {.m = m}, .seeds = seeds, .n = n};
+    seeding x = {.b = {.m = m}, .seeds = seeds, .n = n, .by = MESH_BY_SETTING};
     if (n > MESH_SEEDS_MAX) return ERR_LIMIT;
-    m->dial_child = (rt_child){.id = "dial", .cls = &mesh_dial_class, .arg = &m->itself, .restart = RT_PERMANENT};
+    m->dial_children[0] = (rt_child){.id = "dial", .cls = &mesh_dial_class, .arg = &m->itself, .restart = RT_PERMANENT};
+    m->dial_children[1] = (rt_child){.id = "dns", .cls = &mesh_dns_class, .arg = &m->itself, .restart = RT_PERMANENT};
     m->dial_spec = (rt_sup_spec){.strategy = RT_ONE_FOR_ONE,
                                  .intensity = RESTARTS,
                                  .period = RESTART_PERIOD,
-                                 .children = &m->dial_child,
-                                 .n_children = 1,
+                                 .children = m->dial_children,
+                                 .n_children = m->cfg.n_dns ? 2 : 1,
                                  .vital = true};
     rt_node_boot(m->node, 0, boot_dial, &x);
     return x.b.status;

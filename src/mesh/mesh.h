@@ -21,6 +21,8 @@
 #define MESH_RELATIONS_MAX  1000000u            /* some 200 bytes each */
 #define MESH_HANDSHAKES_MAX 4096u               /* under way at a time: some 2 KiB each, under TLS some 50 KiB more, and a descriptor */
 #define MESH_SEEDS_MAX      4096u               /* nodes that this one keeps itself connected to: some 1 KiB each, twice */
+#define MESH_DNS_MAX        30u                 /* names that are asked for nodes */
+#define MESH_DNS_EVERY      (10 * USEC_PER_SEC)
 #define MESH_DIAL_RATE      100u                /* attempts a second */
 #define MESH_DIALS_MAX      100u                /* attempts at a time */
 #define MESH_DIAL_FIRST     USEC_PER_SEC        /* after an attempt that failed: half of it to all of it; twice as long each time */
@@ -51,6 +53,9 @@ typedef struct mesh_cfg {
     uint16_t mapper_port;    /* of the port mappers that are asked where nodes listen */
     uint32_t dial_rate;      /* 1 to 10000: attempts a second to connect to nodes */
     uint32_t dials_max;      /* at least 1: such attempts at a time */
+    const char *const *dns;  /* names whose addresses are those of nodes (mesh_dns_check), n_dns of them; borrowed until mesh_free */
+    size_t n_dns;            /* at most MESH_DNS_MAX */
+    usec dns_every;          /* how often they are looked up */
     const char *const *pg_scopes; /* names of scopes of process groups (mesh/pg.h), n_pg_scopes of them; borrowed until mesh_free */
     size_t n_pg_scopes;
 } mesh_cfg;
@@ -75,6 +80,8 @@ NODISCARD err mesh_register(mesh *m);
 /* Can a node be dialled that is written so, from the one named own, which has certificates (secure) or none? why: a sentence. mesh/dial.h
  * has the form. ERR_INVALID; ERR_PERM: it has none, and that node need not be on this machine. */
 NODISCARD err mesh_seed_check(slice own, bool secure, slice text, char why[MESH_WHY_MAX]);
+/* Is that a name for cfg.dns: alive@name, or alive@name:port? ERR_INVALID; why: a sentence. */
+NODISCARD err mesh_dns_check(slice text, char why[MESH_WHY_MAX]);
 /* After mesh_listen: keeps this node connected to these, at most MESH_SEEDS_MAX, and to those that an operator adds. ERR_INVALID, ERR_PERM:
  * as mesh_seed_check; ERR_LIMIT. */
 NODISCARD err mesh_dial(mesh *m, const slice *seeds, size_t n);

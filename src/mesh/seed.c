@@ -79,3 +79,22 @@ err mesh_seed_check(slice own, bool secure, slice text, char why[MESH_WHY_MAX]) 
     mesh_seed s;
     return mesh_seed_parse(own, secure, text, &s, why);
 }
+
+err mesh_dns_parse(slice text, mesh_query *out, char why[MESH_WHY_MAX]) {
+    mesh_seed s = {.name_len = 0};
+    slice host;
+    sys_addr none;
+    char numeric[DIST_NAME_MAX + 4];
+    uint16_t port = 0;
+    bool fine = read_name(text, &s, &host, &port) && slice_find(host, ':') == host.len;
+    if (fine) (void)snprintf(numeric, sizeof numeric, SLICE_FMT ":0", SLICE_ARG(host));
+    if (!fine || sys_addr_parse(slice_str(numeric), &none) == ERR_OK)
+        return wrong(text, ERR_INVALID, "is not a name to be looked up, such as b@cluster.example, or b@cluster.example:9100", why);
+    *out = (mesh_query){.alive = slice_sub(text, 0, slice_find(text, '@')), .host = host, .port = port};
+    return ERR_OK;
+}
+
+err mesh_dns_check(slice text, char why[MESH_WHY_MAX]) {
+    mesh_query q;
+    return mesh_dns_parse(text, &q, why);
+}

@@ -141,7 +141,7 @@ static void do_answer(rt_ctx *cx, puppet *p, uint64_t arg) {
 static void do_want(rt_ctx *cx, puppet *p, uint64_t arg) {
     (void)p;
     rt_msg *m = rt_msg_new(cx, MESH_WANT, sizeof(mesh_want_msg));
-    *mesh_want_msg_of(m) = (mesh_want_msg){.op = (uint8_t)arg, .seed = rt_blob_new(slice_str(who))};
+    *mesh_want_msg_of(m) = (mesh_want_msg){.op = (uint8_t)arg, .by = MESH_BY_FILE, .seed = rt_blob_new(slice_str(who))};
     rt_send(cx, rt_name_find(cx, MESH_DIAL_NAME), &m);
 }
 static void does(deed *d, uint64_t arg, const char *name) {

@@ -1,6 +1,6 @@
 """rig: real Erlang nodes, a real epmd and build/dist-peer for tests of the distribution protocol. Everything listens on 127.0.0.1, on ports
 that the kernel chose. Nothing sleeps: everything waits for a line with a limit."""
-import os, select, shutil, socket, ssl, subprocess, sys, tempfile, threading, time
+import contextlib, os, select, shutil, socket, ssl, subprocess, sys, tempfile, threading, time
 
 sys.path.insert(1, os.path.join(os.path.dirname(os.path.abspath(__file__)), "../xmpp"))
 import importlib.util
@@ -112,6 +112,16 @@ class Epmd(Lines):
                 if time.monotonic() > end or self.proc.poll() is not None:
                     raise
                 select.select([self.proc.stdout], [], [], 0.01)
+
+
+@contextlib.contextmanager
+def hosts(text):
+    """A file of hosts, which may be rewritten in its place, and words that a command is begun with so that it, and nobody else, has these."""
+    with tempfile.NamedTemporaryFile("w") as f:
+        f.write(text)
+        f.flush()
+        own = [] if os.geteuid() == 0 else ["-r"]
+        yield f.name, ["unshare", "-m", *own, "sh", "-c", f'mount --bind {f.name} /etc/hosts && exec "$@"', "sh"]
 
 
 def epmd_tool(port, *words):

@@ -225,6 +225,19 @@ def test_a_list_in_a_file():
             assert {n: s.nodes()[n]["index"] for n in both} == both and s.event("mesh_down") == 0
 
 
+def test_names_that_stand_for_nodes():
+    "node.dns: every address of a name is a node's host; one that is added is connected, one that is gone is not dialled any more."
+    with rig.hosts("127.0.0.1 cluster.example\n127.0.0.1 other.example\n") as (path, prefix), Epmd() as epmd:
+        with Murre(epmd, prefix=prefix, node__dns="a@cluster.example,b@none.example", node__dns_every="1s") as s, Erl("a@127.0.0.1", epmd.port) as a:
+            assert a.wait("nodeup") == ME
+            until("it is wanted", lambda: s.nodes()["a@127.0.0.1"]["wanted"] and set(s.nodes()) == {"a@127.0.0.1"})
+            until(s.stderr, lambda: "b@none.example: there is no such host, or it has no address" in s.stderr())
+            with open(path, "w") as f:
+                f.write("127.0.0.2 cluster.example\n127.0.0.3 cluster.example\n")
+            until(s.nodes, lambda: {n for n, r in s.nodes().items() if r["wanted"]} == {"a@127.0.0.2", "a@127.0.0.3"})
+            assert is_up(s, "a@127.0.0.1")
+
+
 def test_bad_seeds():
     "murre check and murre run refuse what cannot be dialled."
     good = ("cookie", rig.COOKIE + "\n", 0o600)
@@ -235,6 +248,10 @@ def test_bad_seeds():
                           ("#" * (4 << 20) + "\n", "larger than 4194304 bytes")):
         refused(os.EX_CONFIG, text, files=[good, ("seeds", content, 0o644)], node__name=ME, node__cookie_file="DIR/cookie", node__epmd="off",
                 node__seeds_file="DIR/seeds")
+    refused(os.EX_CONFIG, "node.dns: 'b@127.0.0.1' is not a name to be looked up", files=[good], node__name=ME, node__cookie_file="DIR/cookie", node__epmd="off",
+            node__dns="b@127.0.0.1")
+    refused(os.EX_CONFIG, "node.dns: at most 30 names", files=[good], node__name=ME, node__cookie_file="DIR/cookie", node__epmd="off",
+            node__dns=",".join(f"b@n{i}.example" for i in range(31)))
     refused(os.EX_NOINPUT, "No such file or directory", files=[good], node__name=ME, node__cookie_file="DIR/cookie", node__epmd="off", node__seeds_file="DIR/seeds")
 
 

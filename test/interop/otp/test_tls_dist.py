@@ -1,11 +1,11 @@
 """Nodes under TLS, as OTP's inet_tls_dist has it: a murre node and real Erlang nodes with certificates of one authority, what is refused, and
 the settings node.tls.*."""
-import contextlib, os, shutil, socket, ssl, subprocess, sys, tempfile
+import os, shutil, socket, ssl, subprocess, sys, tempfile
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 sys.dont_write_bytecode = True
 import rig
-from rig import COOKIE, LIMIT, Epmd, Lines, erlang, xmpp_rig
+from rig import COOKIE, LIMIT, Epmd, Lines, erlang, hosts, xmpp_rig
 from test_mesh import Murre
 
 xmpp = xmpp_rig()
@@ -110,20 +110,10 @@ def test_a_node_that_is_dialled():
         assert said(epmd, code, ca, ca.sign("a")) == ["up"], s.stderr()
 
 
-@contextlib.contextmanager
-def hosts(text):
-    "Words that a command is begun with so that it, and nobody else, has these hosts."
-    with tempfile.NamedTemporaryFile("w") as f:
-        f.write(text)
-        f.flush()
-        own = [] if os.geteuid() == 0 else ["-r"]
-        yield ["unshare", "-m", *own, "sh", "-c", f'mount --bind {f.name} /etc/hosts && exec "$@"', "sh"]
-
-
 def test_a_host_that_is_looked_up():
     "A seed whose host is a name: its addresses are tried until one answers. One whose host is not known is dialled on, and the log says why."
     far = "127.7.7.7 a.example\n127.0.0.1 a.example\n127.0.0.1 m.example\n"
-    with Epmd() as epmd, Authority() as ca, hosts(far) as prefix:
+    with Epmd() as epmd, Authority() as ca, hosts(far) as (_, prefix):
         with Secure(epmd, ca, ca.sign("m", "DNS:m.example"), prefix=prefix, name="m@m.example", node__seeds="a@a.example,b@b.example") as s:
             code = "ok = net_kernel:monitor_nodes(true), receive {nodeup, 'm@m.example'} -> io:format(\"up~n\") after 60000 -> io:format(\"not~n\") end,"
             assert said(epmd, code, ca, ca.sign("a", "DNS:a.example"), name="a@a.example", style="-name") == ["up"], s.stderr()
