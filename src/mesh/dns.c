@@ -52,8 +52,8 @@ static void found(rt_ctx *cx, const discoverer *d, const mesh_lookup *u) {
     buf_init(&list, UINT32_MAX);
     for (size_t i = 0; i < u->n; i++) put_node(d, &d->v[u->ticket].q, &u->found[i], &list);
     rt_msg *m = rt_msg_new(cx, MESH_WANT, sizeof(mesh_want_msg));
-    *mesh_want_msg_of(m) =
-        (mesh_want_msg){.op = MESH_WANT_LIST, .by = MESH_BY_DNS << u->ticket, .ticket = u->ticket, .seed = rt_blob_new(buf_slice(&list))};
+    *mesh_want_msg_of(m) = (mesh_want_msg){
+        .op = MESH_WANT_LIST, .by = (uint32_t)MESH_BY_DNS << u->ticket, .ticket = u->ticket, .seed = rt_blob_new(buf_slice(&list))};
     rt_send(cx, rt_name_find(cx, MESH_DIAL_NAME), &m); /* if it is not there now, it gets the next list */
     buf_fini(&list);
 }
