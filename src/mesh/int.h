@@ -41,16 +41,17 @@ struct mesh {
     tls_slot tls;   /* empty: node.tls.cert is not set */
     bool certified; /* something is, and will be */
     dist_self self;
-    dist_in_cfg limits;          /* of what a peer may send */
-    rt_tid names;                /* name of a node -> mesh_peer */
-    rt_tid nodes;                /* number of a node -> mesh_node */
-    rt_tid challenges;           /* that this node has sent, in handshakes that are not over */
-    rt_tid wanted;               /* name of a node that is to be connected -> mesh_want */
-    _Atomic uint32_t next_index; /* relaxed: only unique */
-    _Atomic uint64_t next_watch; /* likewise */
-    _Atomic uint32_t handshakes; /* under way; relaxed: only a count */
-    _Atomic bool left;           /* domains.c: no connection any more; relaxed: whoever comes up all the same is ended by MESH_END */
-    usec since;                  /* when it was made, on the wall's clock */
+    dist_in_cfg limits;               /* of what a peer may send */
+    dist_atoms *atoms[RT_SHARDS_MAX]; /* that the peers of links on that shard have named; touched there only, once links run */
+    rt_tid names;                     /* name of a node -> mesh_peer */
+    rt_tid nodes;                     /* number of a node -> mesh_node */
+    rt_tid challenges;                /* that this node has sent, in handshakes that are not over */
+    rt_tid wanted;                    /* name of a node that is to be connected -> mesh_want */
+    _Atomic uint32_t next_index;      /* relaxed: only unique */
+    _Atomic uint64_t next_watch;      /* likewise */
+    _Atomic uint32_t handshakes;      /* under way; relaxed: only a count */
+    _Atomic bool left;                /* domains.c: no connection any more; relaxed: whoever comes up all the same is ended by MESH_END */
+    usec since;                       /* when it was made, on the wall's clock */
     mesh_port *ports[MESH_LISTEN_MAX][RT_SHARDS_MAX];
     size_t n_ports;
     uint16_t port;               /* of the first one */
@@ -68,6 +69,7 @@ struct mesh {
     rt_sup_spec dial_spec;
 };
 
+dist_atoms *mesh_atoms(mesh *m, unsigned shard);    /* from that shard */
 bool mesh_secure(const mesh *m, const sys_addr *a); /* connections to and from there need TLS */
 
 /* --- peers.c: both tables. Any shard; a step each, as seen by all. */

@@ -109,7 +109,7 @@ static err write_out(rt_ctx *cx, mesh_link *l) {
     size_t done = 0;
     err e = send_out(cx, l, &done);
     l->wrote = l->wrote || done > 0;
-    if (done > 0 || !l->polled) l->wrote_at = rt_now(cx);
+    if (done > 0 || !l->polled) l->stuck = 0;
     bool wait = e == ERR_AGAIN;
     if (wait != l->polled) {
         l->polled = wait;
@@ -147,7 +147,7 @@ static err link_ready(rt_ctx *cx, void *st, int fd, uint32_t events) {
         if (r == ERR_AGAIN) return ERR_OK;
         if (r && l->hand) return mesh_hand_cut(cx, l, r);
         if (r) return mesh_link_end(cx, l, r == ERR_EOF ? "it closed the connection" : err_text(r));
-        l->read_at = rt_now(cx);
+        l->heard = true;
         e = l->tls ? mesh_tls_feed(cx, l, slice_of(p, n)) : mesh_link_feed(cx, l, slice_of(p, n));
         if (n < RT_SCRATCH) break;
     }
@@ -156,14 +156,19 @@ static err link_ready(rt_ctx *cx, void *st, int fd, uint32_t events) {
 
 /* --- time ------------------------------------------------------------------------------------------------------------------------- */
 /* Up: each tick interval a tick, if nothing was written since the last one was due; and the peer is gone if it was silent for a ticktime
- * (OTP: dist_util, con_loop: between T - T/I and T + T/I after its last byte). */
+ * (OTP: dist_util, con_loop: between T - T/I and T + T/I after its last byte; here between T and T + T/I). As there ticks are counted and
+ * not time, so that a node that was stopped itself gives each of its peers an interval to be heard. */
 static err link_timer(rt_ctx *cx, void *st, rt_timer *t) {
     mesh_link *l = st;
     usec every = l->m->cfg.ticktime / MESH_TICK_INTENSITY;
     if (l->hand) return mesh_link_end(cx, l, mesh_call_connects(l) ? "connecting took too long" : "the handshake took too long");
-    if (rt_now(cx) - l->read_at >= l->m->cfg.ticktime) return mesh_link_end(cx, l, "it was silent for the ticktime");
-    if (l->polled && rt_now(cx) - l->wrote_at >= l->m->cfg.ticktime) return mesh_link_end(cx, l, "it did not read for the ticktime");
+    l->silent = l->heard ? 0 : (uint8_t)(l->silent + 1);
+    l->stuck = l->polled ? (uint8_t)(l->stuck + 1) : 0;
+    l->heard = false;
+    if (l->silent >= MESH_TICK_INTENSITY) return mesh_link_end(cx, l, "it was silent for the ticktime");
+    if (l->stuck > MESH_TICK_INTENSITY) return mesh_link_end(cx, l, "it did not read for the ticktime");
     if (!l->wrote && !waits(l)) {
+        dist_cache_out_idle(&l->enc.cache); /* likely it stays so */
         dist_frame_tick(&l->out);
         err e = write_out(cx, l); /* at once: a tick does not count as written, or every second one would be left out */
         if (e) return e;
@@ -208,7 +213,6 @@ static err link_init(rt_ctx *cx, void *st, const void *arg) {
     l->fd = a->fd;
     buf_init(&l->out, UINT32_MAX);
     mesh_rels_init(&l->rels);
-    mesh_rpcs_init(&l->rpcs);
     if (a->dial) return mesh_call_begin(cx, l, a);
     err e = rt_port_add(cx, a->fd, SYS_IN);
     if (e) return e;
@@ -242,7 +246,7 @@ static void link_fini(rt_ctx *cx, void *st, err reason) {
     }
     mesh_hand_free(cx, l);
     mesh_tls_free(cx, l);
-    mesh_rpcs_fini(&l->rpcs);
+    mesh_rpcs_free(l->rpcs);
     mem_free(l->name);
     buf_fini(&l->out);
     rt_timer_cancel(cx, &l->timer);

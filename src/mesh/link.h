@@ -72,12 +72,13 @@ typedef struct mesh_link {
     bool full;         /* out is over link_bytes: it takes no messages */
     bool polled;       /* waits until the socket takes more */
     bool wrote;        /* since the last tick was due */
-    usec read_at;      /* when the peer last said something */
-    usec wrote_at;     /* when the socket last took something, or began to refuse */
+    bool heard;        /* something, since the last tick was due */
+    uint8_t silent;    /* ticks that were due since the peer last said something */
+    uint8_t stuck;     /* ticks that were due since the socket last took something of what waits */
     size_t answers;    /* bytes of out that the peer's own doing brought, since it is full */
     uint64_t sequence; /* of the last message in fragments */
     uint64_t never;    /* counts the processes that rpc.c pretends */
-    mesh_rpcs rpcs;    /* calls of the peer that are not answered yet */
+    mesh_rpcs *rpcs;   /* calls of the peer that are not answered yet */
     rt_timer timer;    /* handshake: until it has to be over; up: the next tick */
     buf out;           /* for the socket, but for its first out_off bytes, which are written already */
     size_t out_off;

@@ -98,13 +98,14 @@ static err is_up(rt_ctx *cx, mesh_link *l) {
     if (up == ERR_BUSY) return mesh_link_end(cx, l, dist_handshake_end_text(DIST_END_WE_KEEP_OURS));
     if (up) return mesh_link_end(cx, l, "there is no room in the table of nodes");
     dist_in_init(&l->in, &l->m->limits, h->flags);
+    dist_in_share(&l->in, mesh_atoms(l->m, rt_ctx_shard(cx)));
     dist_out_init(&l->enc, h->flags, NULL, 0);
     l->enc.cache.rest = MESH_CACHE_REST;
     buf rest = hand->in;
     buf_init(&hand->in, 0);
     if (hand->call) mesh_call_tell(cx, l, MESH_DIALLED_UP, SLICE_NULL);
     mesh_hand_free(cx, l);
-    l->read_at = rt_now(cx);
+    l->heard = true; /* the handshake was read */
     /* Spread over the interval, so that thousands of links of one node do not tick at once. */
     rt_timer_set(cx, &l->timer, rt_now(cx) + 1 + (usec)(rt_random(cx) % (uint64_t)(l->m->cfg.ticktime / MESH_TICK_INTENSITY)));
     buf text;

@@ -67,9 +67,20 @@ void mesh_free(mesh *m) {
     if (!m) return;
     for (size_t i = 0; i < m->n_ports; i++)
         for (unsigned k = 0; k < RT_SHARDS_MAX; k++) mem_free(m->ports[i][k]);
+    for (unsigned i = 0; i < RT_SHARDS_MAX; i++) {
+        if (m->atoms[i]) dist_atoms_fini(m->atoms[i]);
+        mem_free(m->atoms[i]);
+    }
     mesh_pg_free(m);
     tls_slot_fini(&m->tls);
     mem_free(m);
+}
+
+dist_atoms *mesh_atoms(mesh *m, unsigned shard) {
+    if (m->atoms[shard]) return m->atoms[shard];
+    m->atoms[shard] = mem_alloc(sizeof *m->atoms[shard]);
+    dist_atoms_init(m->atoms[shard], rt_node_hash_key(m->node));
+    return m->atoms[shard];
 }
 
 slice mesh_name(const mesh *m) { return m->cfg.name; }

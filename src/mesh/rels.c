@@ -2,18 +2,31 @@
  * link_out.c.
  *
  * Invariants: (1) theirs + ours is the number of watches, aims and ties. (2) A watch is in both of its maps, or in none. (3) For each link
- * and monitor that the runtime has with this node there is an entry here, or a message about it on its way. */
+ * and monitor that the runtime has with this node there is an entry here, or a message about it on its way. (4) There are maps while there
+ * is an entry: most of thousands of connections have none. */
 #include "mesh/rels.h"
 
 #include "base/mem.h"
 #include "rt/remote.h"
 
-void mesh_rels_init(mesh_rels *r) {
-    *r = (mesh_rels){0};
-    hmap_init(&r->by_ref);
-    hmap_init(&r->by_id);
-    hmap_init(&r->aims);
-    hmap_init(&r->ties);
+void mesh_rels_init(mesh_rels *r) { *r = (mesh_rels){0}; }
+
+/* For an entry to be put in. */
+static mesh_rels_maps *maps(mesh_rels *r) {
+    if (r->maps) return r->maps;
+    mesh_rels_maps *m = r->maps = mem_zalloc(sizeof *m);
+    hmap_init(&m->by_ref);
+    hmap_init(&m->by_id);
+    hmap_init(&m->aims);
+    hmap_init(&m->ties);
+    return m;
+}
+
+/* An entry has been taken out of an hmap: it was the last one? Their hmaps own nothing then. */
+static void settle(mesh_rels *r) {
+    if (r->theirs + r->ours > 0) return;
+    mem_free(r->maps);
+    r->maps = NULL;
 }
 
 /* --- watches ---------------------------------------------------------------------------------------------------------------------- */
@@ -29,7 +42,7 @@ static bool is_ref(const mesh_watch *w, const etf_ref *r, const etf_pid *watcher
 }
 
 mesh_watch *mesh_rels_watch(const mesh_rels *r, const etf_ref *ref, const etf_pid *watcher) {
-    for (hmap_node *n = hmap_find(&r->by_ref, ref_hash(ref, watcher)); n; n = hmap_find_next(n)) {
+    for (hmap_node *n = r->maps ? hmap_find(&r->maps->by_ref, ref_hash(ref, watcher)) : NULL; n; n = hmap_find_next(n)) {
         mesh_watch *w = container_of(n, mesh_watch, by_ref);
         if (is_ref(w, ref, watcher)) return w;
     }
@@ -37,7 +50,7 @@ mesh_watch *mesh_rels_watch(const mesh_rels *r, const etf_ref *ref, const etf_pi
 }
 
 mesh_watch *mesh_rels_watch_by_id(const mesh_rels *r, uint64_t id) {
-    for (hmap_node *n = hmap_find(&r->by_id, hash_u64(id)); n; n = hmap_find_next(n)) {
+    for (hmap_node *n = r->maps ? hmap_find(&r->maps->by_id, hash_u64(id)) : NULL; n; n = hmap_find_next(n)) {
         mesh_watch *w = container_of(n, mesh_watch, by_id);
         if (w->id == id) return w;
     }
@@ -53,22 +66,23 @@ mesh_watch *mesh_rels_watch_add(mesh_rels *r, uint64_t id, const etf_ref *ref, c
     w->watched = watched;
     w->name_len = (uint32_t)name.len;
     if (name.len) memcpy(w->name, name.p, name.len);
-    hmap_insert(&r->by_ref, &w->by_ref, ref_hash(ref, watcher));
-    hmap_insert(&r->by_id, &w->by_id, hash_u64(id));
+    hmap_insert(&maps(r)->by_ref, &w->by_ref, ref_hash(ref, watcher));
+    hmap_insert(&maps(r)->by_id, &w->by_id, hash_u64(id));
     r->theirs++;
     return w;
 }
 
 void mesh_rels_watch_drop(mesh_rels *r, mesh_watch *w) {
-    hmap_remove(&r->by_ref, &w->by_ref);
-    hmap_remove(&r->by_id, &w->by_id);
+    hmap_remove(&r->maps->by_ref, &w->by_ref);
+    hmap_remove(&r->maps->by_id, &w->by_id);
     r->theirs--;
+    settle(r);
     mem_free(w);
 }
 
 /* --- aims ------------------------------------------------------------------------------------------------------------------------- */
 mesh_aim *mesh_rels_aim(const mesh_rels *r, uint64_t ref) {
-    for (hmap_node *n = hmap_find(&r->aims, hash_u64(ref)); n; n = hmap_find_next(n)) {
+    for (hmap_node *n = r->maps ? hmap_find(&r->maps->aims, hash_u64(ref)) : NULL; n; n = hmap_find_next(n)) {
         mesh_aim *a = container_of(n, mesh_aim, node);
         if (a->ref == ref) return a;
     }
@@ -82,14 +96,15 @@ mesh_aim *mesh_rels_aim_add(mesh_rels *r, uint64_t ref, rt_pid watcher, rt_pid w
     a->watched = watched;
     a->name_len = (uint32_t)name.len;
     if (name.len) memcpy(a->name, name.p, name.len);
-    hmap_insert(&r->aims, &a->node, hash_u64(ref));
+    hmap_insert(&maps(r)->aims, &a->node, hash_u64(ref));
     r->ours++;
     return a;
 }
 
 void mesh_rels_aim_drop(mesh_rels *r, mesh_aim *a) {
-    hmap_remove(&r->aims, &a->node);
+    hmap_remove(&r->maps->aims, &a->node);
     r->ours--;
+    settle(r);
     mem_free(a);
 }
 
@@ -99,7 +114,7 @@ static uint64_t tie_hash(rt_pid here, rt_pid there) {
 }
 
 mesh_tie *mesh_rels_tie(const mesh_rels *r, rt_pid here, rt_pid there) {
-    for (hmap_node *n = hmap_find(&r->ties, tie_hash(here, there)); n; n = hmap_find_next(n)) {
+    for (hmap_node *n = r->maps ? hmap_find(&r->maps->ties, tie_hash(here, there)) : NULL; n; n = hmap_find_next(n)) {
         mesh_tie *t = container_of(n, mesh_tie, node);
         if (rt_pid_eq(t->here, here) && rt_pid_eq(t->there, there)) return t;
     }
@@ -111,14 +126,15 @@ mesh_tie *mesh_rels_tie_add(mesh_rels *r, rt_pid here, rt_pid there, bool ours) 
     t->here = here;
     t->there = there;
     t->ours = ours;
-    hmap_insert(&r->ties, &t->node, tie_hash(here, there));
+    hmap_insert(&maps(r)->ties, &t->node, tie_hash(here, there));
     ours ? r->ours++ : r->theirs++;
     return t;
 }
 
 void mesh_rels_tie_drop(mesh_rels *r, mesh_tie *t) {
-    hmap_remove(&r->ties, &t->node);
+    hmap_remove(&r->maps->ties, &t->node);
     t->ours ? r->ours-- : r->theirs--;
+    settle(r);
     mem_free(t);
 }
 
@@ -146,13 +162,14 @@ static void end_watch(rt_ctx *cx, mesh_rels *r, uint32_t index, hmap_node *n) {
  * one is begun. */
 bool mesh_rels_end(rt_ctx *cx, mesh_rels *r, uint32_t index, size_t max) {
     for (; max > 0 && r->theirs + r->ours > 0; max--) {
-        hmap *map = r->ties.count ? &r->ties : r->aims.count ? &r->aims : &r->by_id;
-        hmap_node *n = r->at ? r->at : hmap_first(map);
+        mesh_rels_maps *m = r->maps;
+        hmap *map = m->ties.count ? &m->ties : m->aims.count ? &m->aims : &m->by_id;
+        hmap_node *n = m->at ? m->at : hmap_first(map);
         if (!check(n)) break;
-        r->at = hmap_next(map, n);
-        if (map == &r->ties)
+        m->at = hmap_next(map, n);
+        if (map == &m->ties)
             end_tie(cx, r, n);
-        else if (map == &r->aims)
+        else if (map == &m->aims)
             end_aim(cx, r, n);
         else
             end_watch(cx, r, index, n);
@@ -169,8 +186,12 @@ static void free_all(hmap *map, size_t offset) {
 }
 
 void mesh_rels_fini(mesh_rels *r) {
-    hmap_fini(&r->by_ref);
-    free_all(&r->by_id, offsetof(mesh_watch, by_id));
-    free_all(&r->aims, offsetof(mesh_aim, node));
-    free_all(&r->ties, offsetof(mesh_tie, node));
+    mesh_rels_maps *m = r->maps;
+    if (!m) return;
+    hmap_fini(&m->by_ref);
+    free_all(&m->by_id, offsetof(mesh_watch, by_id));
+    free_all(&m->aims, offsetof(mesh_aim, node));
+    free_all(&m->ties, offsetof(mesh_tie, node));
+    mem_free(m);
+    mesh_rels_init(r);
 }

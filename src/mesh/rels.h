@@ -49,11 +49,14 @@ typedef struct mesh_tie {
     bool ours;        /* an actor here has asked for it, which counts as such */
 } mesh_tie;
 
-typedef struct mesh_rels {
+typedef struct mesh_rels_maps {
     hmap by_ref, by_id; /* mesh_watch */
     hmap aims, ties;
-    size_t theirs, ours; /* watches and ties that the peer has asked for; aims and ties that actors here have */
-    hmap_node *at;       /* mesh_rels_end: the next one in the map that it has come to; NULL: none, or not begun */
+    hmap_node *at; /* mesh_rels_end: the next one in the map that it has come to; NULL: none, or not begun */
+} mesh_rels_maps;
+typedef struct mesh_rels {
+    mesh_rels_maps *maps;  /* NULL: there is nothing in them */
+    uint32_t theirs, ours; /* watches and ties that the peer has asked for; aims and ties that actors here have */
 } mesh_rels;
 
 void mesh_rels_init(mesh_rels *r);

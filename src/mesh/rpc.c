@@ -227,6 +227,20 @@ static const char *verdict(const rpc *q) {
 }
 
 /* --- those that wait --------------------------------------------------------------------------------------------------------------- */
+struct mesh_rpcs {
+    list waits;   /* in the order in which they came */
+    uint32_t n;   /* of those */
+    size_t bytes; /* of their requests */
+    bool running; /* the pool has one */
+};
+
+static mesh_rpcs *rpcs(mesh_link *l) {
+    if (l->rpcs) return l->rpcs;
+    l->rpcs = mem_zalloc(sizeof *l->rpcs);
+    list_init(&l->rpcs->waits);
+    return l->rpcs;
+}
+
 static void start_next(rt_ctx *cx, mesh_rpcs *w) {
     list *first = w->running ? NULL : list_pop_front(&w->waits);
     if (!first) return;
@@ -238,14 +252,19 @@ static void start_next(rt_ctx *cx, mesh_rpcs *w) {
     rt_pool_submit(cx, RT_POOL_USER, &j);
 }
 
+static bool has_room(const mesh_link *l, size_t len) {
+    const mesh_rpcs *w = l->rpcs;
+    return !w || (w->n < MESH_RPC_WAIT_MAX && w->bytes + len <= MESH_RPC_WAIT_BYTES);
+}
+
 /* Consumes q. */
 static err begin(rt_ctx *cx, mesh_link *l, rpc *q) {
-    mesh_rpcs *w = &l->rpcs;
     const char *wrong = q->badarg ? "badarg" : !q->mfa ? "undef" : NULL;
     if (!wrong && q->mfa->when == MESH_NOW) {
         run(q, cx);
         wrong = verdict(q);
-    } else if (!wrong && w->n < MESH_RPC_WAIT_MAX && w->bytes + q->text.len <= MESH_RPC_WAIT_BYTES) {
+    } else if (!wrong && has_room(l, q->text.len)) {
+        mesh_rpcs *w = rpcs(l);
         list_push_back(&w->waits, &q->waits);
         w->n++;
         w->bytes += q->text.len;
@@ -261,16 +280,21 @@ static err begin(rt_ctx *cx, mesh_link *l, rpc *q) {
 
 err mesh_rpc_done(rt_ctx *cx, mesh_link *l, rt_job_done *d) {
     const rpc *q = container_of(rt_job_of(d), rpc, job);
-    l->rpcs.running = false;
+    if (!check(l->rpcs)) return ERR_BUG;
+    l->rpcs->running = false;
     err e = answer(cx, l, q, d->status ? "system_limit" : verdict(q));
-    if (!e && !l->ended) start_next(cx, &l->rpcs);
-    return e;
+    if (e || l->ended) return e;
+    start_next(cx, l->rpcs);
+    if (l->rpcs->running) return ERR_OK;
+    mesh_rpcs_free(l->rpcs);
+    l->rpcs = NULL;
+    return ERR_OK;
 }
 
-void mesh_rpcs_init(mesh_rpcs *w) { list_init(&w->waits); }
-
-void mesh_rpcs_fini(mesh_rpcs *w) {
+void mesh_rpcs_free(mesh_rpcs *w) {
+    if (!w) return;
     for (list *i = list_pop_front(&w->waits); i; i = list_pop_front(&w->waits)) rpc_free(container_of(i, rpc, waits));
+    mem_free(w);
 }
 
 err mesh_rpc_spawn(rt_ctx *cx, mesh_link *l, const dist_message *m, const dist_ctl *c, arena *text) {

@@ -9,12 +9,6 @@
 #define MESH_RPC_WAIT_MAX   256u       /* calls of a peer that wait for the one before them; further ones end with system_limit */
 #define MESH_RPC_WAIT_BYTES (1u << 20) /* and the bytes of their requests, likewise */
 
-typedef struct mesh_rpcs {
-    list waits;   /* in the order in which they came */
-    uint32_t n;   /* of those */
-    size_t bytes; /* of their requests */
-    bool running; /* the pool has one */
-} mesh_rpcs;
-void mesh_rpcs_init(mesh_rpcs *w);
-void mesh_rpcs_fini(mesh_rpcs *w); /* those that wait; the one that runs is freed by the pool when its owner is gone */
+typedef struct mesh_rpcs mesh_rpcs; /* NULL while there are none */
+void mesh_rpcs_free(mesh_rpcs *w);  /* those that wait; the one that runs is freed by the pool when its owner is gone; NULL is fine */
 #endif

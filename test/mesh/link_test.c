@@ -484,16 +484,37 @@ static void ticks(void **state) {
     }
     assert_false(p.c->closed);
     assert_in_range(p.ticks, 9, 11);
+    dist_frame_tick(&p.out); /* its last words */
     talk(&p);
-    net.w->now += TICKTIME - USEC_PER_SEC - USEC_PER_MSEC; /* it is silent, and said something in the last second */
-    talk(&p);
-    assert_false(p.c->closed);
-    for (int i = 0; i < 10 && !p.c->closed; i++) {
+    usec heard = net.w->now;
+    while (!p.c->closed && net.w->now < heard + 2 * TICKTIME) {
         net.w->now += USEC_PER_SEC / 4;
         (void)world_run(net.w);
     }
     assert_true(p.c->closed);
+    assert_in_range(net.w->now - heard, TICKTIME, TICKTIME + TICKTIME / MESH_TICK_INTENSITY + USEC_PER_SEC / 2);
     assert_int_equal(nodes(), 0);
+    peer_fini(&p);
+    end();
+}
+
+/* A process that was stopped and goes on has heard nobody for long, and that is nobody's fault but its own: it listens before it judges. */
+static void a_node_that_was_stopped_does_not_blame_its_peers(void **state) {
+    (void)state;
+    peer p;
+    begin();
+    connect_as(&p, PEER);
+    net.w->now += 10 * TICKTIME;
+    (void)world_run(net.w);
+    assert_false(p.c->closed);
+    dist_frame_tick(&p.out);
+    talk(&p);
+    for (int i = 0; i < 3; i++) {
+        net.w->now += TICKTIME / MESH_TICK_INTENSITY;
+        (void)world_run(net.w);
+    }
+    assert_false(p.c->closed);
+    assert_int_equal(nodes(), 1);
     peer_fini(&p);
     end();
 }
@@ -606,6 +627,7 @@ int main(void) {
         cmocka_unit_test(calls_end_with_their_link),
         cmocka_unit_test(a_forged_pid_ends_the_link),
         cmocka_unit_test(ticks),
+        cmocka_unit_test(a_node_that_was_stopped_does_not_blame_its_peers),
         cmocka_unit_test(a_peer_that_does_not_read),
         cmocka_unit_test(what_waits_goes_out_as_it_was_said),
     };

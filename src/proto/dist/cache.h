@@ -4,15 +4,17 @@
  * it likes: the header of a message names the slots that its terms refer to, and brings the text of those that are new. Tag 82 and a byte i
  * in a term stand for reference i of the header.
  *
- * Receiving: a slot owns a copy of its text, in segments that are allocated when they are used. Nothing becomes an atom of the node, and
- * everything counts against a limit. Sending: far fewer slots, which are enough for names that come again and again.
- * After a reconnect both begin empty. */
+ * Receiving: a slot has its text; only slots that are used cost anything. Connections of one thread may share texts, most of which are the
+ * same on all of them (dist_atoms). Nothing becomes an atom of the node, and everything counts against a limit. Sending: far fewer slots,
+ * which are enough for names that come again and again. After a reconnect both begin empty. */
 #include "base/buf.h"
 #include "base/cursor.h"
+#include "base/hash.h"
 #include "proto/etf/etf.h"
 
 #define DIST_CACHE_SEGMENTS 8u
 #define DIST_CACHE_SEGMENT  256u /* slots */
+#define DIST_CACHE_SLOTS    (DIST_CACHE_SEGMENTS * DIST_CACHE_SEGMENT)
 #define DIST_REFS_MAX       255u /* references in a header */
 
 /* The atoms of one header. */
@@ -26,20 +28,33 @@ static inline etf_atoms dist_refs_atoms(const dist_refs *r) { return (etf_atoms)
  * Invariants: (1) headers are applied in the order in which their frames came, also of messages that are dropped. (2) bytes <= bytes_max.
  * (3) the text of an atom does not change or go while it is held, or until the next header. */
 typedef struct dist_atom dist_atom;
+typedef struct dist_atoms { /* texts that several caches have, once; used by one thread */
+    hash_key key;           /* peers choose the texts */
+    hmap by_text;
+} dist_atoms;
+void dist_atoms_init(dist_atoms *a, const hash_key *key);
+void dist_atoms_fini(dist_atoms *a); /* no cache has any of them any more */
+
 typedef struct dist_cache_in {
-    dist_atom **segment[DIST_CACHE_SEGMENTS]; /* NULL: none of its slots was used */
-    dist_atom *replaced;                      /* what the last header replaced: its references may point there */
-    size_t bytes;                             /* allocated */
-    size_t bytes_max;                         /* limit on bytes */
+    dist_atom **at;       /* a hash table by slot: cap atoms, then the cap slots that they are in, plus one; NULL: no slot was used */
+    dist_atoms *shared;   /* where texts are kept; NULL: they are this cache's own */
+    dist_atom **replaced; /* what the last header replaced: its references may point there; n_replaced of them */
+    uint32_t n_replaced;
+    uint16_t n, cap;    /* slots in use; places: a power of two, or 0 */
+    uint32_t bytes;     /* allocated, shared texts in full */
+    uint32_t bytes_max; /* limit on bytes */
 } dist_cache_in;
 
+/* bytes_max: less than 4 GiB. */
 void dist_cache_in_init(dist_cache_in *c, size_t bytes_max);
-void dist_cache_in_fini(dist_cache_in *c); /* nothing is held any more; c is as after init */
+void dist_cache_in_share(dist_cache_in *c, dist_atoms *shared); /* before it is used; shared lives longer than the cache */
+void dist_cache_in_fini(dist_cache_in *c);                      /* nothing is held any more; c is as after init */
 /* Reads a header, from its number of references on, and applies it. The atoms in *out are valid until the next call. ERR_PROTO: malformed,
  * a slot that is empty, a text that is no atom; ERR_LIMIT: past bytes_max. *out_why is then a sentence without its full stop, a literal;
  * the connection has to be closed, because the two ends no longer mean the same. */
 NODISCARD err dist_cache_in_apply(dist_cache_in *c, cursor *in, dist_refs *out, const char **out_why);
-/* Keeps the atoms of a header until they are released: for a message of which more is to come. held: room for r->n. */
+/* Keeps the atoms of a header until they are released: for a message of which more is to come. held: room for r->n. They count against the
+ * limit no more when their slots have others. */
 void dist_cache_in_hold(const dist_refs *r, dist_atom **held);
 void dist_cache_in_held(dist_atom *const *held, size_t n, dist_refs *out); /* as references again */
 void dist_cache_in_release(dist_cache_in *c, dist_atom *const *held, size_t n);
@@ -65,6 +80,8 @@ typedef struct dist_cache_out {
 /* hot: at most DIST_HOT_MAX atoms that are in almost every message; the node's own name first and the peer's next are found soonest. */
 void dist_cache_out_init(dist_cache_out *c, const slice *hot, size_t hot_n);
 void dist_cache_out_fini(dist_cache_out *c);
+/* Gives its memory back, when nothing is likely to be said soon: what is said then brings its texts anew. No message is being written. */
+void dist_cache_out_idle(dist_cache_out *c);
 
 /* A message that is being written: what its header will say. */
 typedef struct dist_head {

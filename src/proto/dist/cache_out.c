@@ -58,6 +58,8 @@ void dist_cache_out_fini(dist_cache_out *c) {
     c->slots = NULL;
 }
 
+void dist_cache_out_idle(dist_cache_out *c) { dist_cache_out_fini(c); }
+
 /* The bucket of a hot atom, or of nothing where it would be. */
 static unsigned hot_bucket(const dist_cache_out *c, slice text, uint32_t hash) {
     unsigned b = hash % HOT_BUCKETS;

@@ -7,7 +7,8 @@
  * Why room is made for what is left, guessed from the fragments so far: a message of 100 MB is copied once and not at each doubling. The
  * guess is the peer's word, and so at most three times what came.
  *
- * Invariants: (1) bytes is what the bodies of all parts have, and of `whole`. (2) a part is in parts, or it is `whole`. */
+ * Invariants: (1) bytes is what the bodies and the held texts of all parts have, and of `whole`. (2) a part is in parts, or it is `whole`.
+ */
 #include "proto/dist/fragment.h"
 
 #include "base/mem.h"
@@ -22,6 +23,7 @@ struct dist_part {
     size_t newest, longest; /* bytes of the newest fragment, and of the longest */
     bool open;              /* of the newest fragment, more is to come */
     uint16_t held_n;
+    uint32_t texts; /* bytes of the held ones */
     dist_atom *held[];
 };
 
@@ -31,7 +33,7 @@ void dist_fragments_init(dist_fragments *f, const dist_fragments_cfg *cfg, dist_
 }
 
 static void free_part(dist_fragments *f, dist_part *p) {
-    f->bytes -= p->body.len;
+    f->bytes -= p->body.len + p->texts;
     dist_cache_in_release(f->cache, p->held, p->held_n);
     buf_fini(&p->body);
     mem_free(p);
@@ -90,6 +92,12 @@ static err append(dist_fragments *f, dist_part *p, slice bytes, const char **out
     return ERR_OK;
 }
 
+static uint32_t bytes_of(const dist_refs *r) {
+    size_t sum = 0;
+    for (size_t i = 0; i < r->n; i++) sum += r->atom[i].len;
+    return (uint32_t)sum; /* of 255 texts of a length of 16 bits */
+}
+
 /* The newest fragment has all its bytes. */
 static bool finish(dist_fragments *f, dist_part *p) {
     if (p->number > 1) return false;
@@ -107,9 +115,11 @@ err dist_fragments_first(dist_fragments *f, uint64_t sequence, uint64_t number, 
     if (number == 0) return refuse(ERR_PROTO, "a message of no fragments", out_why);
     if (find(f, sequence, hash)) return refuse(ERR_PROTO, "a first fragment of a message that has begun", out_why);
     if (f->parts.count >= f->cfg->messages_max) return refuse(ERR_LIMIT, "more messages in fragments than the limit", out_why);
+    if (bytes_of(refs) > f->cfg->bytes_max - f->bytes) return refuse(ERR_LIMIT, "more bytes in fragments than the limit", out_why);
     if (!etf_skip(&control, NULL)) return refuse(ERR_PROTO, "a first fragment without a whole control message", out_why);
     dist_part *p = mem_alloc(sizeof *p + refs->n * sizeof p->held[0]);
-    *p = (dist_part){.sequence = sequence, .number = number, .held_n = (uint16_t)refs->n};
+    *p = (dist_part){.sequence = sequence, .number = number, .held_n = (uint16_t)refs->n, .texts = bytes_of(refs)};
+    f->bytes += p->texts;
     buf_init(&p->body, f->cfg->message_max);
     dist_cache_in_hold(refs, p->held);
     hmap_insert(&f->parts, &p->node, hash);

@@ -23,7 +23,7 @@ typedef struct dist_fragments {
     const dist_fragments_cfg *cfg;
     dist_cache_in *cache; /* of the connection: owns the atoms that messages hold */
     hmap parts;           /* by sequence */
-    size_t bytes;         /* of all */
+    size_t bytes;         /* of all, with the texts of the atoms that they hold */
     dist_part *whole;     /* the one that was handed out last */
 } dist_fragments;
 

@@ -24,6 +24,8 @@ void dist_frames_init(dist_frames *f, uint32_t max) {
 
 void dist_frames_fini(dist_frames *f) { buf_fini(&f->kept); }
 
+bool dist_frames_idle(const dist_frames *f) { return f->state == ST_START && !f->why; }
+
 static void bad(dist_frames *f, dist_frame *out, err e, const char *why) {
     f->error = e;
     f->why = why;

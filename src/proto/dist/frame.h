@@ -59,6 +59,7 @@ typedef struct dist_frames {
 /* max: bytes of the longest frame that is accepted, without its length. */
 void dist_frames_init(dist_frames *f, uint32_t max);
 void dist_frames_fini(dist_frames *f);
+bool dist_frames_idle(const dist_frames *f); /* it is as after init: what came ended with a frame, which is not out of it */
 /* Takes one frame, or one piece of a NEXT, off the front of in. *out_used bytes are done with, also when the frame is NONE, and then they
  * are all. out->body lies in `in` or in *f, and is valid until in is reused and until the next call. */
 void dist_frames_next(dist_frames *f, slice in, size_t *out_used, dist_frame *out);

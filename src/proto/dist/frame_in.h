@@ -8,7 +8,8 @@
  *                      --NEXT--------------> fragments --whole-->
  *                      --PLAIN---------------------------------->
  *
- * An idle connection that has seen no atom owns no memory. Everything that came is counted against the limits of the caller's cfg. */
+ * An idle connection owns no memory but for the atoms that the peer has named. Everything that came is counted against the limits of the
+ * caller's cfg. */
 #include "proto/dist/ctl.h"
 #include "proto/dist/fragment.h"
 #include "proto/dist/frame.h"
@@ -27,13 +28,13 @@ typedef struct dist_in_cfg {
 
 typedef struct dist_in {
     const dist_in_cfg *cfg;
-    bool headers;     /* agreed: DIST_HDR_ATOM_CACHE */
-    bool fragmenting; /* agreed: FRAGMENTS too */
-    dist_frames frames;
+    bool headers;        /* agreed: DIST_HDR_ATOM_CACHE */
+    bool fragmenting;    /* agreed: FRAGMENTS too */
+    err error;           /* after BAD */
+    const char *why;     /* likewise */
+    dist_frames *frames; /* NULL: between two frames */
     dist_cache_in cache;
-    dist_fragments fragments;
-    const char *why; /* after BAD */
-    err error;
+    dist_fragments *fragments; /* NULL: no message is in fragments */
 } dist_in;
 
 typedef enum dist_in_kind {
@@ -52,6 +53,7 @@ typedef struct dist_in_event {
 
 /* cfg: lives as long as *in. agreed: dist_flags_common. */
 void dist_in_init(dist_in *in, const dist_in_cfg *cfg, uint64_t agreed);
+void dist_in_share(dist_in *in, dist_atoms *shared); /* as dist_cache_in_share: right after init */
 void dist_in_fini(dist_in *in);
 /* Takes a piece off the front of `bytes`, *out_used long, which is done with also when the event is NONE, and then it is all of it. The
  * message lies in bytes, in *in and in *refs (the caller's; one for many connections will do), and is valid until the next call and until

@@ -139,20 +139,88 @@ static void atoms_that_are_held_outlive_their_slots(void **state) {
     dist_cache_in_fini(&c);
 }
 
-static void memory_is_a_segment_when_it_is_used_and_stops_at_the_limit(void **state) {
+/* A few hundred bytes for a few atoms, whatever slots of the 2048 the peer takes. */
+static void memory_is_what_the_slots_in_use_take_and_stops_at_the_limit(void **state) {
     (void)state;
     dist_cache_in c;
     dist_refs refs;
-    const size_t segment = DIST_CACHE_SEGMENT * sizeof(void *);
-    dist_cache_in_init(&c, 2 * segment + 100);
+    uint8_t in[] = {1, 8, 0, 1, 'a'};
+    unsigned slot = 0;
+    dist_cache_in_init(&c, 1000);
     assert_int_equal(c.bytes, 0);
-    assert_int_equal(APPLY(&c, "\1\x08\0\1a", &refs), ERR_OK);
-    assert_in_range(c.bytes, segment, segment + 64);
-    assert_int_equal(APPLY(&c, "\1\x09\0\1a", &refs), ERR_OK);
-    assert_in_range(c.bytes, 2 * segment, 2 * segment + 100);
-    assert_int_equal(APPLY(&c, "\1\x0a\0\1a", &refs), ERR_LIMIT);
+    for (; slot < 6; slot++) {
+        in[1] = (uint8_t)(8 | slot);
+        in[2] = (uint8_t)(slot * 40);
+        assert_int_equal(apply(&c, slice_of(in, sizeof in), &refs, NULL), ERR_OK);
+    }
+    assert_in_range(c.bytes, 6 * 25, 6 * 40 + 80);
+    err e = ERR_OK;
+    for (in[1] = 8, in[2] = 100; !e && in[2] < 200; in[2]++) e = apply(&c, slice_of(in, sizeof in), &refs, NULL);
+    assert_int_equal(e, ERR_LIMIT);
+    assert_in_range(c.bytes, 500, 1000);
     dist_cache_in_fini(&c);
     assert_int_equal(c.bytes, 0);
+}
+
+/* Every slot has its own atom, however many there are, and one that is replaced gives way at its own place. */
+static void all_slots_are_told_from_each_other(void **state) {
+    (void)state;
+    dist_cache_in c;
+    dist_refs refs;
+    dist_cache_in_init(&c, CAP);
+    for (unsigned turn = 0; turn < 2; turn++)
+        for (unsigned i = 0; i < DIST_CACHE_SLOTS; i++) {
+            unsigned slot = i * 1181 % DIST_CACHE_SLOTS; /* in another order */
+            uint8_t in[] = {1,
+                            (uint8_t)(8 | slot >> 8),
+                            (uint8_t)slot,
+                            3,
+                            (uint8_t)('a' + turn),
+                            (uint8_t)('A' + slot / 64),
+                            (uint8_t)('0' + slot % 64)};
+            assert_int_equal(apply(&c, slice_of(in, sizeof in), &refs, NULL), ERR_OK);
+        }
+    for (unsigned slot = 0; slot < DIST_CACHE_SLOTS; slot++) {
+        const uint8_t in[] = {1, (uint8_t)(slot >> 8), (uint8_t)slot},
+                      text[] = {'b', (uint8_t)('A' + slot / 64), (uint8_t)('0' + slot % 64)};
+        assert_int_equal(apply(&c, slice_of(in, sizeof in), &refs, NULL), ERR_OK);
+        assert_true(slice_eq(refs.atom[0], slice_of(text, sizeof text)));
+    }
+    dist_cache_in_fini(&c);
+    assert_int_equal(c.bytes, 0);
+}
+
+/* What thousands of peers say is mostly the same. */
+static void connections_share_texts_and_the_last_one_frees_them(void **state) {
+    (void)state;
+    const hash_key key = {1, 2};
+    dist_atoms all;
+    dist_cache_in a, b;
+    dist_refs ra, rb;
+    dist_atom *held[1];
+    dist_atoms_init(&all, &key);
+    dist_cache_in_init(&a, CAP);
+    dist_cache_in_init(&b, CAP);
+    dist_cache_in_share(&a, &all);
+    dist_cache_in_share(&b, &all);
+    assert_int_equal(APPLY(&a, "\1\x08\5\3abc", &ra), ERR_OK);
+    assert_int_equal(APPLY(&b, "\1\x0b\7\3abc", &rb), ERR_OK);
+    assert_ptr_equal(ra.atom[0].p, rb.atom[0].p);
+    assert_int_equal(a.bytes, b.bytes);
+    assert_int_equal(APPLY(&a, "\1\x08\5\3xyz", &ra), ERR_OK);
+    assert_true(slice_is(rb.atom[0], "abc")); /* b still has it */
+    assert_int_equal(APPLY(&b, "\1\3\7", &rb), ERR_OK);
+    assert_true(slice_is(rb.atom[0], "abc"));
+    dist_cache_in_hold(&rb, held);
+    dist_cache_in_fini(&a);
+    assert_int_equal(APPLY(&b, "\1\x0b\7\3xyz", &rb), ERR_OK);
+    assert_int_equal(APPLY(&b, "\0", &rb), ERR_OK);
+    assert_int_equal(all.by_text.count, 2); /* a message holds the one, a slot has the other */
+    dist_cache_in_release(&b, held, 1);
+    assert_int_equal(all.by_text.count, 1);
+    dist_cache_in_fini(&b);
+    assert_int_equal(all.by_text.count, 0);
+    dist_atoms_fini(&all);
 }
 
 /* 2048 slots of names as long as a legal one of ASCII: 255 bytes each pass 512 KiB; names of 200 bytes do not. */
@@ -182,7 +250,7 @@ static void five_million_different_atoms_leave_no_more_than_the_slots_hold(void 
         in[2] = (uint8_t)i;
         for (unsigned k = 0; k < 8; k++) in[4 + k] = (uint8_t)('a' + (i >> (4 * k) & 15));
         assert_int_equal(apply(&c, slice_of(in, sizeof in), &refs, NULL), ERR_OK);
-        assert_true(c.bytes <= 8 * 2048 + 2049 * 32);
+        assert_true(c.bytes <= 10 * 4096 + 2049 * 32);
     }
     dist_cache_in_fini(&c);
 }
@@ -427,7 +495,9 @@ int main(void) {
         cmocka_unit_test(what_is_no_atom_or_no_slot_or_cut_short_is_refused),
         cmocka_unit_test(a_slot_may_be_named_and_then_replaced_in_one_header),
         cmocka_unit_test(atoms_that_are_held_outlive_their_slots),
-        cmocka_unit_test(memory_is_a_segment_when_it_is_used_and_stops_at_the_limit),
+        cmocka_unit_test(memory_is_what_the_slots_in_use_take_and_stops_at_the_limit),
+        cmocka_unit_test(all_slots_are_told_from_each_other),
+        cmocka_unit_test(connections_share_texts_and_the_last_one_frees_them),
         cmocka_unit_test(the_default_limit_has_room_for_long_names_in_all_slots),
         cmocka_unit_test(five_million_different_atoms_leave_no_more_than_the_slots_hold),
         cmocka_unit_test(an_atom_is_new_once_and_a_reference_after),

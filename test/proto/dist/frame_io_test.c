@@ -21,6 +21,9 @@ static const slice HOT[] = {{(const uint8_t *)PEER, sizeof PEER - 1},
                             {(const uint8_t *)"$gen_call", 9},
                             {(const uint8_t *)"alias", 5}};
 
+/* Messages that are not whole. */
+static size_t open_in(const dist_in *in) { return in->fragments ? dist_fragments_open(in->fragments) : 0; }
+
 /* The next event that is not a part; NONE where the bytes end. */
 static dist_in_event pull(dist_in *in, slice bytes, size_t *at, dist_refs *refs) {
     dist_in_event e;
@@ -130,7 +133,7 @@ static void fragments_are_read_as_otp_writes_them(void **state) {
         }
         assert_true(slice_is(c.to.name, "shard_srv"));
         assert_true(slice_is(slice_from(c.payload, 5), "0123456789abcdefghij"));
-        assert_int_equal(dist_fragments_open(&in.fragments), 1);
+        assert_int_equal(open_in(&in), 1);
         dist_in_fini(&in);
     }
     buf_fini(&b);
@@ -370,7 +373,7 @@ static void both_ends(uint64_t agreed, uint64_t seed, unsigned messages) {
         }
     drain(&l, &rng, true);
     assert_int_equal(l.arrived, messages);
-    assert_int_equal(dist_fragments_open(&l.in.fragments), 0);
+    assert_int_equal(open_in(&l.in), 0);
     assert_int_equal(l.fragments > messages / 50, agreed == FRAGMENTS);
     dist_out_fini(&l.out);
     dist_in_fini(&l.in);
