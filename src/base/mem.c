@@ -27,6 +27,11 @@ void mem_free(void *p) { free(p); }
 
 void mem_trim(void) { (void)malloc_trim(0); /* whether it found any does not matter */ }
 
+size_t mem_in_use(void) {
+    struct mallinfo2 m = mallinfo2();
+    return m.uordblks + m.hblkhd;
+}
+
 void mem_wipe(void *p, size_t len) {
     if (len) explicit_bzero(p, len);
 }

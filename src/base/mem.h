@@ -9,6 +9,7 @@ void *mem_zalloc(size_t size);           /* zeroed */
 void *mem_realloc(void *p, size_t size); /* p may be NULL */
 void mem_free(void *p);                  /* NULL is fine */
 void mem_trim(void);                     /* gives what was freed back to the system, as far as it goes; may take milliseconds */
+size_t mem_in_use(void);                 /* bytes that are allocated now, as malloc counts them; 0: it does not tell (sanitizers) */
 void mem_wipe(void *p, size_t len);      /* zeroes secrets; never optimised away */
 /* Grows *arr (elements of elem_size, *cap of them) to hold need elements, doubling. */
 void mem_grow(void **arr, size_t *cap, size_t need, size_t elem_size);

@@ -76,17 +76,25 @@ static void write_history(void *arg, const history_chat *h) {
     if (!ok) exit(2);
 }
 
-static double seconds(void) {
+static uint64_t nsec(void) {
     struct timespec t;
     (void)clock_gettime(CLOCK_MONOTONIC, &t); /* cannot fail */
-    return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
+    return (uint64_t)t.tv_sec * 1000000000 + (uint64_t)t.tv_nsec;
+}
+
+/* Of a run that takes long; not where there are many of them. */
+static void say(void *arg, const char *line) {
+    const options *o = arg;
+    if (!o->scenario || o->seeds > 1) return;
+    printf("  %s\n", line);
+    (void)fflush(stdout); /* for people */
 }
 
 static bool run(const sim_scenario *s, const sim_run_cfg *c) {
     sim_result r;
-    double began = seconds();
+    uint64_t began = nsec();
     sim_scenario_run(s, c, &r);
-    double took = seconds() - began, virt = (double)r.took / (double)USEC_PER_SEC;
+    double took = (double)(nsec() - began) / 1e9, virt = (double)r.took / (double)USEC_PER_SEC;
     printf("%s seed %" PRIu64 ": %s, %.3f s virtual (%.0f x), digest %016" PRIx64 " | %s\n", s->name, c->seed, r.ok ? "ok" : "FAILED", virt,
            took > 0 ? virt / took : 0.0, r.digest, r.note);
     if (r.ok) return true;
@@ -107,6 +115,9 @@ int main(int argc, char **argv) {
         return 2;
     }
     compose_sim *server = compose_sim_new(NULL), *small = compose_sim_new(compose_sim_small);
+    o.run.say = say;
+    o.run.say_arg = &o;
+    o.run.nsec = nsec;
     if (o.history) {
         o.run.on_history = write_history;
         o.run.history_arg = &o;

@@ -153,3 +153,9 @@ uint32_t rt_stat_actor_count(rt_node *n) {
     for (unsigned i = 0; i < n->n_shards; i++) sum += atomic_load_explicit(&n->shards[i].n_actors, memory_order_relaxed); /* statistics */
     return sum;
 }
+
+uint64_t rt_stat_slabs(const rt_node *n) {
+    uint64_t sum = 0;
+    for (unsigned i = 0; i < n->n_shards; i++) sum += n->shards[i].slab.bytes;
+    return sum;
+}

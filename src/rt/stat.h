@@ -72,6 +72,8 @@ typedef struct rt_shard_stat {
     uint64_t actors;
 } rt_shard_stat;
 void rt_stat_shard(rt_node *n, unsigned shard, rt_shard_stat *out);
+/* Bytes that the shards have for actors, messages and relations, in use or not. Of a node that is not running: where it is stepped. */
+uint64_t rt_stat_slabs(const rt_node *n);
 /* What takes how long on the shards: histograms of one turn in 64 of all actors, always on. Adds all shards' to *into; any thread. Nothing
  * is measured where handlers take no time (simulator). */
 typedef struct rt_times {

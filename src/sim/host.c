@@ -178,6 +178,12 @@ static void host_poll_wake(sys *s, int poll) {
     if (h->on_wake) h->on_wake(h->on_wake_arg, poll);
 }
 
+size_t sim_host_sock_memory(const sim_host *h) {
+    size_t n = h->cap_fds * sizeof *h->fds;
+    for (size_t i = 0; i < h->n_fds; i++) n += h->fds[i].watch ? sizeof *h->fds[i].watch : 0;
+    return n;
+}
+
 bool sim_host_has_ready(sim_host *h, int poll) {
     sim_poller *p = poller(h, poll);
     if (!p || h->dead) return false;

@@ -58,6 +58,7 @@ void sim_host_light(sim_host *h, sim_death how, uint32_t calls); /* at the calls
 void sim_host_reset(sim_host *h);
 /* How many handles and mappings are open: 0 when a node was freed in order. */
 size_t sim_host_open_handles(const sim_host *h);
+size_t sim_host_sock_memory(const sim_host *h);       /* what its table of handles takes; sim_net.memory is the rest of a socket */
 bool sim_host_has_ready(sim_host *h, int poll);       /* poll_wait would return at once */
 void sim_host_address(uint32_t index, sys_addr *out); /* 10.x.y.z of machine index */
 

@@ -29,24 +29,32 @@ void sim_net_init(sim_net *n, sim_world *w) {
     n->window_max = WINDOW_MAX;
 }
 
+static bool same_ip(const sys_addr *a, const sys_addr *b) { return a->family == b->family && memcmp(a->ip, b->ip, sizeof a->ip) == 0; }
+static bool same_addr(const sys_addr *a, const sys_addr *b) { return a->port == b->port && same_ip(a, b); }
 static sim_sock *peer_of(const sim_sock *s) { return &s->conn->end[s == &s->conn->end[0]]; }
 static void wake(const sim_sock *s) {
     if (s->wake) s->wake(s->arg);
 }
 
-static void drop_segments(sim_segment *from) {
+static void segment_free(sim_net *n, sim_segment *g) {
+    n->memory -= sizeof *g + g->len;
+    mem_free(g);
+}
+
+static void drop_segments(sim_net *n, sim_segment *from) {
     while (from) {
         sim_segment *next = from->next;
-        mem_free(from);
+        segment_free(n, from);
         from = next;
     }
 }
 
 static void unref(sim_conn *c) {
     if (--c->refs) return;
-    for (int i = 0; i < 2; i++) drop_segments(c->end[i].head);
+    for (int i = 0; i < 2; i++) drop_segments(c->net, c->end[i].head);
     if (c->next) c->next->prev = c->prev;
     *c->prev = c->next;
+    c->net->memory -= sizeof *c;
     mem_free(c);
 }
 
@@ -61,6 +69,15 @@ void sim_net_fini(sim_net *n) {
         unref(n->conns);
     }
     if (n->listeners) panic("a simulated listener is still open");
+    mem_free(n->blocks);
+}
+
+/* Until when nothing comes from one machine to the other; 0: it does. */
+static usec blocked(const sim_net *n, const sys_addr *from, const sys_addr *to) {
+    usec until = 0;
+    for (size_t i = 0; i < n->n_blocks; i++)
+        if (same_ip(&n->blocks[i].from, from) && same_ip(&n->blocks[i].to, to)) until = usec_max(until, n->blocks[i].until);
+    return until > n->w->now ? until : 0;
 }
 
 /* --- arrival -------------------------------------------------------------------------------------------------------------------- */
@@ -127,13 +144,11 @@ static void send_segment(sim_sock *to, segment_kind kind, const sys_iov *iov, si
     if (!to->next_in) to->next_in = g;
     to->outstanding += g->len;
     n->bytes += len;
+    n->memory += sizeof *g + len;
     conn_event(to->conn, at, arrive, to);
 }
 
 /* --- listening and connecting --------------------------------------------------------------------------------------------------- */
-
-static bool same_ip(const sys_addr *a, const sys_addr *b) { return a->family == b->family && memcmp(a->ip, b->ip, sizeof a->ip) == 0; }
-static bool same_addr(const sys_addr *a, const sys_addr *b) { return a->port == b->port && same_ip(a, b); }
 
 err sim_net_listen(sim_net *n, sys_addr *io, int backlog, bool reuse_port, void (*fn)(void *arg), void *arg, sim_listener **out) {
     if (io->port == 0) io->port = n->next_port++;
@@ -186,8 +201,13 @@ static sim_listener *listener_at(sim_net *n, const sys_addr *to) {
 }
 
 static void on_established(sim_world *w, void *arg, uint64_t tag) {
-    (void)w, (void)tag;
+    (void)tag;
     sim_sock *s = arg;
+    if (w->now < s->cut_until) { /* the answer is said again until it comes through */
+        if (s->cut_until != USEC_NEVER && s->state == SIM_SOCK_CONNECTING) conn_event(s->conn, s->cut_until, on_established, s);
+        unref(s->conn);
+        return;
+    }
     if (s->state == SIM_SOCK_CONNECTING) {
         s->state = SIM_SOCK_OPEN;
         wake(s);
@@ -213,6 +233,11 @@ static void on_syn(sim_world *w, void *arg, uint64_t tag) {
     (void)tag;
     sim_sock *s = arg;
     sim_conn *c = s->conn;
+    if (w->now < c->end[1].cut_until) { /* likewise */
+        if (c->end[1].cut_until != USEC_NEVER && s->state == SIM_SOCK_CONNECTING) conn_event(c, c->end[1].cut_until, on_syn, s);
+        unref(c);
+        return;
+    }
     sim_listener *l = s->state == SIM_SOCK_CONNECTING ? listener_at(c->net, &c->addr[1]) : NULL;
     usec back = w->now + sim_world_latency(w, c->net->delay, c->net->delay_rare);
     if (s->state == SIM_SOCK_CONNECTING && !l) conn_event(c, back, on_refused, s);
@@ -244,6 +269,9 @@ sim_sock *sim_net_connect(sim_net *n, const sys_addr *from, const sys_addr *to, 
         c->end[i].window = (uint32_t)sim_world_between(n->w, n->window_min, n->window_max);
         c->end[i].state = i ? SIM_SOCK_RELEASED : SIM_SOCK_CONNECTING;
     }
+    c->end[0].cut_until = blocked(n, to, from);
+    c->end[1].cut_until = blocked(n, from, to);
+    n->memory += sizeof *c;
     c->end[0].wake = fn;
     c->end[0].arg = arg;
     c->next = n->conns;
@@ -278,7 +306,7 @@ static void trim(sim_sock *s) {
         sim_segment *g = s->head;
         s->head = g->next;
         if (!s->head) s->tail = NULL;
-        mem_free(g);
+        segment_free(s->conn->net, g);
     }
 }
 
@@ -375,4 +403,14 @@ static void cut_end(sim_sock *s, usec until) {
 void sim_net_cut(sim_sock *s, bool in, bool out, usec until) {
     if (in) cut_end(s, until);
     if (out && peer_of(s)->state != SIM_SOCK_RELEASED) cut_end(peer_of(s), until);
+}
+
+void sim_net_block(sim_net *n, const sys_addr *from, const sys_addr *to, usec until) {
+    void *all = n->blocks;
+    mem_grow(&all, &n->cap_blocks, n->n_blocks + 1, sizeof *n->blocks);
+    n->blocks = all;
+    n->blocks[n->n_blocks++] = (sim_block){*from, *to, until};
+    for (sim_conn *c = n->conns; c; c = c->next)
+        for (int i = 0; i < 2; i++)
+            if (same_ip(&c->addr[1 - i], from) && same_ip(&c->addr[i], to)) cut_end(&c->end[i], until);
 }

@@ -61,6 +61,11 @@ struct sim_listener {
     bool reuse_port;
 };
 
+typedef struct sim_block { /* one machine does not reach another, until then */
+    sys_addr from, to;
+    usec until;
+} sim_block;
+
 struct sim_net {
     sim_world *w;
     sim_listener *listeners; /* in the order of listening */
@@ -71,6 +76,9 @@ struct sim_net {
     uint32_t window_min, window_max; /* of a direction, drawn per connection */
     bool partial;                    /* reads and writes may be short */
     uint64_t bytes;                  /* carried so far */
+    size_t memory;                   /* of connections and what is under way */
+    sim_block *blocks;
+    size_t n_blocks, cap_blocks;
 };
 
 void sim_net_init(sim_net *n, sim_world *w);
@@ -98,5 +106,7 @@ typedef enum sim_release { SIM_CLOSE, SIM_RESET, SIM_SILENT } sim_release;
 void sim_net_release(sim_sock **s, sim_release how, usec answer_after);
 /* Nothing arrives at this end (or, out, at its peer) until then. Bytes are not lost: TCP sends them again. */
 void sim_net_cut(sim_sock *s, bool in, bool out, usec until);
+/* The same for all that one machine says to another, over connections that are there or come: a partition in one direction. */
+void sim_net_block(sim_net *n, const sys_addr *from, const sys_addr *to, usec until);
 
 #endif

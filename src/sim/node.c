@@ -21,6 +21,7 @@ static void job(sim_world *w, void *arg, uint64_t tag);
 static void boot(sim_world *w, void *arg, uint64_t tag);
 
 static void schedule(sim_shard *s, usec at) {
+    at = usec_max(at, s->node->frozen_until);
     if (at >= s->at) return;
     s->at = at;
     sim_world_at(s->node->w, at, step, s, ++s->gen);
@@ -97,6 +98,7 @@ static void take_down(sim_node *n, bool in_order) {
     sim_host_reset(&n->host);
     for (unsigned i = 0; i < SIM_NODE_SHARDS_MAX; i++) n->shard[i].at = USEC_NEVER, n->shard[i].gen++;
     memset(n->jobs, 0, sizeof n->jobs);
+    n->frozen_until = 0;
 }
 
 void sim_node_fini(sim_node *n) {
@@ -128,6 +130,11 @@ void sim_node_crash(sim_node *n, sim_death how) {
     if (!n->rt) return;
     sim_host_kill(&n->host, how);
     (void)survived(n); /* it did not */
+}
+
+void sim_node_freeze(sim_node *n, usec until) {
+    sim_world_log(n->w, "node %s: frozen", n->dir);
+    n->frozen_until = until;
 }
 
 void sim_node_crash_soon(sim_node *n, sim_death how, uint32_t calls) {
@@ -177,9 +184,12 @@ static void submit_jobs(sim_node *n) {
 }
 
 static void job(sim_world *w, void *arg, uint64_t tag) {
-    (void)w;
     sim_node *n = arg;
     if (!n->rt || tag >> 8 != (n->life & (UINT64_MAX >> 8))) return;
+    if (w->now < n->frozen_until) {
+        sim_world_at(w, n->frozen_until, job, n, tag);
+        return;
+    }
     unsigned k = (unsigned)(tag & 0xff);
     n->jobs[k]--;
     (void)rt_pool_run_one(n->rt, (rt_pool_kind)k); /* false: it had expired */
@@ -190,6 +200,11 @@ static void step(sim_world *w, void *arg, uint64_t tag) {
     sim_shard *s = arg;
     sim_node *n = s->node;
     if (!n->rt || tag != s->gen) return;
+    if (w->now < n->frozen_until) {
+        s->at = n->frozen_until;
+        sim_world_at(w, s->at, step, s, s->gen);
+        return;
+    }
     s->at = USEC_NEVER;
     s->gen++;
     n->steps++;

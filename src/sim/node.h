@@ -44,6 +44,7 @@ struct sim_node {
     uint32_t jobs[RT_POOL_KINDS];  /* job events under way */
     uint32_t boots_failed;         /* in a row */
     usec restart_min, restart_max; /* how long it stays down after a crash */
+    usec frozen_until;             /* its process is stopped until then; its kernel goes on */
     uint64_t steps, crashes, boots, kills;
     void (*up)(void *arg, sim_node *n); /* after each successful boot; NULL: nobody asks */
     void *hook_arg;
@@ -54,6 +55,9 @@ void sim_node_fini(sim_node *n);
 void sim_node_start(sim_node *n);                /* boots it now, or, if that fails, later */
 void sim_node_crash(sim_node *n, sim_death how); /* not from within its own step; it boots again after restart_min to restart_max */
 void sim_node_crash_soon(sim_node *n, sim_death how, uint32_t calls); /* in the calls-th file call from now, wherever that is */
+/* The process is stopped (SIGSTOP) until then, and notices nothing but that time has passed: its kernel goes on taking connections and
+ * bytes. */
+void sim_node_freeze(sim_node *n, usec until);
 void sim_node_kill_actor(sim_node *n, const char *cls); /* any, or a busy one of this class, as by murrectl actor kill: the others go on */
 /* Ends it in order, as the program does after its drain, and for good: what it leaves open fails the run. */
 void sim_node_quit(sim_node *n);

@@ -14,6 +14,8 @@ const sim_scenario sim_scenarios[] = {
     {"chat", "a server node and its clients under disconnects, crashes and disk faults; the history checker judges", sim_scenario_chat},
     {"mesh", "nodes of a cluster, a network that fails; what one says to another over one connection arrives once and in order",
      sim_scenario_mesh},
+    {"cluster", "many nodes connected with each other; none is lost or told of without need when one restarts, freezes or is cut off",
+     sim_scenario_cluster},
     {"torture", "short runs of log and chat, in each of which another call of the seam fails; the same judges, and nothing stays open",
      sim_scenario_torture},
 };

@@ -17,6 +17,9 @@ typedef struct sim_run_cfg {
     void *boot_arg;
     void (*on_history)(void *arg, const history_chat *h); /* NULL, or told what the clients of "chat" saw, at the end */
     void *history_arg;
+    void (*say)(void *arg, const char *line); /* for people, as a long run goes on: by "cluster"; NULL: nobody listens */
+    void *say_arg;
+    uint64_t (*nsec)(void); /* real time, for what is said; NULL: nothing is timed. No run depends on it */
 } sim_run_cfg;
 
 #define SIM_DOMAIN    "example.org"
@@ -35,6 +38,7 @@ typedef struct sim_result {
     int failed_call;         /* sim_call that failed; -1: none */
     err failed_with;         /* what it gave */
     uint64_t ended;          /* nodes that ended for it */
+    uint64_t link_bytes;     /* "cluster": memory of an idle end of a link; 0: malloc does not tell */
 } sim_result;
 
 typedef struct sim_scenario {
@@ -59,6 +63,7 @@ void sim_scenario_actors(const sim_run_cfg *c, sim_result *out);
 void sim_scenario_log(const sim_run_cfg *c, sim_result *out);
 void sim_scenario_chat(const sim_run_cfg *c, sim_result *out);
 void sim_scenario_mesh(const sim_run_cfg *c, sim_result *out);
+void sim_scenario_cluster(const sim_run_cfg *c, sim_result *out);
 void sim_scenario_torture(const sim_run_cfg *c, sim_result *out);
 
 #endif
