@@ -11,8 +11,8 @@
 NODISCARD err main_cluster_tls_load(const config *f, tls *t, tls_server **out, char why[CONFIG_WHY_MAX]);
 
 typedef struct main_cluster_tls_seen { /* sizes and times of the files when they were last looked at */
-    uint64_t size[3];
-    usec mtime[3];
+    uint64_t size[4];
+    usec mtime[4];
 } main_cluster_tls_seen;
 bool main_cluster_tls_changed(const config *f, sys *s, main_cluster_tls_seen *seen); /* since the last call; the first one says true */
 #endif

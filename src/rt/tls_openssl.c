@@ -247,6 +247,7 @@ static err make_ctx(tls_server *s, const tls_server_cfg *cfg, size_t i, char *wh
     err e = set_ciphers(ctx, cfg, why);
     if (!e) e = load(ctx, &cfg->ids[i], why);
     if (!e && cfg->ca_path) e = readable(cfg->ca_path, why);
+    if (!e && cfg->ca_path && cfg->crl_path) e = readable(cfg->crl_path, why);
     return !e && cfg->ca_path ? tls_peer_require(ctx, cfg, why) : e;
 }
 

@@ -4,8 +4,8 @@
  * to says so at its start, and not in the logs of all the others.
  *
  * Invariants: (1) a name counts only as subjectAltName, whole: no wildcards, no common names. (2) Whoever shows no certificate gets no
- * connection. (3) A session is never resumed: a certificate that has expired since, or an authority that was taken out of the file, counts
- * from the next connection on. */
+ * connection. (3) A session is never resumed: a certificate that has expired or was revoked since, or an authority that was taken out of
+ * the file, counts from the next connection on. */
 #include "rt/tls_peer.h"
 
 #include "rt/tls_cert.h"
@@ -57,6 +57,13 @@ static err own(SSL_CTX *ctx, const tls_identity *id, const char *ca_path, char *
     return ERR_TLS;
 }
 
+static err revoke(SSL_CTX *ctx, const char *path, char *why) {
+    X509_STORE *store = SSL_CTX_get_cert_store(ctx);
+    X509_LOOKUP *file = X509_STORE_add_lookup(store, X509_LOOKUP_file());
+    if (!file || X509_load_crl_file(file, path, X509_FILETYPE_PEM) < 1) return tls_cert_why(why, path);
+    return X509_STORE_set_flags(store, X509_V_FLAG_CRL_CHECK) == 1 ? ERR_OK : tls_cert_why(why, path);
+}
+
 err tls_peer_require(SSL_CTX *ctx, const tls_server_cfg *cfg, char *why) {
     if (SSL_CTX_load_verify_file(ctx, cfg->ca_path) != 1) return tls_cert_why(why, cfg->ca_path);
     STACK_OF(X509_NAME) *names = SSL_load_client_CA_file(cfg->ca_path);
@@ -66,7 +73,8 @@ err tls_peer_require(SSL_CTX *ctx, const tls_server_cfg *cfg, char *why) {
     SSL_CTX_set_options(ctx, SSL_OP_NO_TICKET);
     SSL_CTX_set_mode(ctx, SSL_MODE_NO_AUTO_CHAIN); /* what is shown is what the file has */
     if (SSL_CTX_set_num_tickets(ctx, 0) != 1) return tls_cert_why(why, "TLS settings");
-    return own(ctx, &cfg->ids[0], cfg->ca_path, why);
+    err e = cfg->crl_path ? revoke(ctx, cfg->crl_path, why) : ERR_OK;
+    return e ? e : own(ctx, &cfg->ids[0], cfg->ca_path, why);
 }
 
 /* SSL_set_tlsext_host_name, whose macro casts a const away; it copies the name. */

@@ -37,8 +37,9 @@ class Authority:
             f.write(f"subjectAltName={alt}\n{more}")
         self.openssl("req", *self.new(name + ".key"), "-subj", "/CN=localhost", "-out", self.at(name + ".csr"))
         os.chmod(key, 0o600)
-        for what in "database", "fresh":  # x509 -req cannot sign for a time that is over: ca can
-            open(self.at(what), "w").close()
+        open(self.at("database"), "a").close()  # x509 -req cannot sign for a time that is over: ca can
+        with open(self.at("database.attr"), "w") as f:
+            f.write("unique_subject = no\n")
         with open(self.at("ca.cnf"), "w") as f:
             f.write(f"[ca]\ndefault_ca=c\n[c]\ndatabase={self.at('database')}\nnew_certs_dir={self.dir}\nrand_serial=yes\ndefault_md=sha256\n"
                     "policy=p\n[p]\ncommonName=supplied\n")
@@ -46,6 +47,15 @@ class Authority:
         self.openssl("ca", "-batch", "-notext", "-config", self.at("ca.cnf"), "-cert", self.cert, "-keyfile", self.at("ca.key"), "-extfile",
                      self.at(name + ".ext"), *time, "-in", self.at(name + ".csr"), "-out", pem)
         return pem, key
+
+    def revoked(self, *names, over=False):
+        """A list of certificates that this authority does not stand for any more; its path. over: one that is out of date."""
+        for name in names:
+            self.openssl("ca", "-config", self.at("ca.cnf"), "-cert", self.cert, "-keyfile", self.at("ca.key"), "-revoke", self.at(name + ".pem"))
+        time = ["-crl_lastupdate", "20200101000000Z", "-crl_nextupdate", "20200102000000Z"] if over else ["-crldays", "2"]
+        self.openssl("ca", "-gencrl", "-config", self.at("ca.cnf"), "-cert", self.cert, "-keyfile", self.at("ca.key"), *time, "-out", self.at("crl.new"))
+        os.rename(self.at("crl.new"), self.at("crl.pem"))
+        return self.at("crl.pem")
 
     def __enter__(self):
         return self
@@ -242,6 +252,23 @@ def test_certificates_are_read_again():
             assert said(epmd, PING, next_ca, ca.sign("b"))[-1] == "pang"
 
 
+def test_a_certificate_that_is_revoked():
+    "It is refused as soon as the list has it; the others go on. A list that is out of date is said, and the old one stays."
+    with Epmd() as epmd, Authority() as ca:
+        pair, mine = ca.sign("m"), ca.sign("a")
+        with Secure(epmd, ca, pair, node__tls__crl=ca.revoked()) as s:
+            assert said(epmd, PING, ca, mine) == ["pong"]
+            ca.revoked("a")
+            xmpp.until("it is read", lambda: s.event("tls_reload") > 0)
+            assert said(epmd, PING, ca, mine)[-1] == "pang"
+            xmpp.until(s.refused, lambda: any("certificate revoked" in r for r in s.refused()))
+            other = ca.sign("b")
+            assert said(epmd, PING, ca, other) == ["pong"]
+            ca.revoked(over=True)
+            xmpp.until(s.stderr, lambda: "CRL has expired" in s.stderr())
+            assert said(epmd, PING, ca, other) == ["pong"]
+
+
 def test_settings():
     "Each has its own sentence, and the exit status of a configuration that cannot be used."
     with Authority() as ca, Authority() as other:
@@ -281,6 +308,15 @@ def test_settings():
         refused("does not name localhost as subjectAltName", **other_pair("else", alt="DNS:other.example"))
         refused("does not name localhost as subjectAltName", **other_pair("wild", alt="DNS:*"))
         refused("would not take the certificate in", node__tls__ca=other.cert)
+        refused("", node__tls__crl=ca.revoked())
+        refused("CRL signature failure", node__tls__crl=other.revoked())
+        refused("CRL has expired", node__tls__crl=ca.revoked(over=True))
+        refused("/nowhere.pem: No such file or directory", node__tls__crl="/nowhere.pem")
+        refused(cert, node__tls__crl=cert)  # no list in it
+        refused("node.tls.cert: it is not set", node__tls__required="false", node__tls__cert="", node__tls__key="", node__tls__ca="", node__tls__crl=ca.revoked())
+        ca.sign("gone")
+        ca.revoked("gone")
+        refused("certificate revoked", node__tls__cert=ca.at("gone.pem"), node__tls__key=ca.at("gone.key"), node__tls__crl=ca.at("crl.pem"))
         refused("unsuitable certificate purpose", **other_pair("half", more="extendedKeyUsage=serverAuth\n"))
 
 
