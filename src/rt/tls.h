@@ -30,8 +30,8 @@ typedef struct tls_server_cfg {
     /* PEM: among peers, whose certificates count; NULL: clients are served. With it there is one identity, whose certificate must be what a
      * peer would take: signed by one of these, in its time, usable in both roles, and with domain among its names. */
     const char *ca_path;
-    /* PEM, among peers: lists of revoked certificates, of each authority that signs for a node. A certificate whose authority has none, or one
-     * that is out of date, counts no more than a revoked one. NULL: nothing is revoked. */
+    /* PEM, among peers: lists of revoked certificates, of each authority that signs for a node. A certificate whose authority has none, or
+     * one that is out of date, counts no more than a revoked one. NULL: nothing is revoked. */
     const char *crl_path;
 } tls_server_cfg;
 
