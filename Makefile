@@ -179,7 +179,10 @@ $(B)/obj/bench/%.o: bench/%.c
 $(B)/obj/bench/micro_etf.o: CFLAGS += -D_REENTRANT
 $(B)/murre-bench: $(BENCH_OBJ) $(LIB)
 	$(call say,LD,$@)$(CC) $(LDFLAGS) -o $@ $^ $(LIBS) -lexpat $(shell pkg-config --libs libxml-2.0) -lei
-bench: all $(B)/murre-bench ## measure: make bench T=name (T=list says which; T=all: each in turn)
+# Ends of a connection of Erlang's distribution, as a program of libmurre; Erlang's end is bench/dist/dist_node.erl.
+$(B)/dist-node: bench/dist/node.c $(B)/libmurre.a include/murre.h include/murre_term.h
+	$(call say,LD,$@)$(CC) -std=c11 -D_POSIX_C_SOURCE=200809L -g3 $(OPT_$(SAN)) $(WARN) -Iinclude $(LDFLAGS) -o $@ $< $(B)/libmurre.a $(SO_LIBS)
+bench: all $(B)/murre-bench $(B)/dist-node ## measure: make bench T=name (T=list says which; T=all: each in turn)
 	MURRE_BUILD=$(B) bench/run $(or $(T),list)
 
 # What the checks of docs/promises.md preload into the server: failing files and a wall clock that jumps.

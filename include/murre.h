@@ -53,7 +53,8 @@ typedef struct murre_config { /* 0, NULL and false: the default. Copied. */
     murre_level log_level;    /* the log has this and what is above; default MURRE_LOG_NOTICE */
     void (*log)(void *arg, const char *line); /* gets the log, a line at a time without its newline, on a thread of the node; default: */
     void *log_arg;                            /* standard error */
-} murre_config;
+    int64_t spin;                             /* a shard polls for up to this, at most 50, before it sleeps, while that is worth it: */
+} murre_config;                               /* answers come sooner, for CPU time; default 0: it sleeps at once */
 /* *out runs and answers when this returns. Any thread. why (may be NULL): up to why_size bytes with a sentence if it fails. INVALID, LIMIT,
  * PERM, AUTH, ADDR_IN_USE, NOT_FOUND, EXISTS (control), IO. */
 murre_err murre_node_start(const murre_config *c, murre_node **out, char *why, size_t why_size);

@@ -84,6 +84,7 @@ static err check_settings(const starting *s) {
                     c->name ? c->name : "");
     if (!c->cookie == !c->cookie_file) return fail(s, ERR_INVALID, "a node needs the cookie of its cluster: either cookie or cookie_file");
     if (c->shards > RT_SHARDS_MAX) return fail(s, ERR_INVALID, "shards: at most %u", RT_SHARDS_MAX);
+    if (c->spin < 0 || c->spin > RT_SPIN_MAX) return fail(s, ERR_INVALID, "spin: 0 to %d microseconds", (int)RT_SPIN_MAX);
     if (c->log_level > MURRE_LOG_ERROR) return fail(s, ERR_INVALID, "log_level: there is none with that number");
     return ERR_OK;
 }
@@ -104,6 +105,7 @@ static err make_rt(murre_node *n, const starting *s) {
     rt_node_cfg_default(&cfg);
     cfg.name = n->name;
     cfg.shards = c->shards ? c->shards : 1;
+    cfg.spin = c->spin;
     cfg.ctl_path = n->control;
     for (size_t i = 0; i < RT_POOL_KINDS; i++) cfg.pool_threads[i] = 1; /* what other nodes ask of shards waits there, and nothing else */
     err e = sys_linux_new(&n->sys);
@@ -127,7 +129,8 @@ static err make_mesh(murre_node *n, const starting *s, const sys_addr *listen) {
     cfg.hidden = c->hidden;
     cfg.version = LIB_VERSION;
     if (c->ticktime_sec) cfg.ticktime = c->ticktime_sec * USEC_PER_SEC;
-    if (!c->no_epmd) cfg.epmd = (sys_addr){.family = SYS_INET4, .port = c->epmd_port ? c->epmd_port : EPMD_PORT, .ip = {127, 0, 0, 1}};
+    cfg.mapper_port = c->epmd_port ? c->epmd_port : EPMD_PORT;
+    if (!c->no_epmd) cfg.epmd = (sys_addr){.family = SYS_INET4, .port = cfg.mapper_port, .ip = {127, 0, 0, 1}};
     err e = mesh_new(n->node, &cfg, &n->mesh);
     if (e == ERR_AUTH)
         return fail(s, e, "the cookie is worth %u bits; at least %u are wanted, as 20 random capital letters have",
@@ -139,7 +142,9 @@ static err make_mesh(murre_node *n, const starting *s, const sys_addr *listen) {
     if (e) return fail(s, e, "listen: cannot listen on %s: %s", c->listen ? c->listen : "127.0.0.1", err_text(e));
     n->port = bound.port;
     e = mesh_register(n->mesh);
-    return e ? fail(s, e, "the port mapper's client cannot start: %s", err_text(e)) : ERR_OK;
+    if (e) return fail(s, e, "the port mapper's client cannot start: %s", err_text(e));
+    e = mesh_dial(n->mesh, NULL, 0); /* those that an operator names */
+    return e ? fail(s, e, "dialling cannot start: %s", err_text(e)) : ERR_OK;
 }
 
 static err start(murre_node *n, const starting *s) {

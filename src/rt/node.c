@@ -15,7 +15,6 @@
 
 #include <stdio.h>
 
-#define NODE_SPIN_DEFAULT   50
 #define NODE_RECORDER_BYTES (4u << 20)
 #define NODE_TAG_MASK       0x0fffu
 #define NODE_QUEUE_LONG     10000
@@ -26,7 +25,7 @@ void rt_node_cfg_default(rt_node_cfg *c) {
     *c = (rt_node_cfg){
         .name = "murre@localhost",
         .shards = 1,
-        .spin = NODE_SPIN_DEFAULT,
+        .spin = RT_SPIN_MAX,
         .pool_threads = {[RT_POOL_DISK] = 2, [RT_POOL_SQL] = 1, [RT_POOL_CRYPTO] = 2, [RT_POOL_USER] = 1},
         .pool_queue_max = {[RT_POOL_DISK] = 65536, [RT_POOL_SQL] = 65536, [RT_POOL_CRYPTO] = 65536, [RT_POOL_USER] = 4096},
         .recorder_bytes = NODE_RECORDER_BYTES,

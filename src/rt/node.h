@@ -7,10 +7,11 @@
 #include "rt/pool.h"
 #include "rt/verbs.h"
 
+#define RT_SPIN_MAX ((usec)50)
 typedef struct rt_node_cfg {
     const char *name; /* for people: "murre@localhost" */
     unsigned shards;  /* 1 to RT_SHARDS_MAX */
-    usec spin;        /* 0 to 50 us: most time to poll before sleeping; adaptive below this; 0: off */
+    usec spin;        /* 0 to RT_SPIN_MAX: most time to poll before sleeping; adaptive below this; 0: off */
     unsigned pool_threads[RT_POOL_KINDS];
     unsigned pool_queue_max[RT_POOL_KINDS];
     const char *recorder_path; /* flight recorder file; NULL: none */
