@@ -218,7 +218,7 @@ $(B)/obj/test/interop/otp/etf_peer.o: CFLAGS += -D_REENTRANT
 $(B)/etf-peer: $(B)/obj/test/interop/otp/etf_peer.o $(LIB)
 	$(call say,LD,$@)$(CC) $(LDFLAGS) -o $@ $^ -lei $(LIBS)
 
-interop: all $(B)/gsasl-login $(B)/dist-peer $(B)/mesh-peer $(B)/etf-peer ## live tests with real clients and a real Erlang; OTP=23,25,27,29: with these releases of Erlang/OTP
+interop: all $(B)/gsasl-login $(B)/dist-node $(B)/dist-peer $(B)/mesh-peer $(B)/etf-peer ## live tests with real clients and a real Erlang; OTP=23,25,27,29: with these releases of Erlang/OTP
 	test/interop/run $(if $(OTP),--otp $(OTP))
 
 LIVE := test_stream.py test_chat.py test_clients.py

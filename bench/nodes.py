@@ -4,7 +4,7 @@ dist/dist_node.erl, which does the same. mesh.py has many nodes.
 
 A figure is printed only if it was earned: receivers check the number and the size of every message, an end of a process or of a connection
 and anything that a node complains of make the run fail. Erlang's port mapper, nodes and files are the bench's own and end with it."""
-import os, select, shutil, signal, socket, statistics, subprocess, sys, tempfile, time
+import os, select, shutil, socket, statistics, subprocess, sys, tempfile, time
 
 from servers import BUILD, LIMIT, ROOT, free_port
 
