@@ -222,7 +222,7 @@ interop: all $(B)/gsasl-login $(B)/dist-node $(B)/dist-peer $(B)/mesh-peer $(B)/
 	test/interop/run $(if $(OTP),--otp $(OTP))
 
 LIVE := test_stream.py test_chat.py test_clients.py
-LIVE_OTP := $(addprefix ../otp/,test_mesh.py test_global.py test_tls_dist.py test_relations.py test_lib.py test_epmd.py test_pg.py test_tools_shell.py \
+LIVE_OTP := $(addprefix ../otp/,test_mesh.py test_global.py test_global_names.py test_tls_dist.py test_relations.py test_lib.py test_epmd.py test_pg.py test_tools_shell.py \
 	test_dial.py test_roles.py test_domains.py)
 ci-rest: ## what the gate runs after ./check: gdb commands and BPF scripts, sanitizers over unit tests, simulator and live tests, and short fuzzing
 	$(MAKE) -s inside-root

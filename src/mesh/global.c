@@ -7,15 +7,22 @@
 
 #include "base/list.h"
 #include "base/mem.h"
-#include "mesh/global_machine.h"
+#include "mesh/actor.h"
+#include "mesh/dial.h"
+#include "mesh/global_int.h"
 #include "mesh/int.h"
 #include "rt/event.h"
 
 typedef struct kept { /* a call that is answered later */
     list in_list;
     uint64_t number;
-    rt_msg *msg;
+    rt_msg *msg; /* the call without what it asks */
 } kept;
+typedef struct asker { /* an actor of this node that wants a name */
+    hmap_node by_number;
+    uint64_t number, ticket;
+    rt_pid who;
+} asker;
 
 typedef struct server {
     mesh *m;
@@ -25,30 +32,42 @@ typedef struct server {
     mesh_gen gen; /* what is in it */
     rt_tid table;
     list calls;
-    uint64_t last_kept;
+    hmap askers; /* by their numbers */
+    uint64_t last_kept, last_asker;
+    uint64_t refused; /* messages, when it was looked last */
     rt_timer timer;
 } server;
 
 /* --- what the machine asks -------------------------------------------------------------------------------------------------------- */
-static rt_blob *blob_of(slice term) {
-    rt_blob *b = rt_blob_alloc(term.len + 1);
-    b->data[0] = ETF_VERSION;
-    memcpy(b->data + 1, term.p, term.len);
-    return b;
+static void io_send(void *arg, uint32_t index, slice name, rt_blob *term) {
+    server *s = arg;
+    mesh_send_name(s->cx, s->m, index, name, term);
 }
 
-static void io_send(void *arg, uint32_t index, slice name, slice term) {
+/* What is done to an actor of this node for the sake of others is done as if they did it: it does not exist for them unless its class is
+ * foreign. No node has this number. */
+#define SOMEBODY ((rt_pid){UINT32_MAX, 0, 0})
+
+static void io_tell(void *arg, uint32_t index, const etf_pid *to, rt_blob *term) {
     server *s = arg;
-    rt_blob *b = blob_of(term);
-    mesh_send_name(s->cx, s->m, index, name, b);
-    rt_blob_unref(b);
+    rt_pid p = {index, to->id, to->serial};
+    if (index) {
+        mesh_send_pid(s->cx, p, term);
+        return;
+    }
+    if (!mesh_own_pid(s->m, to, &p)) return;
+    rt_msg *m = rt_msg_new(s->cx, MESH_TERM, sizeof(mesh_term));
+    mesh_term_of(m)->term = rt_blob_ref(term);
+    rt_remote_send(s->cx, SOMEBODY, p, &m);
 }
 
-static void io_send_pid(void *arg, uint32_t index, const etf_pid *to, slice term) {
+static void io_kill(void *arg, uint32_t index, const etf_pid *to) {
     server *s = arg;
-    rt_blob *b = blob_of(term);
-    mesh_send_pid(s->cx, (rt_pid){index, to->id, to->serial}, b);
-    rt_blob_unref(b);
+    rt_pid p = {index, to->id, to->serial};
+    if (index)
+        rt_exit(s->cx, p, ERR_KILLED);
+    else if (mesh_own_pid(s->m, to, &p))
+        rt_remote_signal(s->cx, SOMEBODY, p, RT_SIG_EXIT, 0, ERR_KILLED, NULL);
 }
 
 static void io_answer(void *arg, slice term) {
@@ -59,9 +78,18 @@ static void io_answer(void *arg, slice term) {
 static uint64_t io_keep(void *arg) {
     server *s = arg;
     kept *k = mem_zalloc(sizeof *k);
+    buf b;
+    buf_init(&b, UINT32_MAX);
+    etf_put_tuple(&b, 3);
+    etf_put_atom(&b, SLICE("$gen_call"));
+    etf_put_tuple(&b, 2);
+    etf_put_pid(&b, &s->gen.from);
+    buf_add(&b, s->gen.tag);
+    etf_put_nil(&b);
     k->number = ++s->last_kept;
-    k->msg = *s->msg;
-    *s->msg = NULL;
+    k->msg = rt_msg_new(s->cx, MESH_TERM, sizeof(mesh_term));
+    k->msg->sender = (*s->msg)->sender;
+    mesh_term_of(k->msg)->term = mesh_global_blob(&b);
     list_push_back(&s->calls, &k->in_list);
     return k->number;
 }
@@ -95,10 +123,30 @@ static void io_disconnect(void *arg, uint32_t index, const char *why) {
     mesh_disconnect(s->cx, s->m, index, why);
 }
 
-/* Nothing to do: who is introduced connects, to this node as to all others. */
 static void io_connect(void *arg, slice node) {
-    (void)arg;
-    (void)node;
+    server *s = arg;
+    char acceptor[MESH_ACCEPTOR_NAME_MAX];
+    mesh_acceptor_name(rt_ctx_shard(s->cx), acceptor);
+    rt_msg *m = rt_msg_new(s->cx, MESH_DIAL, sizeof(mesh_dial_msg));
+    *mesh_dial_msg_of(m) = (mesh_dial_msg){.seed = rt_blob_new(node)};
+    rt_send(s->cx, rt_name_find(s->cx, acceptor), &m);
+}
+
+static void answer(rt_ctx *cx, rt_pid to, uint64_t ticket, err status) {
+    if (ticket == 0) return;
+    rt_msg *m = rt_msg_new(cx, MESH_GLOBAL_ANSWER, sizeof(mesh_global_answer));
+    *mesh_global_answer_of(m) = (mesh_global_answer){.ticket = ticket, .status = status};
+    rt_send(cx, to, &m);
+}
+
+static void io_done(void *arg, uint64_t number, err status) {
+    server *s = arg;
+    hmap_node *h = hmap_find(&s->askers, number); /* its own hash: there is one with it */
+    if (!check(h != NULL)) return;
+    asker *a = container_of(h, asker, by_number);
+    hmap_remove(&s->askers, h);
+    answer(s->cx, a->who, a->ticket, status);
+    mem_free(a);
 }
 
 static void io_parted(void *arg, slice node, const char *what) {
@@ -158,20 +206,14 @@ static void part(void *arg, uint32_t index, const mesh_node *n) {
     mesh_disconnect(s->cx, s->m, index, "global_name_server has started anew");
 }
 
-static err mesh_global_init(rt_ctx *cx, void *st, const void *arg) {
-    server *s = st;
-    rt_table_cfg cfg = {.name = MESH_GLOBAL_TABLE};
-    s->m = *(mesh *const *)arg;
-    s->cx = cx;
-    list_init(&s->calls);
-    err e = rt_name_register(cx, "global_name_server");
-    if (!e) e = rt_table_create(cx, &cfg, &s->table);
-    if (e) return e;
-    rt_trap_exit(cx, true); /* whoever links to it and ends does not take it along */
+static uint64_t refused(const server *s) { return atomic_load_explicit(&s->m->global_count.refused, memory_order_relaxed); }
+
+static void begin(rt_ctx *cx, server *s) {
     etf_pid self = mesh_etf_pid(s->m, rt_self(cx));
     mesh_global_io io = {.arg = s,
                          .send = io_send,
-                         .send_pid = io_send_pid,
+                         .tell = io_tell,
+                         .kill = io_kill,
                          .answer = io_answer,
                          .keep = io_keep,
                          .answer_kept = io_answer_kept,
@@ -179,21 +221,77 @@ static err mesh_global_init(rt_ctx *cx, void *st, const void *arg) {
                          .unwatch = io_unwatch,
                          .disconnect = io_disconnect,
                          .connect = io_connect,
+                         .done = io_done,
                          .named = io_named,
                          .parted = io_parted,
                          .full = io_full,
                          .random = io_random};
     s->g = mesh_global_new(&io, s->m->cfg.name, &self, s->m->cfg.hidden, rt_node_hash_key(s->m->node));
     mesh_peers_each(s->m->nodes, rt_epoch_reader(cx), part, s);
+    s->refused = refused(s);
+}
+
+static err mesh_global_init(rt_ctx *cx, void *st, const void *arg) {
+    server *s = st;
+    rt_table_cfg cfg = {.name = MESH_GLOBAL_TABLE};
+    s->m = *(mesh *const *)arg;
+    s->cx = cx;
+    list_init(&s->calls);
+    hmap_init(&s->askers);
+    err e = rt_name_register(cx, MESH_GLOBAL_SERVER);
+    if (!e) e = rt_table_create(cx, &cfg, &s->table);
+    if (e) return e;
+    rt_trap_exit(cx, true); /* whoever links to it and ends does not take it along */
+    begin(cx, s);
     return ERR_OK;
+}
+
+static void finish(server *s) {
+    mesh_global_free(s->g);
+    for (hmap_node *h = hmap_first(&s->askers), *next; h; h = next) {
+        next = hmap_next(&s->askers, h);
+        hmap_remove(&s->askers, h);
+        mem_free(container_of(h, asker, by_number));
+    }
 }
 
 static void mesh_global_fini(rt_ctx *cx, void *st, err reason) {
     server *s = st;
     (void)reason;
     s->cx = cx;
-    mesh_global_free(s->g);
+    finish(s);
+    hmap_fini(&s->askers);
     rt_timer_cancel(cx, &s->timer);
+}
+
+/* --- actors of this node ---------------------------------------------------------------------------------------------------------- */
+static void on_ask(server *s, rt_msg *m) {
+    const mesh_global_ask *q = mesh_global_ask_of(m);
+    buf b;
+    etf_pid pid = {.node = s->m->cfg.name};
+    err e = ERR_NOPROC;
+    asker *a = mem_zalloc(sizeof *a);
+    *a = (asker){.number = ++s->last_asker, .ticket = q->ticket, .who = m->sender};
+    hmap_insert(&s->askers, &a->by_number, a->number);
+    buf_init(&b, UINT32_MAX);
+    if (q->want == MESH_GLOBAL_UNNAME) {
+        e = mesh_global_wish(s->g, rt_now(s->cx), MESH_GLOBAL_UNNAME, rt_blob_slice(q->name), &pid, 0, a->number);
+    } else if (mesh_pid_put(s->m, s->cx, q->pid, &b)) {
+        etf_reader r = etf_reader_of(buf_slice(&b));
+        if (check(etf_get_pid(&r, &pid)))
+            e = mesh_global_wish(s->g, rt_now(s->cx), q->want, rt_blob_slice(q->name), &pid, q->clash, a->number);
+    }
+    buf_fini(&b);
+    if (e) io_done(s, a->number, e);
+}
+
+/* A process here has a name that one of another part has too, whose node has asked for this (mfa_global.c). */
+static void on_clash(server *s, rt_msg *m) {
+    buf b;
+    buf_init(&b, UINT32_MAX);
+    bool has = mesh_global_resolve_it(s->g, rt_blob_slice(mesh_global_clash_msg_of(m)->args), &b);
+    (void)has; /* the name may have gone meanwhile, and the answer was given */
+    buf_fini(&b);
 }
 
 static void settle(server *s) {
@@ -206,12 +304,20 @@ static void settle(server *s) {
     s->msg = NULL;
 }
 
+/* A message was refused, because there are too many: what it was, only who has sent it knows, who may wait for its answer for ever. */
+static void start_anew(rt_ctx *cx, server *s) {
+    rt_event_text(cx, EV_GLOBAL_FULL, 0, 0, SLICE("too many messages: the names are learned anew"));
+    finish(s);
+    begin(cx, s);
+}
+
 static uint64_t conn_of(rt_pid link) { return (uint64_t)link.slot << 32 | link.gen; }
 
 static err mesh_global_handle(rt_ctx *cx, void *st, rt_msg **m) {
     server *s = st;
     s->cx = cx;
     s->msg = m;
+    if (s->refused != refused(s)) start_anew(cx, s);
     if ((*m)->tag == MESH_TERM && (*m)->sender.node != 0) {
         uint32_t index = (*m)->sender.node;
         mesh_gen_read(mesh_term_of(*m), &s->gen);
@@ -224,6 +330,10 @@ static err mesh_global_handle(rt_ctx *cx, void *st, rt_msg **m) {
             mesh_global_node_down(s->g, rt_now(cx), rt_blob_slice(n->name), conn_of(n->link));
     } else if ((*m)->tag == RT_DOWN) {
         mesh_global_down(s->g, rt_now(cx), rt_down_of(*m)->ref);
+    } else if ((*m)->tag == MESH_GLOBAL_ASK) {
+        on_ask(s, *m);
+    } else if ((*m)->tag == MESH_GLOBAL_CLASH) {
+        on_clash(s, *m);
     }
     settle(s);
     return ERR_OK;
@@ -247,7 +357,7 @@ const rt_class mesh_global_class = {
     .fini = mesh_global_fini,
     .mailbox_max = 1000000,
     .mailbox_bytes_max = 256u << 20, /* a message has up to 128 MiB: all names of the other part of a cluster */
-    .bound = RT_BOUND_DROP_OLDEST,
+    .bound = RT_BOUND_REFUSE,
     .sure = MESH_NODE,
     .unflushable = true,
     .foreign = true,
@@ -280,4 +390,54 @@ void mesh_global_each(rt_reader *r, void (*fn)(void *arg, slice name, const etf_
     rt_tid t = rt_table_whereis(r, SLICE(MESH_GLOBAL_TABLE));
     while (t && !at.done)
         if (rt_table_fold(r, t, &at, 1024, one, &e)) return;
+}
+
+static NODISCARD err ask(rt_ctx *cx, mesh_global_want want, slice name, rt_pid pid, mesh_global_clash clash, uint64_t ticket) {
+    rt_pid to = mesh_global_find(cx);
+    slice whole;
+    etf_reader r = etf_reader_of(name);
+    if (!etf_skip(&r, &whole) || whole.len != name.len) return ERR_INVALID;
+    if (!rt_pid_ok(to)) return ERR_NOPROC;
+    rt_msg *m = rt_msg_new(cx, MESH_GLOBAL_ASK, sizeof(mesh_global_ask));
+    *mesh_global_ask_of(m) =
+        (mesh_global_ask){.want = (uint8_t)want, .clash = (uint8_t)clash, .ticket = ticket, .name = rt_blob_new(name), .pid = pid};
+    rt_send(cx, to, &m);
+    return ERR_OK;
+}
+
+rt_pid mesh_global_find(rt_ctx *cx) { return rt_name_find(cx, MESH_GLOBAL_SERVER); }
+
+err mesh_global_register(rt_ctx *cx, slice name, rt_pid pid, mesh_global_clash clash, uint64_t ticket) {
+    return ask(cx, MESH_GLOBAL_NAME, name, pid, clash, ticket);
+}
+err mesh_global_reregister(rt_ctx *cx, slice name, rt_pid pid, mesh_global_clash clash, uint64_t ticket) {
+    return ask(cx, MESH_GLOBAL_RENAME, name, pid, clash, ticket);
+}
+err mesh_global_unregister(rt_ctx *cx, slice name, uint64_t ticket) {
+    return ask(cx, MESH_GLOBAL_UNNAME, name, RT_PID_NONE, MESH_GLOBAL_RANDOM_EXIT, ticket);
+}
+
+bool mesh_global_lookup(mesh *m, rt_ctx *cx, slice name, etf_pid *out) {
+    rt_reader *r = rt_epoch_reader(cx);
+    table_key k = key_of(m, name);
+    slice value, is;
+    rt_tid t = rt_table_whereis(r, SLICE(MESH_GLOBAL_TABLE));
+    return t && rt_table_lookup(r, t, slice_of(&k, sizeof k), &value) == ERR_OK && check(entry_of(value, &is, out)) && slice_eq(is, name);
+}
+
+err mesh_global_whereis(mesh *m, rt_ctx *cx, slice name, rt_pid *out) {
+    buf canon;
+    etf_pid pid;
+    buf_init(&canon, UINT32_MAX);
+    err e = mesh_global_canon(name, &canon) ? ERR_OK : ERR_INVALID;
+    if (!e && (!mesh_global_lookup(m, cx, buf_slice(&canon), &pid) || !mesh_pid_get(m, cx, &pid, out))) e = ERR_NOT_FOUND;
+    buf_fini(&canon);
+    return e;
+}
+
+err mesh_global_send_to(mesh *m, rt_ctx *cx, slice name, rt_blob *term) {
+    rt_pid to;
+    err e = mesh_global_whereis(m, cx, name, &to);
+    if (!e) mesh_send_pid(cx, to, term);
+    return e;
 }

@@ -13,8 +13,12 @@
 #include "mesh/global_int.h"
 
 /* --- attempts --------------------------------------------------------------------------------------------------------------------- */
-void mesh_global_join_reset(mesh_global *g, mesh_global_node *n) {
-    (void)g;
+void mesh_global_early_free(mesh_global_node *n) {
+    mesh_global_own_free(&n->early_tag);
+    mesh_global_own_free(&n->early_locker);
+}
+
+void mesh_global_join_reset(mesh_global_node *n) {
     mesh_global_own_free(&n->his_tag);
     mesh_global_own_free(&n->locker);
     mesh_global_own_free(&n->names);
@@ -38,21 +42,21 @@ static void stop(mesh_global *g, mesh_global_node *n, bool heard) {
     buf_fini(&b);
     mesh_global_locker_cancel(g, n);
     mesh_global_resolve_cancel(g, n);
-    mesh_global_own_free(&n->early);
-    mesh_global_join_reset(g, n);
+    mesh_global_early_free(n);
+    mesh_global_join_reset(n);
 }
 
 void mesh_global_join_leave(mesh_global *g, mesh_global_node *n) {
     stop(g, n, false);
-    n->known = n->synced = n->introduced = false;
+    mesh_global_node_know(g, n, false);
+    n->synced = n->introduced = false;
 }
 
-static void accept(mesh_global *g, mesh_global_node *n, const mesh_global_msg *m) {
+static void accept(mesh_global *g, mesh_global_node *n, slice tag, slice locker, int64_t vsn) {
     buf b;
-    n->his_tag = mesh_global_own(m->tag);
-    n->locker = mesh_global_own(m->pid_term);
-    n->vsn = m->vsn;
-    n->murre = m->murre;
+    n->his_tag = mesh_global_own(tag);
+    n->locker = mesh_global_own(locker);
+    n->vsn = vsn;
     n->pending = true;
     buf_init(&b, UINT32_MAX);
     if (n->vsn >= 8) {
@@ -65,17 +69,14 @@ static void accept(mesh_global *g, mesh_global_node *n, const mesh_global_msg *m
 
 void mesh_global_join_begin(mesh_global *g, mesh_global_node *n) {
     buf b;
-    mesh_global_msg m;
     if (n->known || n->joining || !mesh_global_takes_part(n)) return;
     n->joining = true;
     n->my_tag = ++g->last_tag;
     buf_init(&b, UINT32_MAX);
     mesh_global_put_init_connect(&b, g->me, n->my_tag, &g->self);
     mesh_global_send(g, n, &b);
-    if (n->early.len == 0) return;
-    mesh_global_msg_read(MESH_GEN_CAST, n->early, &m);
-    if (check(m.kind == MESH_GLOBAL_INIT_CONNECT)) accept(g, n, &m);
-    mesh_global_own_free(&n->early);
+    if (n->early_tag.len) accept(g, n, n->early_tag, n->early_locker, n->early_vsn);
+    mesh_global_early_free(n);
 }
 
 static void again(mesh_global *g, mesh_global_node *n, bool heard) {
@@ -84,9 +85,9 @@ static void again(mesh_global *g, mesh_global_node *n, bool heard) {
     if (was) mesh_global_join_begin(g, n);
 }
 
-static void on_init_connect(mesh_global *g, mesh_global_node *n, slice request, const mesh_global_msg *m) {
+static void on_init_connect(mesh_global *g, mesh_global_node *n, const mesh_global_msg *m) {
     buf b;
-    if (m->tag.len > MESH_GLOBAL_TAG_MAX) return;
+    n->kin = m->kin;
     if (n->pending && m->vsn < 8) {
         g->io.disconnect(g->io.arg, n->index, "it begins to join a second time");
         return;
@@ -98,11 +99,13 @@ static void on_init_connect(mesh_global *g, mesh_global_node *n, slice request, 
         again(g, n, false);
     }
     if (n->joining) {
-        accept(g, n, m);
+        accept(g, n, m->tag, m->pid_term, m->vsn);
         return;
     }
-    mesh_global_own_free(&n->early);
-    n->early = mesh_global_own(request); /* we have not heard of it yet; or it is known, and this goes with its connection */
+    mesh_global_early_free(n); /* we have not heard of it yet; or it is known, and this goes with its connection */
+    n->early_tag = mesh_global_own(m->tag);
+    n->early_locker = mesh_global_own(m->pid_term);
+    n->early_vsn = m->vsn;
 }
 
 static bool is_tag(int64_t tag, slice term) {
@@ -123,25 +126,57 @@ static void on_ack(mesh_global *g, mesh_global_node *n, const mesh_global_msg *m
 }
 
 /* --- names ------------------------------------------------------------------------------------------------------------------------ */
-static slice external(slice exts, const mesh_global_entry *e) {
-    mesh_global_rows rows;
-    mesh_global_entry x;
-    mesh_global_rows_begin(exts, &rows);
-    while (mesh_global_rows_entry(&rows, &x)) {
-        etf_reader r = etf_reader_of(x.method);
-        slice node;
-        if (slice_eq(x.name, e->name) && etf_pid_eq(&x.pid, &e->pid) && etf_get_atom(&r, &node)) return node;
+/* The external ones among the names of a message, whose list is as long as its sender likes. */
+typedef struct external {
+    hmap_node by_name;
+    mesh_global_entry e; /* e.method: the node that has registered it */
+} external;
+typedef struct externals {
+    hmap by_name;
+    external *all;
+} externals;
+
+static const mesh_global_entry *external_find(const mesh_global *g, const externals *x, slice name) {
+    for (hmap_node *h = x->all ? hmap_find(&x->by_name, hash_bytes(&g->key, name)) : NULL; h; h = hmap_find_next(h)) {
+        const mesh_global_entry *e = &container_of(h, external, by_name)->e;
+        if (slice_eq(e->name, name)) return e;
     }
-    return SLICE_NULL;
+    return NULL;
 }
 
-static void do_op(mesh_global *g, bool insert, const mesh_global_entry *e, slice exts, slice requester) {
+static void externals_read(const mesh_global *g, slice exts, externals *out) {
+    mesh_global_rows rows;
+    mesh_global_entry e;
+    uint32_t n = 0;
+    hmap_init(&out->by_name);
+    mesh_global_rows_begin(exts, &rows);
+    while (mesh_global_rows_entry(&rows, &e)) n++;
+    out->all = n ? mem_zalloc(n * sizeof *out->all) : NULL;
+    mesh_global_rows_begin(exts, &rows);
+    for (uint32_t i = 0; i < n && mesh_global_rows_entry(&rows, &out->all[i].e); i++)
+        if (!external_find(g, out, out->all[i].e.name)) /* chains stay short */
+            hmap_insert(&out->by_name, &out->all[i].by_name, hash_bytes(&g->key, out->all[i].e.name));
+}
+
+static void externals_free(externals *x) {
+    hmap_fini(&x->by_name);
+    mem_free(x->all);
+}
+
+static slice external_of(const mesh_global *g, const externals *x, const mesh_global_entry *e) {
+    const mesh_global_entry *is = external_find(g, x, e->name);
+    etf_reader r = etf_reader_of(is ? is->method : SLICE_NULL);
+    slice node;
+    return is && etf_pid_eq(&is->pid, &e->pid) && etf_get_atom(&r, &node) ? node : SLICE_NULL;
+}
+
+static void do_op(mesh_global *g, bool insert, const mesh_global_entry *e, const externals *x, slice requester) {
     buf name;
     buf_init(&name, UINT32_MAX);
     if (!mesh_global_canon(e->name, &name))
         g->io.full(g->io.arg, "bytes of a name", e->pid.node);
     else if (insert && mesh_global_lock_allows(g, NULL, requester))
-        mesh_global_name_insert(g, buf_slice(&name), e, external(exts, e));
+        mesh_global_name_insert(g, buf_slice(&name), e, external_of(g, x, e));
     else
         mesh_global_name_delete(g, buf_slice(&name)); /* OTP: who has no lock any more puts it in and takes it out */
     buf_fini(&name);
@@ -149,14 +184,17 @@ static void do_op(mesh_global *g, bool insert, const mesh_global_entry *e, slice
 
 /* Deletions come last, as in OTP. */
 static void do_ops(mesh_global *g, slice ops, slice exts, slice requester) {
+    externals x;
+    externals_read(g, exts, &x);
     for (int deletions = 0; deletions < 2; deletions++) {
         mesh_global_rows rows;
         mesh_global_entry e;
         bool insert;
         mesh_global_rows_begin(ops, &rows);
         while (mesh_global_rows_op(&rows, &insert, &e))
-            if (insert == !deletions) do_op(g, insert, &e, exts, requester);
+            if (insert == !deletions) do_op(g, insert, &e, &x, requester);
     }
+    externals_free(&x);
 }
 
 void mesh_global_join_locked(mesh_global *g, mesh_global_node *n, slice requester) {
@@ -199,34 +237,44 @@ void mesh_global_join_introduce(mesh_global *g, mesh_global_node *n) {
 static bool know(mesh_global *g, slice name, int64_t vsn, mesh_global_node **out) {
     mesh_global_node *n = slice_eq(name, g->me) ? NULL : mesh_global_node_get(g, name);
     *out = n;
-    if (!n || n->known) return false;
-    n->known = true;
+    if (!n || n->known || n->removing) return false; /* removing: it is known when it is back */
+    mesh_global_node_know(g, n, true);
     n->vsn = vsn;
     return true;
 }
 
+/* new_nodes, as that version has it. */
+static rt_blob *new_nodes(mesh_global *g, const mesh_global_node *n, slice ops, slice exts, slice nodes, bool versions) {
+    buf b, all;
+    mesh_global_rows rows;
+    slice name;
+    int64_t vsn;
+    buf_init(&b, UINT32_MAX);
+    buf_init(&all, UINT32_MAX);
+    mesh_global_rows_begin(nodes, &rows);
+    while (mesh_global_rows_node(&rows, &name, &vsn)) {
+        etf_put_list(&all, 1); /* a cell: its tail is the rest */
+        if (versions) etf_put_tuple(&all, 2);
+        etf_put_atom(&all, name);
+        if (versions) etf_put_int(&all, vsn);
+    }
+    etf_put_nil(&all);
+    mesh_global_put_new_nodes(&b, g->me, ops, exts, buf_slice(&all), n->vsn, n->requester);
+    buf_fini(&all);
+    return mesh_global_blob(&b);
+}
+
 static void tell_new_nodes(mesh_global *g, const mesh_global_node *n, slice ops, slice exts, slice nodes) {
+    rt_blob *said[2] = {NULL, NULL}; /* without versions, with them */
     for (hmap_node *h = hmap_first(&g->nodes); h; h = hmap_next(&g->nodes, h)) {
         const mesh_global_node *to = container_of(h, mesh_global_node, by_name);
-        buf b, all;
-        mesh_global_rows rows;
-        slice name;
-        int64_t vsn;
-        if (!to->known) continue;
-        buf_init(&b, UINT32_MAX);
-        buf_init(&all, UINT32_MAX);
-        mesh_global_rows_begin(nodes, &rows);
-        while (mesh_global_rows_node(&rows, &name, &vsn)) {
-            etf_put_list(&all, 1); /* a cell: its tail is the rest */
-            if (to->vsn >= 7) etf_put_tuple(&all, 2);
-            etf_put_atom(&all, name);
-            if (to->vsn >= 7) etf_put_int(&all, vsn);
-        }
-        etf_put_nil(&all);
-        mesh_global_put_new_nodes(&b, g->me, ops, exts, buf_slice(&all), n->vsn, n->requester);
-        mesh_global_send(g, to, &b);
-        buf_fini(&all);
+        bool versions = to->vsn >= 7;
+        if (!to->known || !to->index) continue;
+        if (!said[versions]) said[versions] = new_nodes(g, n, ops, exts, nodes, versions);
+        mesh_global_send_blob(g, to, said[versions]);
     }
+    rt_blob_unref(said[0]);
+    rt_blob_unref(said[1]);
 }
 
 /* The nodes of the other part, but for the one that we have joined. */
@@ -237,7 +285,7 @@ static void meet(mesh_global *g, const mesh_global_node *joined, slice his_nodes
     mesh_global_rows_begin(his_nodes, &rows);
     while (mesh_global_rows_node(&rows, &name, &vsn)) {
         mesh_global_node *n = slice_eq(name, g->me) ? NULL : mesh_global_node_get(g, name);
-        if (!n || n == joined) continue;
+        if (!n || n == joined || n->removing) continue;
         stop(g, n, true); /* it need not join us itself */
         mesh_global_join_introduce(g, n);
     }
@@ -318,7 +366,7 @@ static void on_resolved(mesh_global *g, mesh_global_node *n, const mesh_global_m
 /* A node of our part has joined another part. */
 static void on_new_nodes(mesh_global *g, const mesh_global_msg *m) {
     mesh_global_rows rows;
-    slice name, lock = mesh_global_msg_lock(m->extra);
+    slice name, locked_for = mesh_global_msg_lock(m->extra);
     int64_t vsn;
     buf requester;
     buf_init(&requester, UINT32_MAX);
@@ -327,19 +375,20 @@ static void on_new_nodes(mesh_global *g, const mesh_global_msg *m) {
         mesh_global_node *n;
         if (know(g, name, vsn, &n)) mesh_global_join_introduce(g, n);
     }
-    if (lock.len == 0 || mesh_global_canon(lock, &requester)) do_ops(g, m->ops, m->exts, buf_slice(&requester));
+    if (locked_for.len == 0 || mesh_global_canon(locked_for, &requester)) do_ops(g, m->ops, m->exts, buf_slice(&requester));
     buf_fini(&requester);
 }
 
-static void on_in_sync(mesh_global *g, mesh_global_node *n) {
+static void on_in_sync(mesh_global *g, mesh_global_node *n, mesh_global_kin kin) {
+    n->kin = kin;
     n->synced = true;
     mesh_global_sync_done(g, n->name);
     stop(g, n, true);
 }
 
-void mesh_global_join_message(mesh_global *g, mesh_global_node *n, const mesh_gen *gen, const mesh_global_msg *m) {
+void mesh_global_join_message(mesh_global *g, mesh_global_node *n, const mesh_global_msg *m) {
     switch (m->kind) {
-    case MESH_GLOBAL_INIT_CONNECT: on_init_connect(g, n, gen->request, m); break;
+    case MESH_GLOBAL_INIT_CONNECT: on_init_connect(g, n, m); break;
     case MESH_GLOBAL_INIT_CONNECT_ACK: on_ack(g, n, m); break;
     case MESH_GLOBAL_CANCEL_CONNECT:
         if (is_of_attempt(n, m)) again(g, n, true);
@@ -354,7 +403,7 @@ void mesh_global_join_message(mesh_global *g, mesh_global_node *n, const mesh_ge
         if (is_of_attempt(n, m)) on_resolved(g, n, m);
         break;
     case MESH_GLOBAL_NEW_NODES: on_new_nodes(g, m); break;
-    case MESH_GLOBAL_IN_SYNC: on_in_sync(g, n); break;
+    case MESH_GLOBAL_IN_SYNC: on_in_sync(g, n, m->kin); break;
     case MESH_GLOBAL_LOST_CONNECTION:
     case MESH_GLOBAL_REMOVE_CONNECTION:
     case MESH_GLOBAL_SET_LOCK:
@@ -367,6 +416,7 @@ void mesh_global_join_message(mesh_global *g, mesh_global_node *n, const mesh_ge
     case MESH_GLOBAL_GET_SYNCED:
     case MESH_GLOBAL_GET_NAMES_EXT:
     case MESH_GLOBAL_GET_PROTOCOL_VERSION:
+    case MESH_GLOBAL_RESOLVE:
     case MESH_GLOBAL_OTHER: break; /* global_machine.c */
     }
 }

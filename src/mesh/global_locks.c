@@ -31,6 +31,7 @@ static mesh_global_lock *make(mesh_global *g, slice resource, slice requester) {
     l->resource = slice_of(p, resource.len);
     l->requester = slice_of(p + resource.len, requester.len);
     list_init(&l->holds);
+    g->locks_bytes += resource.len + requester.len;
     hmap_insert(&g->locks, &l->by_resource, hash(g, resource));
     return l;
 }
@@ -55,6 +56,7 @@ static bool hold(mesh_global *g, mesh_global_lock *l, const etf_pid *pid) {
 }
 
 static void lock_end(mesh_global *g, mesh_global_lock *l) {
+    g->locks_bytes -= l->resource.len + l->requester.len;
     hmap_remove(&g->locks, &l->by_resource);
     mem_free(l);
 }
@@ -79,7 +81,7 @@ bool mesh_global_lock_set(mesh_global *g, slice resource, slice requester, const
     mesh_global_lock *l = find(g, resource);
     if (l && !slice_eq(l->requester, requester)) return false;
     if (l && hold_of(l, pid)) return true;
-    if (g->n_holds >= MESH_GLOBAL_HOLDS_MAX) {
+    if (g->n_holds >= MESH_GLOBAL_HOLDS_MAX || (!l && g->locks_bytes + resource.len + requester.len > MESH_GLOBAL_LOCKS_BYTES)) {
         g->io.full(g->io.arg, "locks", pid->node);
         return false;
     }

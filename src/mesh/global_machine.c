@@ -13,6 +13,8 @@ mesh_global *mesh_global_new(const mesh_global_io *io, slice me, const etf_pid *
     hmap_init(&g->lost);
     list_init(&g->lost_by_age);
     list_init(&g->syncs);
+    list_init(&g->waits);
+    list_init(&g->namings);
     g->locker.due = USEC_NEVER;
     return g;
 }
@@ -20,9 +22,11 @@ mesh_global *mesh_global_new(const mesh_global_io *io, slice me, const etf_pid *
 void mesh_global_free(mesh_global *g) {
     if (!g) return;
     mesh_global_sync_free(g);
-    mesh_global_nodes_free(g);
     mesh_global_locker_free(g);
-    mesh_global_names_free(g);
+    mesh_global_naming_free(g);
+    mesh_global_resolve_free(g);
+    mesh_global_names_free(g); /* those that are awaited are in lists of nodes */
+    mesh_global_nodes_free(g);
     mesh_global_locks_free(g);
     mesh_global_part_free(g);
     hmap_fini(&g->watches);
@@ -30,12 +34,17 @@ void mesh_global_free(mesh_global *g) {
 }
 
 /* --- nodes ------------------------------------------------------------------------------------------------------------------------ */
+static void no_more_awaited(mesh_global_node *n) {
+    if (list_linked(&n->in_wait)) list_remove(&n->in_wait);
+}
+
 void mesh_global_node_down(mesh_global *g, usec now, slice name, uint64_t conn) {
     mesh_global_node *n = mesh_global_node_find(g, name);
     g->now = now;
     if (!n || !n->index || n->conn != conn) return;
     hmap_remove(&g->by_index, &n->by_index);
     n->index = 0;
+    if (n->removing) no_more_awaited(n);
     mesh_global_locker_node_down(g, n);
     mesh_global_resolve_node_down(g, n);
     mesh_global_sync_done(g, n->name);
@@ -45,11 +54,6 @@ void mesh_global_node_down(mesh_global *g, usec now, slice name, uint64_t conn) 
     mesh_global_node_settle(g, n);
 }
 
-static void no_more_awaited(mesh_global *g, mesh_global_node *n) {
-    if (n->wait_until != USEC_NEVER) g->n_waiting--;
-    n->wait_until = USEC_NEVER;
-}
-
 void mesh_global_node_up(mesh_global *g, usec now, slice name, uint32_t index, uint64_t conn, uint32_t creation, bool hidden) {
     mesh_global_node *n = mesh_global_node_get(g, name);
     g->now = now;
@@ -57,24 +61,30 @@ void mesh_global_node_up(mesh_global *g, usec now, slice name, uint32_t index, u
     if (n->index) mesh_global_node_down(g, now, name, n->conn); /* its end is told later */
     n = mesh_global_node_get(g, name);
     if (!check(n != NULL)) return;
-    no_more_awaited(g, n);
+    no_more_awaited(n);
     n->index = index;
     n->conn = conn;
     hmap_insert(&g->by_index, &n->by_index, hash_u64(index));
     n->creation = creation;
     n->hidden = hidden || g->hidden;
-    mesh_global_names_watch(g, n->name);
+    mesh_global_names_watch(g, n);
+    mesh_global_tales_tell(g, n);
     mesh_global_locker_node_up(g, n);
     if (n->hidden) return;
     if (n->introduced) mesh_global_join_introduce(g, n);
     mesh_global_join_begin(g, n);
 }
 
-/* Somebody has introduced it, and it could not be reached: as if its connection were lost. */
-static void unreachable(mesh_global *g, mesh_global_node *n) {
-    no_more_awaited(g, n);
+/* Somebody has introduced it, and it could not be reached: as if its connection were lost. Or it was asked to disconnect, and did not. */
+static void waited(mesh_global *g, mesh_global_node *n) {
+    no_more_awaited(n);
+    if (n->index) {
+        g->io.disconnect(g->io.arg, n->index, "it was asked to disconnect, and did not");
+        return;
+    }
     mesh_global_locker_node_down(g, n);
-    mesh_global_names_drop(g, n->name);
+    mesh_global_names_drop(g, n);
+    mesh_global_tales_drop(g, n);
     mesh_global_sync_done(g, n->name);
     mesh_global_part_tell(g, n);
     mesh_global_join_leave(g, n);
@@ -84,20 +94,20 @@ static void unreachable(mesh_global *g, mesh_global_node *n) {
 /* --- time ------------------------------------------------------------------------------------------------------------------------- */
 usec mesh_global_due(const mesh_global *g) {
     usec due = g->locker.phase == MESH_GLOBAL_IDLE ? g->locker.due : USEC_NEVER;
-    list *first = list_first(&g->lost_by_age);
-    if (first) due = usec_min(due, container_of(first, mesh_global_lost, by_age)->until);
-    for (hmap_node *h = g->n_waiting ? hmap_first(&g->nodes) : NULL; h; h = hmap_next(&g->nodes, h))
-        due = usec_min(due, container_of(h, mesh_global_node, by_name)->wait_until);
+    list *lost = list_first(&g->lost_by_age), *wait = list_first(&g->waits);
+    if (g->locker.phase == MESH_GLOBAL_IDLE && !list_empty(&g->namings)) due = usec_min(due, g->naming_due);
+    if (lost) due = usec_min(due, container_of(lost, mesh_global_lost, by_age)->until);
+    if (wait) due = usec_min(due, container_of(wait, mesh_global_node, in_wait)->wait_until);
     return due;
 }
 
 void mesh_global_timer(mesh_global *g, usec now) {
     g->now = now;
     mesh_global_part_timer(g);
-    for (hmap_node *h = g->n_waiting ? hmap_first(&g->nodes) : NULL, *next; h; h = next) {
-        mesh_global_node *n = container_of(h, mesh_global_node, by_name);
-        next = hmap_next(&g->nodes, h);
-        if (n->wait_until <= now) unreachable(g, n);
+    for (list *i = list_first(&g->waits); i; i = list_first(&g->waits)) {
+        mesh_global_node *n = container_of(i, mesh_global_node, in_wait);
+        if (n->wait_until > now) break;
+        waited(g, n);
     }
     mesh_global_locker_timer(g);
 }
@@ -159,6 +169,20 @@ static void on_name(mesh_global *g, const mesh_gen *gen, const mesh_global_msg *
     buf_fini(&name);
 }
 
+/* Another node asks about a name of a process here. A resolver that is not known here, or somebody else's name, is no answer that gives it
+ * to either: the caller then takes its own. */
+static void on_resolve(mesh_global *g, const mesh_global_msg *m) {
+    buf b;
+    buf_init(&b, UINT32_MAX);
+    if (!slice_is(m->function, "resolve_it") || !mesh_global_resolve_it(g, m->args, &b)) {
+        etf_put_tuple(&b, 2);
+        etf_put_atom(&b, SLICE("badrpc"));
+        etf_put_atom(&b, SLICE("undef"));
+    }
+    g->io.answer(g->io.arg, buf_slice(&b));
+    buf_fini(&b);
+}
+
 static void on_get(mesh_global *g, mesh_global_kind kind) {
     buf b;
     buf_init(&b, UINT32_MAX);
@@ -181,11 +205,14 @@ static void call(mesh_global *g, const mesh_gen *gen, const mesh_global_msg *m) 
     case MESH_GLOBAL_REGISTER:
     case MESH_GLOBAL_REGISTER_EXT:
     case MESH_GLOBAL_UNREGISTER: on_name(g, gen, m); break;
-    case MESH_GLOBAL_SYNC: mesh_global_sync_call(g, m->nodes); break;
+    case MESH_GLOBAL_SYNC:
+        if (gen->tag.len <= MESH_GLOBAL_TERM_MAX) mesh_global_sync_call(g, m->nodes); /* it may be kept for long */
+        break;
     case MESH_GLOBAL_GET_KNOWN:
     case MESH_GLOBAL_GET_SYNCED:
     case MESH_GLOBAL_GET_NAMES_EXT:
     case MESH_GLOBAL_GET_PROTOCOL_VERSION: on_get(g, m->kind); break;
+    case MESH_GLOBAL_RESOLVE: on_resolve(g, m); break;
     case MESH_GLOBAL_INIT_CONNECT:
     case MESH_GLOBAL_INIT_CONNECT_ACK:
     case MESH_GLOBAL_CANCEL_CONNECT:
@@ -201,11 +228,11 @@ static void call(mesh_global *g, const mesh_gen *gen, const mesh_global_msg *m) 
 }
 
 /* --- messages --------------------------------------------------------------------------------------------------------------------- */
-static bool reply(mesh_global *g, slice request) {
+static bool reply(mesh_global *g, const mesh_global_node *n, slice request) {
     uint64_t number;
     slice term;
     if (!mesh_global_reply_read(request, &number, &term)) return false;
-    return mesh_global_locker_reply(g, number, term) || mesh_global_resolve_reply(g, number, term);
+    return mesh_global_locker_reply(g, n, number, term) || mesh_global_resolve_reply(g, n, number, term);
 }
 
 void mesh_global_message(mesh_global *g, usec now, uint32_t index, const mesh_gen *gen) {
@@ -213,7 +240,7 @@ void mesh_global_message(mesh_global *g, usec now, uint32_t index, const mesh_ge
     mesh_global_node *n = mesh_global_node_at(g, index);
     g->now = now;
     if (!n) return; /* its end was told */
-    if (gen->kind == MESH_GEN_INFO && reply(g, gen->request)) return;
+    if (gen->kind == MESH_GEN_INFO && reply(g, n, gen->request)) return;
     mesh_global_msg_read(gen->kind, gen->request, &m);
     bool his =
         slice_eq(m.kind == MESH_GLOBAL_LOCK_SET ? m.pid.node : m.node, n->name); /* nobody speaks for others, but of lost connections */
@@ -226,5 +253,5 @@ void mesh_global_message(mesh_global *g, usec now, uint32_t index, const mesh_ge
     else if (m.kind == MESH_GLOBAL_REMOVE_CONNECTION && his)
         mesh_global_part_remove(g, n);
     else if (his)
-        mesh_global_join_message(g, n, gen, &m);
+        mesh_global_join_message(g, n, &m);
 }

@@ -1,10 +1,11 @@
 /* global_msg: see global_msg.h. Messages are read by a table: the tag, how it comes, and what each element is. */
 #include "mesh/global_msg.h"
 
+#include "proto/dist/name.h"
 #include "proto/etf/term.h"
 
 /* --- elements --------------------------------------------------------------------------------------------------------------------- */
-typedef enum element { SKIP, ATOM, TERM, LIST, INT, BOOL, PID, PAIR, VSN, LOCKER } element;
+typedef enum element { SKIP, ATOM, NODE, TERM, TAG, LIST, INT, BOOL, PID, PAIR, VSN, LOCKER, KIN, MODULE } element;
 typedef struct part {
     uint8_t what; /* element */
     uint16_t at;  /* of the field in mesh_global_msg; PAIR: resource, requester */
@@ -35,7 +36,7 @@ static bool is_murre(slice map) {
     etf_item it;
     if (!etf_next(&r, &it) || it.kind != ETF_MAP) return false;
     for (uint32_t i = 0; i < it.n; i++) {
-        if (etf_get_atom_is(&r, SLICE(MESH_GLOBAL_MURRE))) return true;
+        if (etf_get_atom_is(&r, SLICE(MESH_GLOBAL_ATOM))) return true;
         if (!etf_skip(&r, NULL) || !etf_skip(&r, NULL)) return false;
     }
     return false;
@@ -45,14 +46,26 @@ static bool get_locker(etf_reader *r, mesh_global_msg *m) {
     uint32_t n;
     slice map;
     if (!etf_get_tuple(r, &n) || n != 4 || !etf_get_atom_is(r, SLICE("locker")) || !etf_skip(r, NULL) || !etf_skip(r, &map)) return false;
-    m->murre = is_murre(map);
+    m->kin = is_murre(map) ? MESH_GLOBAL_MURRE : MESH_GLOBAL_ERLANG;
     return get_pid(r, &m->pid, &m->pid_term);
 }
+
+static bool get_kin(etf_reader *r, mesh_global_msg *m) {
+    m->kin = etf_get_atom_is(r, SLICE(MESH_GLOBAL_ATOM)) ? MESH_GLOBAL_MURRE : MESH_GLOBAL_ERLANG;
+    return m->kin == MESH_GLOBAL_MURRE || etf_skip(r, NULL);
+}
+
+static bool get_node(etf_reader *r, slice *out) {
+    dist_name n;
+    return etf_get_atom(r, out) && dist_name_parse(*out, &n) == ERR_OK;
+}
+
+static bool get_tag(etf_reader *r, slice *out) { return etf_skip(r, out) && out->len <= MESH_GLOBAL_TAG_MAX; }
 
 /* {Vsn, Tag}; a later version may say more, and speaks the latest that both do. */
 static bool get_vsn(etf_reader *r, mesh_global_msg *m) {
     uint32_t n;
-    if (!etf_get_tuple(r, &n) || n < 2 || !etf_get_int(r, &m->vsn) || !etf_skip(r, &m->tag)) return false;
+    if (!etf_get_tuple(r, &n) || n < 2 || !etf_get_int(r, &m->vsn) || !get_tag(r, &m->tag)) return false;
     for (uint32_t i = 2; i < n; i++)
         if (!etf_skip(r, NULL)) return false;
     if (m->vsn > MESH_GLOBAL_VSN) m->vsn = MESH_GLOBAL_VSN;
@@ -70,7 +83,9 @@ static bool get_part(etf_reader *r, part p, mesh_global_msg *m) {
     switch ((element)p.what) {
     case SKIP: return etf_skip(r, NULL);
     case ATOM: return etf_get_atom(r, field);
+    case NODE: return get_node(r, field);
     case TERM: return etf_skip(r, field);
+    case TAG: return get_tag(r, field);
     case LIST: return get_list(r, field);
     case INT: return etf_get_int(r, field);
     case BOOL: return get_bool(r, field);
@@ -78,6 +93,8 @@ static bool get_part(etf_reader *r, part p, mesh_global_msg *m) {
     case PAIR: return get_pair(r, &m->resource, &m->requester);
     case VSN: return get_vsn(r, m);
     case LOCKER: return get_locker(r, m);
+    case KIN: return get_kin(r, m);
+    case MODULE: return etf_get_atom_is(r, SLICE("global"));
     }
     return false;
 }
@@ -93,36 +110,33 @@ static const struct {
     uint32_t n; /* elements after the tag */
     part parts[PARTS_MAX];
 } table[] = {
-    {"init_connect", MESH_GEN_CAST, MESH_GLOBAL_INIT_CONNECT, 3, {{VSN, 0}, AT(ATOM, node), {LOCKER, 0}}},
-    {"init_connect_ack", MESH_GEN_INFO, MESH_GLOBAL_INIT_CONNECT_ACK, 3, {AT(ATOM, node), AT(TERM, my_tag), AT(TERM, tag)}},
-    {"cancel_connect", MESH_GEN_INFO, MESH_GLOBAL_CANCEL_CONNECT, 2, {AT(ATOM, node), AT(TERM, my_tag)}},
-    {"lock_set", MESH_GEN_CAST, MESH_GLOBAL_LOCK_SET, 4, {{PID, 0}, AT(BOOL, set), {SKIP, 0}, AT(TERM, my_tag)}},
+    {"init_connect", MESH_GEN_CAST, MESH_GLOBAL_INIT_CONNECT, 3, {{VSN, 0}, AT(NODE, node), {LOCKER, 0}}},
+    {"init_connect_ack", MESH_GEN_INFO, MESH_GLOBAL_INIT_CONNECT_ACK, 3, {AT(NODE, node), AT(TAG, my_tag), AT(TAG, tag)}},
+    {"cancel_connect", MESH_GEN_INFO, MESH_GLOBAL_CANCEL_CONNECT, 2, {AT(NODE, node), AT(TAG, my_tag)}},
+    {"lock_set", MESH_GEN_CAST, MESH_GLOBAL_LOCK_SET, 4, {{PID, 0}, AT(BOOL, set), {SKIP, 0}, AT(TAG, my_tag)}},
     {"lock_set", MESH_GEN_CAST, MESH_GLOBAL_LOCK_SET, 3, {{PID, 0}, AT(BOOL, set), {SKIP, 0}}}, /* version 6 and 7 */
     {"lock_set", MESH_GEN_INFO, MESH_GLOBAL_LOCK_SET, 3, {{PID, 0}, AT(BOOL, set), {SKIP, 0}}}, /* version 5 */
-    {"exchange", MESH_GEN_CAST, MESH_GLOBAL_EXCHANGE, 4, {AT(ATOM, node), AT(LIST, names), {SKIP, 0}, AT(TERM, my_tag)}},
+    {"exchange", MESH_GEN_CAST, MESH_GLOBAL_EXCHANGE, 4, {AT(NODE, node), AT(LIST, names), {SKIP, 0}, AT(TAG, my_tag)}},
     {"resolved",
      MESH_GEN_CAST,
      MESH_GLOBAL_RESOLVED,
      6,
-     {AT(ATOM, node), AT(LIST, ops), AT(LIST, nodes), {SKIP, 0}, AT(LIST, exts), AT(TERM, my_tag)}},
+     {AT(NODE, node), AT(LIST, ops), AT(LIST, nodes), {SKIP, 0}, AT(LIST, exts), AT(TAG, my_tag)}},
     {"new_nodes",
      MESH_GEN_CAST,
      MESH_GLOBAL_NEW_NODES,
      5,
-     {AT(ATOM, node), AT(LIST, ops), AT(LIST, exts), AT(LIST, nodes), AT(LIST, extra)}},
-    {"in_sync", MESH_GEN_CAST, MESH_GLOBAL_IN_SYNC, 2, {AT(ATOM, node), {SKIP, 0}}},
-    {"lost_connection",
-     MESH_GEN_INFO,
-     MESH_GLOBAL_LOST_CONNECTION,
-     4,
-     {AT(ATOM, node), AT(TERM, creation), AT(INT, op_id), AT(ATOM, lost)}},
-    {"remove_connection", MESH_GEN_INFO, MESH_GLOBAL_REMOVE_CONNECTION, 1, {AT(ATOM, node)}},
+     {AT(NODE, node), AT(LIST, ops), AT(LIST, exts), AT(LIST, nodes), AT(LIST, extra)}},
+    {"in_sync", MESH_GEN_CAST, MESH_GLOBAL_IN_SYNC, 2, {AT(NODE, node), {KIN, 0}}},
+    {"lost_connection", MESH_GEN_INFO, MESH_GLOBAL_LOST_CONNECTION, 4, {AT(NODE, node), AT(TAG, creation), AT(INT, op_id), AT(NODE, lost)}},
+    {"remove_connection", MESH_GEN_INFO, MESH_GLOBAL_REMOVE_CONNECTION, 1, {AT(NODE, node)}},
     {"set_lock", MESH_GEN_CALL, MESH_GLOBAL_SET_LOCK, 1, {{PAIR, 0}}},
     {"del_lock", MESH_GEN_CALL, MESH_GLOBAL_DEL_LOCK, 1, {{PAIR, 0}}},
     {"register", MESH_GEN_CALL, MESH_GLOBAL_REGISTER, 3, {AT(TERM, name), {PID, 0}, AT(TERM, method)}},
-    {"register_ext", MESH_GEN_CALL, MESH_GLOBAL_REGISTER_EXT, 4, {AT(TERM, name), {PID, 0}, AT(TERM, method), AT(ATOM, node)}},
+    {"register_ext", MESH_GEN_CALL, MESH_GLOBAL_REGISTER_EXT, 4, {AT(TERM, name), {PID, 0}, AT(TERM, method), AT(NODE, node)}},
     {"unregister", MESH_GEN_CALL, MESH_GLOBAL_UNREGISTER, 1, {AT(TERM, name)}},
     {"sync", MESH_GEN_CALL, MESH_GLOBAL_SYNC, 1, {AT(LIST, nodes)}},
+    {"call", MESH_GEN_CALL, MESH_GLOBAL_RESOLVE, 4, {{MODULE, 0}, AT(ATOM, function), AT(LIST, args), {SKIP, 0}}},
     {"get_known", MESH_GEN_CALL, MESH_GLOBAL_GET_KNOWN, 0, {{SKIP, 0}}}, /* these are the atom alone */
     {"get_synced", MESH_GEN_CALL, MESH_GLOBAL_GET_SYNCED, 0, {{SKIP, 0}}},
     {"get_names_ext", MESH_GEN_CALL, MESH_GLOBAL_GET_NAMES_EXT, 0, {{SKIP, 0}}},
@@ -201,8 +215,8 @@ bool mesh_global_rows_node(mesh_global_rows *r, slice *out_node, int64_t *out_vs
     uint32_t n;
     if (!more(r)) return false;
     *out_vsn = 0;
-    if (!etf_get_tuple(&r->r, &n)) return row(r, etf_get_atom(&r->r, out_node));
-    return row(r, n == 2 && etf_get_atom(&r->r, out_node) && etf_get_int(&r->r, out_vsn));
+    if (!etf_get_tuple(&r->r, &n)) return row(r, get_node(&r->r, out_node));
+    return row(r, n == 2 && get_node(&r->r, out_node) && etf_get_int(&r->r, out_vsn));
 }
 
 slice mesh_global_msg_lock(slice extra) {
@@ -243,7 +257,7 @@ void mesh_global_put_init_connect(buf *b, slice me, int64_t tag, const etf_pid *
     etf_put_atom(b, SLICE("locker"));
     etf_put_atom(b, SLICE("no_longer_a_pid"));
     etf_put_map(b, 1);
-    etf_put_atom(b, SLICE(MESH_GLOBAL_MURRE));
+    etf_put_atom(b, SLICE(MESH_GLOBAL_ATOM));
     etf_put_int(b, 1);
     etf_put_pid(b, locker);
 }
@@ -310,7 +324,7 @@ void mesh_global_put_new_nodes(buf *b, slice me, slice ops, slice exts, slice no
 void mesh_global_put_in_sync(buf *b, slice me) {
     cast(b, "in_sync", 3);
     etf_put_atom(b, me);
-    etf_put_bool(b, true);
+    etf_put_atom(b, SLICE(MESH_GLOBAL_ATOM));
 }
 
 void mesh_global_put_lost_connection(buf *b, slice me, uint64_t creation, int64_t op_id, slice lost) {
@@ -351,6 +365,20 @@ void mesh_global_put_resolve(buf *b, slice method, slice name, slice pid1, slice
     buf_add(b, pid2);
     etf_put_nil(b);
     etf_put_pid(b, leader);
+}
+
+void mesh_global_put_register(buf *b, const mesh_global_entry *e) {
+    etf_put_tuple(b, 4);
+    etf_put_atom(b, SLICE("register"));
+    buf_add(b, e->name);
+    buf_add(b, e->pid_term);
+    buf_add(b, e->method);
+}
+
+void mesh_global_put_unregister(buf *b, slice name) {
+    etf_put_tuple(b, 2);
+    etf_put_atom(b, SLICE("unregister"));
+    buf_add(b, name);
 }
 
 bool mesh_global_reply_read(slice term, uint64_t *out_number, slice *out_reply) {

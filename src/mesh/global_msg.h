@@ -11,19 +11,27 @@
  *     cast   {exchange, Node, [{Name, Pid, Method}], _, YourTag}             these are my names
  *     cast   {resolved, Node, [Op], [{Node, Vsn}], _, [Ext], YourTag}        do this with yours, and these are my nodes
  *     cast   {new_nodes, Node, [Op], [Ext], [{Node, Vsn}], [{Key, Value}]}   we are more now; to those who were known before
- *     cast   {in_sync, Node, _}                                              somebody else has introduced us
+ *     cast   {in_sync, Node, _}                                              somebody else has introduced us; OTP does not look at _,
+ *                                                                            where a node of this kind says so
  *     info   {lost_connection, Node, Creation, Number, Lost}                 Node cannot reach Lost
  *     info   {remove_connection, Node}                                       Node wants to be disconnected
  *
  * with Op = {insert, {Name, Pid, Method}} | {delete, Name} and Ext = {Name, Pid, Node}; and the calls that lock and name
  * (mesh_global_kind). */
 #include "mesh/gen.h"
+#include "mesh/global.h"
 
-#define MESH_GLOBAL_VSN     8 /* spoken here; every node up to OTP 29 says 8 */
-#define MESH_GLOBAL_VSN_MIN 5 /* OTP 23 */
-#define MESH_GLOBAL_MURRE                                                                                                                  \
-    "murre" /* key in the map of init_connect by which nodes of this kind know each other; OTP does not look at it                         \
-             */
+#define MESH_GLOBAL_VSN     8       /* spoken here; every node up to OTP 29 says 8 */
+#define MESH_GLOBAL_VSN_MIN 5       /* OTP 23 */
+#define MESH_GLOBAL_ATOM    "murre" /* by which nodes of this kind know each other: a key in the map of init_connect, which OTP ignores */
+
+#define MESH_GLOBAL_TAG_MAX 64u /* bytes of a tag or a creation, which are integers in all versions */
+
+typedef enum mesh_global_kin { /* what a node runs, as far as it has said so in init_connect or in_sync */
+                               MESH_GLOBAL_UNHEARD,
+                               MESH_GLOBAL_ERLANG,
+                               MESH_GLOBAL_MURRE,
+} mesh_global_kin;
 
 typedef enum mesh_global_kind {
     MESH_GLOBAL_OTHER, /* none of these */
@@ -47,6 +55,7 @@ typedef enum mesh_global_kind {
     MESH_GLOBAL_GET_SYNCED,           /* call get_synced: [Node] */
     MESH_GLOBAL_GET_NAMES_EXT,        /* call get_names_ext: [Ext] */
     MESH_GLOBAL_GET_PROTOCOL_VERSION, /* call get_protocol_version: MESH_GLOBAL_VSN */
+    MESH_GLOBAL_RESOLVE,              /* call {call, global, resolve_it, [Method, Name, Pid1, Pid2], _}, as rex takes it: a pid or none */
 } mesh_global_kind;
 
 typedef struct mesh_global_msg {
@@ -59,11 +68,12 @@ typedef struct mesh_global_msg {
     slice creation;                /* term: of the sender of lost_connection */
     bool set;                      /* of lock_set */
     bool tagged;                   /* lock_set has a tag: not from versions 5 to 7 */
-    bool murre;                    /* init_connect is from a node of this kind */
+    mesh_global_kin kin;           /* of the sender of init_connect and in_sync */
     slice names, ops, exts, nodes; /* terms: lists */
     slice extra;                   /* term: list of pairs */
     slice resource, requester;     /* terms */
     slice name, method;            /* terms */
+    slice function, args;          /* of RESOLVE: an atom; a list */
 } mesh_global_msg;
 /* request: as mesh_gen_read has it. What does not have the shape of its tag is MESH_GLOBAL_OTHER. */
 void mesh_global_msg_read(mesh_gen_kind how, slice request, mesh_global_msg *out);
@@ -92,8 +102,8 @@ slice mesh_global_msg_lock(slice extra);
 void mesh_global_put_init_connect(buf *b, slice me, int64_t tag, const etf_pid *locker);
 void mesh_global_put_init_connect_ack(buf *b, slice me, slice his_tag, int64_t tag);
 void mesh_global_put_cancel_connect(buf *b, slice me, slice his_tag);
-/* known: the elements of a list of nodes, n of them; tag empty: the form of versions 5 to 7 */
-void mesh_global_put_lock_set(buf *b, bool cast, const etf_pid *locker, bool set, slice his_tag);
+/* his_tag empty: the form of versions 5 to 7; by_cast: not of version 5 */
+void mesh_global_put_lock_set(buf *b, bool by_cast, const etf_pid *locker, bool set, slice his_tag);
 void mesh_global_put_exchange(buf *b, slice me, uint32_t n, slice entries, slice his_tag);
 /* Lists are whole terms. */
 void mesh_global_put_resolved(buf *b, slice me, slice ops, slice nodes, slice exts, slice his_tag);
@@ -106,11 +116,13 @@ void mesh_global_put_call(buf *b, const etf_pid *from, uint64_t number, slice re
 void mesh_global_put_lock(buf *b, const char *tag, slice requester); /* {Tag, {global, Requester}} */
 /* {call, global, resolve_it, [Method, Name, Pid1, Pid2], Leader}, as rex takes it */
 void mesh_global_put_resolve(buf *b, slice method, slice name, slice pid1, slice pid2, const etf_pid *leader);
+/* As calls to global_name_server: {register, Name, Pid, Method}, {unregister, Name} */
+void mesh_global_put_register(buf *b, const mesh_global_entry *e);
+void mesh_global_put_unregister(buf *b, slice name);
 /* The answer to such a call: false if it is none. */
 NODISCARD bool mesh_global_reply_read(slice term, uint64_t *out_number, slice *out_reply);
 
 /* A term in the form that all spellings of it share (keys of maps in order), which is what names and requesters are compared by. False: it
  * is no term, or longer than MESH_GLOBAL_TERM_MAX. */
-#define MESH_GLOBAL_TERM_MAX 65536u
 NODISCARD bool mesh_global_canon(slice term, buf *out);
 #endif

@@ -10,11 +10,11 @@ void mesh_global_multi_free(mesh_global_multi *m) {
     *m = (mesh_global_multi){.n = 0};
 }
 
-static void ask(mesh_global *g, mesh_global_multi *m, mesh_global_asked *a, const mesh_global_node *n) {
+static void ask(mesh_global *g, mesh_global_multi *m, uint32_t i, const mesh_global_node *n) {
     buf b;
     buf_init(&b, UINT32_MAX);
-    a->call = ++g->last_call;
-    mesh_global_put_call(&b, &g->self, a->call, buf_slice(&m->request));
+    m->asked[i].sent = true;
+    mesh_global_put_call(&b, &g->self, m->first + i, buf_slice(&m->request));
     mesh_global_send(g, n, &b);
 }
 
@@ -24,38 +24,36 @@ void mesh_global_multi_ask(mesh_global *g, mesh_global_multi *m, const slice *no
     buf_add(&m->request, request);
     m->asked = n ? mem_zalloc(n * sizeof *m->asked) : NULL;
     m->n = n;
+    m->first = g->last_call + 1;
+    g->last_call += n;
     for (uint32_t i = 0; i < n; i++) {
         mesh_global_asked *a = &m->asked[i];
         mesh_global_node *node = mesh_global_node_find(g, nodes[i]);
         a->node = mesh_global_own(nodes[i]);
-        a->waits = node && (node->index || node->wait_until != USEC_NEVER);
+        a->waits = node && (node->index || list_linked(&node->in_wait));
         m->waiting += a->waits;
-        if (a->waits && node->index) ask(g, m, a, node);
+        if (a->waits && node->index) ask(g, m, i, node);
     }
 }
 
-bool mesh_global_multi_reply(mesh_global_multi *m, uint64_t call, slice reply) {
-    for (uint32_t i = 0; i < m->n; i++) {
-        mesh_global_asked *a = &m->asked[i];
-        if (!a->waits || a->call != call) continue;
-        etf_reader r = etf_reader_of(reply);
-        a->waits = false;
-        a->yes = etf_get_atom_is(&r, SLICE("true"));
-        m->refused = m->refused || !a->yes;
-        m->waiting--;
-        return true;
-    }
-    return false;
+bool mesh_global_multi_reply(mesh_global_multi *m, const mesh_global_node *n, uint64_t call, slice reply) {
+    if (call < m->first || call - m->first >= m->n) return false;
+    mesh_global_asked *a = &m->asked[call - m->first];
+    if (!a->waits || !a->sent || !slice_eq(a->node, n->name)) return false;
+    etf_reader r = etf_reader_of(reply);
+    a->waits = false;
+    m->waiting--;
+    if (!etf_get_atom_is(&r, SLICE("true"))) m->refused = true;
+    return true;
 }
 
 void mesh_global_multi_node_up(mesh_global *g, mesh_global_multi *m, const mesh_global_node *n) {
-    for (uint32_t i = 0; i < m->n; i++)
-        if (m->asked[i].waits && m->asked[i].call == 0 && slice_eq(m->asked[i].node, n->name)) ask(g, m, &m->asked[i], n);
+    for (uint32_t i = 0; i < m->n && m->waiting; i++)
+        if (m->asked[i].waits && !m->asked[i].sent && slice_eq(m->asked[i].node, n->name)) ask(g, m, i, n);
 }
 
-void mesh_global_multi_node_down(mesh_global *g, mesh_global_multi *m, slice node) {
-    (void)g;
-    for (uint32_t i = 0; i < m->n; i++) {
+void mesh_global_multi_node_down(mesh_global_multi *m, slice node) {
+    for (uint32_t i = 0; i < m->n && m->waiting; i++) {
         mesh_global_asked *a = &m->asked[i];
         if (!a->waits || !slice_eq(a->node, node)) continue;
         a->waits = false;

@@ -1,7 +1,7 @@
 /* global_names: name -> process, as every node of the cluster has it. A name is there while its process lives; nobody is told when it
  * goes, because every node watches for itself.
  *
- * Invariant: a name in the table is watched, or its node is awaited (MESH_GLOBAL_LATER) and counted in n_later. */
+ * Invariant: a name in the table is watched, or its node is awaited (MESH_GLOBAL_LATER) and it is in that node's list. */
 #include "base/mem.h"
 #include "mesh/global_int.h"
 
@@ -42,9 +42,15 @@ static slice put(uint8_t **at, slice s) {
     return slice_of(p, s.len);
 }
 
+static size_t size_of(slice name, const mesh_global_entry *e, slice reg_node) {
+    return name.len + e->pid_term.len + e->method.len + reg_node.len + e->pid.node.len;
+}
+
 static mesh_global_name *make(slice name, const mesh_global_entry *e, slice reg_node) {
-    mesh_global_name *n = mem_zalloc(sizeof *n + name.len + e->pid_term.len + e->method.len + reg_node.len + e->pid.node.len);
+    size_t bytes = size_of(name, e, reg_node);
+    mesh_global_name *n = mem_zalloc(sizeof *n + bytes);
     uint8_t *at = (uint8_t *)(n + 1);
+    n->bytes = bytes;
     n->name = put(&at, name);
     n->pid_term = put(&at, e->pid_term);
     n->method = put(&at, e->method);
@@ -55,7 +61,8 @@ static mesh_global_name *make(slice name, const mesh_global_entry *e, slice reg_
 }
 
 static void drop(mesh_global *g, mesh_global_name *n) {
-    if (n->watch.id == MESH_GLOBAL_LATER) g->n_later--;
+    if (list_linked(&n->in_later)) list_remove(&n->in_later);
+    g->names_bytes -= n->bytes;
     mesh_global_watch_end(g, &n->watch);
     hmap_remove(&g->names, &n->by_name);
     g->io.named(g->io.arg, n->name, NULL);
@@ -70,43 +77,44 @@ void mesh_global_name_delete(mesh_global *g, slice name) {
 /* Its watch has fired, which is out of the table of watches. */
 void mesh_global_name_down(mesh_global *g, mesh_global_name *n) { drop(g, n); }
 
+bool mesh_global_names_full(const mesh_global *g, slice name, const mesh_global_entry *e) {
+    return g->names.count >= MESH_GLOBAL_NAMES_MAX || g->names_bytes + size_of(name, e, SLICE_NULL) > MESH_GLOBAL_NAMES_BYTES;
+}
+
 void mesh_global_name_insert(mesh_global *g, slice name, const mesh_global_entry *e, slice reg_node) {
     mesh_global_name_delete(g, name);
-    if (g->names.count >= MESH_GLOBAL_NAMES_MAX) {
+    if (mesh_global_names_full(g, name, e)) {
         g->io.full(g->io.arg, "names", e->pid.node);
         return;
     }
     mesh_global_name *n = make(name, e, reg_node);
     mesh_global_watch_begin(g, &n->watch, MESH_GLOBAL_OF_NAME, &n->pid);
-    mesh_global_node *node = n->watch.id == MESH_GLOBAL_LATER ? mesh_global_node_get(g, n->pid.node) : NULL;
+    mesh_global_node *node = n->watch.id == MESH_GLOBAL_LATER ? mesh_global_node_absent(g, n->pid.node) : NULL;
     if (n->watch.id == 0 || (n->watch.id == MESH_GLOBAL_LATER && !node)) { /* dead; or nobody could ever say that it is */
         mem_free(n);
         return;
     }
     if (node) {
-        g->n_later++;
+        list_push_back(&node->later, &n->in_later);
         mesh_global_node_await(g, node);
     }
+    g->names_bytes += n->bytes;
     hmap_insert(&g->names, &n->by_name, hash(g, n->name));
     g->io.named(g->io.arg, n->name, &n->pid);
 }
 
 /* --- nodes that come late, or never ----------------------------------------------------------------------------------------------- */
-static void later(mesh_global *g, slice node, bool up) {
-    for (hmap_node *h = g->n_later ? hmap_first(&g->names) : NULL, *next; h; h = next) {
-        mesh_global_name *n = container_of(h, mesh_global_name, by_name);
-        next = hmap_next(&g->names, h);
-        if (n->watch.id != MESH_GLOBAL_LATER || !slice_eq(n->pid.node, node)) continue;
-        if (up) {
-            mesh_global_watch_begin(g, &n->watch, MESH_GLOBAL_OF_NAME, &n->pid);
-            g->n_later--;
-        }
-        if (!up || n->watch.id == 0) drop(g, n);
+void mesh_global_names_watch(mesh_global *g, mesh_global_node *node) {
+    for (list *i = list_pop_front(&node->later); i; i = list_pop_front(&node->later)) {
+        mesh_global_name *n = container_of(i, mesh_global_name, in_later);
+        mesh_global_watch_begin(g, &n->watch, MESH_GLOBAL_OF_NAME, &n->pid);
+        if (n->watch.id == 0) drop(g, n);
     }
 }
 
-void mesh_global_names_watch(mesh_global *g, slice node) { later(g, node, true); }
-void mesh_global_names_drop(mesh_global *g, slice node) { later(g, node, false); }
+void mesh_global_names_drop(mesh_global *g, mesh_global_node *node) {
+    for (list *i = list_first(&node->later); i; i = list_first(&node->later)) drop(g, container_of(i, mesh_global_name, in_later));
+}
 
 void mesh_global_names_free(mesh_global *g) {
     for (hmap_node *h = hmap_first(&g->names), *next; h; h = next) {

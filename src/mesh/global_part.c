@@ -8,7 +8,11 @@
  * Leaving a node is to ask it to disconnect, and to take it for gone: its going is then no news.
  *
  * A node of this kind that loses an Erlang node does not report it, because that node reports it too, and its report removes only this one;
- * both reports would part all who are told. Of two of this kind the one with the lesser name reports, for the same reason. */
+ * both reports would part all who are told. Of two of this kind the one with the lesser name reports, for the same reason, and so it does
+ * of a node that was never heard, which may be either.
+ *
+ * OTP passes on every report that is new. Here only one that names a node of this part is passed on: everybody who has lost a node reports
+ * it, so that a node that ends would cost as many messages as there are pairs, from each. */
 #include "base/mem.h"
 #include "mesh/global_int.h"
 
@@ -72,19 +76,20 @@ void mesh_global_part_free(mesh_global *g) {
 /* --- telling ---------------------------------------------------------------------------------------------------------------------- */
 /* To all of our part, and those who are about to join it, but one. */
 static void tell_all(mesh_global *g, slice but, slice message) {
+    buf b;
+    buf_init(&b, UINT32_MAX);
+    buf_add(&b, message);
+    rt_blob *term = mesh_global_blob(&b);
     for (hmap_node *h = hmap_first(&g->nodes); h; h = hmap_next(&g->nodes, h)) {
         const mesh_global_node *n = container_of(h, mesh_global_node, by_name);
-        buf b;
-        if ((!n->known && !n->pending) || n->vsn < 7 || slice_eq(n->name, but)) continue;
-        buf_init(&b, UINT32_MAX);
-        buf_add(&b, message);
-        mesh_global_send(g, n, &b);
+        if ((n->known || n->pending) && n->vsn >= 7 && !slice_eq(n->name, but)) mesh_global_send_blob(g, n, term);
     }
+    rt_blob_unref(term);
 }
 
 void mesh_global_part_tell(mesh_global *g, const mesh_global_node *lost) {
     buf b;
-    if (!lost->known || !lost->murre || slice_cmp(g->me, lost->name) > 0) return;
+    if (!lost->known || lost->kin == MESH_GLOBAL_ERLANG || slice_cmp(g->me, lost->name) > 0) return;
     buf_init(&b, UINT32_MAX);
     mesh_global_put_lost_connection(&b, g->me, g->self.creation, ++g->last_op, lost->name);
     tell_all(g, lost->name, buf_slice(&b));
@@ -95,6 +100,7 @@ void mesh_global_part_tell(mesh_global *g, const mesh_global_node *lost) {
 static void leave(mesh_global *g, mesh_global_node *n) {
     mesh_global_join_leave(g, n);
     n->removing = n->index != 0;
+    if (n->removing) mesh_global_node_wait(g, n); /* it is not asked for ever */
     mesh_global_node_settle(g, n);
 }
 
@@ -102,9 +108,9 @@ void mesh_global_part_lost(mesh_global *g, const mesh_gen *gen, const mesh_globa
     buf b;
     slice victim = slice_eq(m->lost, g->me) ? m->node : m->lost;
     if (slice_eq(m->node, g->me) || !is_news(g, m)) return;
-    tell_all(g, m->node, gen->request);
     mesh_global_node *n = mesh_global_node_find(g, victim);
     if (!n || (!n->known && !n->pending)) return;
+    tell_all(g, m->node, gen->request);
     g->io.parted(g->io.arg, n->name, "is asked to disconnect");
     if (n->vsn >= 7) {
         buf_init(&b, UINT32_MAX);
@@ -117,7 +123,7 @@ void mesh_global_part_lost(mesh_global *g, const mesh_gen *gen, const mesh_globa
 }
 
 void mesh_global_part_remove(mesh_global *g, mesh_global_node *n) {
-    if (!n->known && !n->pending) return;
+    if (!n->known && !n->pending && !n->removing) return; /* removing: each has asked the other */
     g->io.parted(g->io.arg, n->name, "asks to be disconnected");
     if (n->index) g->io.disconnect(g->io.arg, n->index, "it wants to be disconnected: others cannot reach this node");
     leave(g, n);

@@ -4,6 +4,7 @@
  *
  *     his process    put it here          ours    put it there          none, or anything else    neither
  *
+ * A process of this node has its resolver here (global_clash.c). An Erlang node is asked through its rex, one of this kind is asked itself.
  * A resolver that cannot be asked gives the name to his process. */
 #include "base/mem.h"
 #include "mesh/global_int.h"
@@ -52,27 +53,81 @@ static void take_none(mesh_global_resolving *r) {
     r->n_res++;
 }
 
-/* Two processes have the name. True: the answer has to be awaited. */
-static bool clash(mesh_global *g, const mesh_global_name *mine) {
-    mesh_global_resolving *r = &g->resolving;
-    const mesh_global_node *n = mesh_global_node_find(g, mine->pid.node);
-    buf request, b;
-    if (slice_cmp(g->me, r->node) > 0) return false; /* he decides */
-    r->my_pid = mesh_global_own(mine->pid_term);
-    r->my_method = mesh_global_own(mine->method);
-    if (!n || n->index == 0) { /* cannot be asked; or it is a process of ours, none of which is registered */
-        take_his(r);
-        return false;
+static void take(mesh_global_resolving *r, mesh_global_verdict v) {
+    switch (v) {
+    case MESH_GLOBAL_HIS:
+    case MESH_GLOBAL_NOBODY_KNOWS: take_his(r); break;
+    case MESH_GLOBAL_MINE: keep_mine(r); break;
+    case MESH_GLOBAL_NEITHER: take_none(r); break;
     }
+}
+
+static void ask(mesh_global *g, const mesh_global_node *n, slice name) {
+    mesh_global_resolving *r = &g->resolving;
+    buf request, b;
     buf_init(&request, UINT32_MAX);
     buf_init(&b, UINT32_MAX);
     r->asked = mesh_global_own(n->name);
     r->call = ++g->last_call;
-    mesh_global_put_resolve(&request, r->my_method, mine->name, r->his.pid_term, r->my_pid, &g->self);
+    mesh_global_put_resolve(&request, r->my_method, name, r->his.pid_term, r->my_pid, &g->self);
     mesh_global_put_call(&b, &g->self, r->call, buf_slice(&request));
-    g->io.send(g->io.arg, n->index, SLICE("rex"), buf_slice(&b));
+    rt_blob *term = mesh_global_blob(&b);
+    if (term) g->io.send(g->io.arg, n->index, n->kin == MESH_GLOBAL_ERLANG ? SLICE("rex") : SLICE(MESH_GLOBAL_SERVER), term);
+    rt_blob_unref(term);
     buf_fini(&request);
-    buf_fini(&b);
+}
+
+/* Two processes have the name. True: the answer has to be awaited. */
+static bool clash(mesh_global *g, const mesh_global_name *mine) {
+    mesh_global_resolving *r = &g->resolving;
+    const mesh_global_node *n = mesh_global_node_find(g, mine->pid.node);
+    if (slice_cmp(g->me, r->node) > 0) return false; /* he decides */
+    r->my_pid = mesh_global_own(mine->pid_term);
+    r->my_method = mesh_global_own(mine->method);
+    if (slice_eq(mine->pid.node, g->me)) {
+        mesh_global_claim his = {r->his.pid_term, r->his.pid}, ours = {r->my_pid, mine->pid};
+        mesh_global_verdict v = mesh_global_clash_judge(r->my_method, &his, &ours);
+        if (v != MESH_GLOBAL_NOBODY_KNOWS) mesh_global_clash_act(g, r->my_method, mine->name, &his, &ours);
+        take(r, v);
+        return false;
+    }
+    if (!n || n->index == 0 || n->kin == MESH_GLOBAL_UNHEARD) { /* who could be asked how */
+        take_his(r);
+        return false;
+    }
+    ask(g, n, mine->name);
+    return true;
+}
+
+bool mesh_global_question_read(slice args, mesh_global_question *out) {
+    etf_reader r = etf_reader_of(args);
+    etf_item it;
+    if (!etf_next(&r, &it) || it.kind != ETF_LIST || it.n != 4 || !etf_skip(&r, &out->method) || !etf_skip(&r, &out->name)) return false;
+    if (!etf_skip(&r, &out->his.term) || !etf_skip(&r, &out->mine.term)) return false;
+    etf_reader his = etf_reader_of(out->his.term), mine = etf_reader_of(out->mine.term);
+    return etf_get_pid(&his, &out->his.pid) && etf_get_pid(&mine, &out->mine.pid);
+}
+
+void mesh_global_put_verdict(buf *b, mesh_global_verdict v, const mesh_global_question *q) {
+    if (v == MESH_GLOBAL_NEITHER)
+        etf_put_atom(b, SLICE("none"));
+    else
+        buf_add(b, v == MESH_GLOBAL_HIS ? q->his.term : q->mine.term);
+}
+
+/* Pid2 has the name, and is of this node: what anybody else has is none of this node's business. */
+bool mesh_global_resolve_it(mesh_global *g, slice args, buf *out) {
+    mesh_global_question q;
+    buf canon;
+    if (!mesh_global_question_read(args, &q) || !slice_eq(q.mine.pid.node, g->me)) return false;
+    buf_init(&canon, UINT32_MAX);
+    const mesh_global_name *n = mesh_global_canon(q.name, &canon) ? mesh_global_name_find(g, buf_slice(&canon)) : NULL;
+    buf_fini(&canon);
+    mesh_global_verdict v =
+        n && etf_pid_eq(&n->pid, &q.mine.pid) ? mesh_global_clash_judge(q.method, &q.his, &q.mine) : MESH_GLOBAL_NOBODY_KNOWS;
+    if (v == MESH_GLOBAL_NOBODY_KNOWS) return false;
+    mesh_global_clash_act(g, q.method, q.name, &q.his, &q.mine);
+    mesh_global_put_verdict(out, v, &q);
     return true;
 }
 
@@ -129,6 +184,8 @@ void mesh_global_resolve_begin(mesh_global *g, mesh_global_node *n, slice names)
     go_on(g);
 }
 
+void mesh_global_resolve_free(mesh_global *g) { done(g); }
+
 void mesh_global_resolve_cancel(mesh_global *g, const mesh_global_node *n) {
     if (slice_eq(g->resolving.node, n->name)) done(g);
 }
@@ -138,15 +195,15 @@ static void forget_call(mesh_global_resolving *r) {
     mesh_global_own_free(&r->asked);
 }
 
-bool mesh_global_resolve_reply(mesh_global *g, uint64_t call, slice reply) {
+bool mesh_global_resolve_reply(mesh_global *g, const mesh_global_node *n, uint64_t call, slice reply) {
     mesh_global_resolving *r = &g->resolving;
-    etf_reader t = etf_reader_of(reply), at = t;
+    etf_reader at = etf_reader_of(reply);
     etf_pid mine;
-    uint32_t n;
-    if (r->call == 0 || r->call != call) return false;
+    uint32_t arity;
+    if (r->call == 0 || r->call != call || !slice_eq(r->asked, n->name)) return false;
     etf_reader p = etf_reader_of(r->my_pid);
     forget_call(r);
-    if (same_pid(reply, &r->his.pid) || (etf_get_tuple(&at, &n) && n == 2 && etf_get_atom_is(&at, SLICE("badrpc"))))
+    if (same_pid(reply, &r->his.pid) || (etf_get_tuple(&at, &arity) && arity == 2 && etf_get_atom_is(&at, SLICE("badrpc"))))
         take_his(r);
     else if (etf_get_pid(&p, &mine) && same_pid(reply, &mine))
         keep_mine(r);

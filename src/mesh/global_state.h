@@ -6,14 +6,17 @@
 #include "mesh/global_msg.h"
 
 #define MESH_GLOBAL_NAMES_MAX   1000000u              /* some 400 bytes each */
+#define MESH_GLOBAL_NAMES_BYTES ((size_t)512 << 20)   /* of what stands in them: a resolver may be a fun with a large environment */
 #define MESH_GLOBAL_HOLDS_MAX   100000u               /* locks, counted by who holds them */
+#define MESH_GLOBAL_LOCKS_BYTES ((size_t)64 << 20)    /* of resources and requesters */
 #define MESH_GLOBAL_NODES_MAX   65536u                /* known or connected */
 #define MESH_GLOBAL_LOST_MAX    65536u                /* reports of lost connections that are remembered */
 #define MESH_GLOBAL_LOST_KEEP   (3600 * USEC_PER_SEC) /* OTP: an hour */
 #define MESH_GLOBAL_SYNCS_MAX   1000u                 /* callers that wait for sync */
+#define MESH_GLOBAL_TALES_MAX   10000u                /* what processes of nodes that are not connected yet are to be told */
+#define MESH_GLOBAL_NAMINGS_MAX 100000u               /* names that actors here want, and wait for */
 #define MESH_GLOBAL_WAIT_FIRST  (200 * USEC_PER_MSEC) /* before a node that knows nobody begins to join; OTP */
-#define MESH_GLOBAL_WAIT_OTHERS (15 * USEC_PER_SEC)   /* for a node that somebody else has introduced to be connected: MESH_SETUP_TIME */
-#define MESH_GLOBAL_TAG_MAX     64u                   /* bytes of a peer's tag, an integer in all versions */
+#define MESH_GLOBAL_WAIT_OTHERS (15 * USEC_PER_SEC)   /* for a node to be connected, or to be gone: MESH_SETUP_TIME */
 
 typedef struct mesh_global_node mesh_global_node;
 
@@ -25,22 +28,28 @@ struct mesh_global_node {
     uint32_t index;     /* connected; 0: it is not */
     uint64_t conn;      /* which connection it is: the same node may have a new one before the end of the old one is told */
     uint32_t creation;
-    bool hidden;  /* connected, and takes no part */
-    bool murre;   /* of our kind: it leaves the report of a lost connection to the one with the lesser name */
+    bool hidden; /* connected, and takes no part */
+    mesh_global_kin kin;
     bool known;   /* in our part of the cluster */
     bool pending; /* it has said init_connect to us, and we to it */
     bool joining; /* we have said init_connect, and are not done */
     bool synced;
-    bool removing;                      /* the end of its connection is no news */
-    bool introduced;                    /* in_sync is due when it is connected, until wait_until */
-    bool in_line;                       /* joining: with the locker */
-    bool locked;                        /* joining: both parts are locked, and his names are awaited */
-    bool lock_asked;                    /* it has locked its part, and waits for ours */
-    int64_t vsn;                        /* of a node that is known or pending */
-    int64_t my_tag;                     /* joining */
-    usec wait_until;                    /* introduced and not connected */
-    slice his_tag, locker;              /* owned terms; empty: not said yet */
-    slice early;                        /* owned: an init_connect that came before we were told of the node */
+    bool removing;   /* the end of its connection is no news */
+    bool introduced; /* in_sync is due when it is connected */
+    bool in_line;    /* joining: with the locker */
+    bool locked;     /* joining: both parts are locked, and his names are awaited */
+    bool lock_asked; /* it has locked its part, and waits for ours */
+    int64_t vsn;     /* of a node that is known or pending */
+    int64_t my_tag;  /* joining */
+    list in_wait;    /* linked: not connected, and to be by wait_until; or removing, and to be gone by then */
+    usec wait_until;
+    list later;                    /* names whose process is there, while it is not connected */
+    list tales;                    /* what processes there are to be told, likewise */
+    uint64_t attempt;              /* the last one of the locker that it is part of */
+    uint64_t asked_for;            /* the last caller of sync that wants it */
+    slice his_tag, locker;         /* owned terms; empty: not said yet */
+    slice early_tag, early_locker; /* owned: of an init_connect that came before we were told of the node; empty: none */
+    int64_t early_vsn;
     slice names;                        /* owned: his exchange, while the lock is not there yet */
     slice requester;                    /* owned: of the lock */
     slice his_ops, his_nodes, his_exts; /* owned: his resolved, while ours is not done */
@@ -61,6 +70,8 @@ typedef struct mesh_global_watch {
 typedef struct mesh_global_name {
     hmap_node by_name;
     mesh_global_watch watch;
+    list in_later;                          /* watch.id is MESH_GLOBAL_LATER */
+    size_t bytes;                           /* of what is behind the struct */
     slice name, pid_term, method, reg_node; /* behind the struct; reg_node: of an external one, else empty */
     etf_pid pid;                            /* its node is in pid_term's copy */
 } mesh_global_name;
@@ -85,6 +96,12 @@ typedef struct mesh_global_lost { /* a report of a lost connection */
     slice a, b, creation; /* behind the struct */
 } mesh_global_lost;
 
+typedef struct mesh_global_tale { /* to a process */
+    list in_tales;
+    etf_pid to;    /* its node is behind the struct */
+    rt_blob *term; /* NULL: it is killed */
+} mesh_global_tale;
+
 typedef struct mesh_global_sync { /* a caller that waits */
     list in_list;
     uint64_t call;
@@ -94,16 +111,16 @@ typedef struct mesh_global_sync { /* a caller that waits */
 
 /* --- calls to several nodes at a time */
 typedef struct mesh_global_asked {
-    slice node;    /* owned */
-    uint64_t call; /* its number; 0: not sent yet, or answered */
-    bool waits;    /* for its answer, or to be connected */
-    bool yes;      /* it said true */
+    slice node; /* owned */
+    bool waits; /* for its answer, or to be connected */
+    bool sent;
 } mesh_global_asked;
 typedef struct mesh_global_multi {
     mesh_global_asked *asked;
     uint32_t n, waiting;
-    buf request; /* what they were asked, for those that are not connected yet */
-    bool refused;
+    uint64_t first; /* number of the call to the first of them; the others follow */
+    buf request;    /* what they were asked, for those that are not connected yet */
+    bool refused;   /* somebody said anything but true */
 } mesh_global_multi;
 
 typedef enum mesh_global_phase {
@@ -113,12 +130,14 @@ typedef enum mesh_global_phase {
     MESH_GLOBAL_AT_REST,   /* the rest of our part */
     MESH_GLOBAL_AT_HIM,    /* the other node locks its part */
     MESH_GLOBAL_LOCKED,    /* both are; names are exchanged */
+    MESH_GLOBAL_NAMING,    /* all of our part has changed a name */
     MESH_GLOBAL_UNLOCKING, /* all but the boss */
     MESH_GLOBAL_UNLOCKING_BOSS,
 } mesh_global_phase;
 typedef struct mesh_global_locker {
     mesh_global_phase phase;
-    slice him;        /* owned: the node it is about */
+    uint64_t attempt; /* its number */
+    slice him;        /* owned: the node it is about; empty: it is about the first of namings */
     int64_t my_tag;   /* of that attempt */
     bool active;      /* we began */
     bool cancelled;   /* the attempt is over; what is locked is given back */
@@ -130,8 +149,20 @@ typedef struct mesh_global_locker {
     slice boss;                /* one of nodes */
     mesh_global_phase reached; /* the last one that asked to lock */
     mesh_global_multi multi;
-    usec due; /* the next attempt; USEC_NEVER */
+    usec due; /* the next attempt to join; USEC_NEVER */
 } mesh_global_locker;
+
+/* --- names that actors here want: one after the other */
+typedef struct mesh_global_naming {
+    list in_line;
+    mesh_global_want want;
+    uint64_t ticket;
+    slice name, pid_term, method; /* behind the struct; the name is canonical */
+    etf_pid pid;
+    unsigned tries; /* that somebody refused */
+    bool done;      /* with that status */
+    err status;
+} mesh_global_naming;
 
 typedef struct mesh_global_resolving { /* his names against ours, one clash at a time */
     slice node;                        /* owned: his; empty: nobody is being looked at */
@@ -153,9 +184,13 @@ struct mesh_global {
     bool hidden; /* takes no part: others do not tell us anything either */
     usec now;    /* as of the call */
     hmap nodes, by_index, names, locks, watches, lost;
-    list lost_by_age, syncs;
-    uint32_t n_holds, n_syncs, n_later, n_waiting;
-    bool lock_down; /* the last holder of the lock `global` has ended with it */
+    list lost_by_age, syncs, waits; /* waits: nodes, in the order of wait_until */
+    list namings;
+    uint32_t n_holds, n_syncs, n_known, n_tales, n_namings;
+    size_t names_bytes, locks_bytes;
+    uint64_t last_sync;
+    usec naming_due; /* the next attempt to name */
+    bool lock_down;  /* the last holder of the lock `global` has ended with it */
     int64_t last_tag, last_op;
     uint64_t last_call;
     mesh_global_locker locker;

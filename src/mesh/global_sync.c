@@ -11,9 +11,12 @@ static void sync_free(mesh_global *g, mesh_global_sync *s) {
     mem_free(s);
 }
 
-static bool is_awaited(const mesh_global *g, slice node) {
-    const mesh_global_node *n = mesh_global_node_find(g, node);
-    return n && n->index && !n->synced;
+/* Not twice for one caller. */
+static bool is_awaited(mesh_global *g, slice node) {
+    mesh_global_node *n = mesh_global_node_find(g, node);
+    if (!n || !n->index || n->synced || n->asked_for == g->last_sync) return false;
+    n->asked_for = g->last_sync;
+    return true;
 }
 
 void mesh_global_sync_call(mesh_global *g, slice nodes) {
@@ -23,6 +26,7 @@ void mesh_global_sync_call(mesh_global *g, slice nodes) {
     size_t cap = 0;
     void *all = NULL;
     mesh_global_sync *s = mem_zalloc(sizeof *s);
+    g->last_sync++;
     mesh_global_rows_begin(nodes, &rows);
     while (mesh_global_rows_node(&rows, &node, &vsn)) {
         if (!is_awaited(g, node)) continue;

@@ -59,6 +59,8 @@ struct mesh {
     usec born;                   /* monotonic, when it was made: its node's beginning, for others */
     _Atomic uint64_t wall_clock; /* msec after that when statistics(wall_clock) was last asked for; relaxed: a number of its own */
     rt_child services[MESH_SERVICES];
+    rt_class global_class; /* with its count */
+    rt_class_count global_count;
     rt_sup_spec services_spec;
     mesh_pg_place *scopes; /* of cfg.n_pg_scopes */
     rt_child *scope_children;

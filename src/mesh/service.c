@@ -25,6 +25,9 @@ err mesh_service_boot(mesh *m, rt_ctx *cx) {
     rt_pid pid;
     for (size_t i = 0; i < MESH_SERVICES; i++)
         m->services[i] = (rt_child){.id = table[i].name, .cls = table[i].cls, .arg = &m->itself, .restart = RT_PERMANENT};
+    m->global_class = mesh_global_class;
+    m->global_class.count = &m->global_count;
+    m->services[MESH_SERVICE_global].cls = &m->global_class;
     m->services_spec = (rt_sup_spec){.strategy = RT_ONE_FOR_ONE,
                                      .intensity = RESTARTS,
                                      .period = RESTART_PERIOD,

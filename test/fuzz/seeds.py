@@ -565,7 +565,64 @@ def etf():
         yield f"text-{i:02}", b"\1" + text.encode()
 
 
-TARGETS = {f.__name__: f for f in (config, core, dist_cache, dist_ctl, dist_frame, dist_in, epmd, etf, framer, handshake, jid, log, sasl, sm,
+def _list(*elements):
+    return (b"l" + struct.pack(">I", len(elements)) + b"".join(elements) if elements else b"") + b"j"
+
+
+def global_():
+    """Steps: what, a length, a term."""
+    me, b, z = _atom(b"m@h"), _atom(b"b@h"), _atom(b"z@h")
+    pid = lambda node, n: b"X" + node + struct.pack(">III", n, 0, {me: 3}.get(node, 9))
+    step = lambda what, data=b"", n=None: bytes([what]) + struct.pack(">H", len(data) if n is None else n) + data
+    cast = lambda tag, *rest: _tuple(_atom(b"$gen_cast"), _tuple(_atom(tag), *rest))
+    call = lambda node, request: _tuple(_atom(b"$gen_call"), _tuple(pid(node, 9), _atom(b"tag")), request)
+    info = lambda tag, *rest: _tuple(_atom(tag), *rest)
+    reply = lambda n, atom=b"true": _tuple(_int(n), _atom(atom))
+    locker = lambda node: _tuple(_atom(b"locker"), _atom(b"x"), b"t\0\0\0\0", pid(node, 2))
+    init = lambda node, vsn=8: cast(b"init_connect", _tuple(_int(vsn), _int(77)), node, locker(node))
+    ack = lambda node, tag=1: info(b"init_connect_ack", node, _int(tag), _int(77))
+    lock = lambda tag, requester, node=b: call(node, _tuple(_atom(tag), _tuple(_atom(b"global"), requester)))
+    entry = lambda name, p: _tuple(_atom(name), p, _atom(b"m"))
+    his = _list(entry(b"x", pid(b, 40)), entry(b"y", pid(z, 41)), entry(b"w", pid(b, 42)))
+    known = _list(_tuple(z, _int(8)))
+    # b joins: it begins to lock, or we do, and names are exchanged
+    meet = [step(2), step(0, init(b)), step(0, ack(b))]
+    both = _list(pid(b, 2), b"X" + me + struct.pack(">III", 1, 1, 3))
+    passive = meet + [step(0, lock(b"set_lock", both)), step(0, cast(b"lock_set", pid(b, 2), _atom(b"true"), _list(), _int(1)))]
+    names = [step(0, cast(b"exchange", b, his, _list(), _int(1))),
+             step(0, cast(b"resolved", b, _list(_tuple(_atom(b"insert"), entry(b"v", pid(b, 43))), _tuple(_atom(b"delete"), _atom(b"w"))), known,
+                          _atom(b"unused"), _list(_tuple(_atom(b"v"), pid(b, 43), b)), _int(1)))]
+    unlock = [step(0, lock(b"del_lock", both))]
+    joined = passive + names + unlock
+    active = meet + [step(6, n=2), step(0, reply(1)), step(0, reply(2)), step(0, cast(b"lock_set", pid(b, 2), _atom(b"true"), _list(), _int(1)))] + names + [
+        step(0, reply(n)) for n in range(1, 9)]
+    want = [step(7, _atom(b"q")), step(7, _atom(b"q")), step(7, _atom(b"q"))]
+    lost = lambda a, c: info(b"lost_connection", a, _int(1), _int(5), c)
+    scripts = {
+        "meet": meet, "passive": passive, "joined": joined, "active": active, "joined_lost": joined + [step(4)], "names": want,
+        "wanted": joined + want + [step(0, reply(n)) for n in range(1, 20)], "wanted_refused": joined + want[:1] + [step(0, reply(n, b"false")) for n in range(1, 6)] + [step(6, n=9)],
+        "early": [step(2), step(0, init(b)), step(0, init(b)), step(0, info(b"cancel_connect", b, _int(2)))],
+        "old": [step(2), step(0, init(b, 5)), step(6, n=3), step(0, reply(1)), step(0, reply(2)), step(0, info(b"lock_set", pid(b, 2), _atom(b"true"), _list()))],
+        "third": joined + [step(3), step(1, cast(b"in_sync", z, _atom(b"true"))), step(0, lost(b, z)), step(1, info(b"remove_connection", z))],
+        "third_late": joined + [step(6, n=160)],
+        "about_us": joined + [step(0, lost(b, me)), step(6, n=200)],
+        "new": joined + [step(0, cast(b"new_nodes", b, _list(_tuple(_atom(b"insert"), entry(b"u", pid(z, 44)))), _list(), known,
+                                      _list(_tuple(_atom(b"vsn"), _int(8)), _tuple(_atom(b"lock"), _tuple(_atom(b"global"), both)))))],
+        "clash": passive[:3] + want[:1] + passive[3:] + [step(0, cast(b"exchange", b, _list(entry(b"q", pid(b, 40))), _list(), _int(1)))],
+        "calls": joined + [step(0, call(b, r)) for r in (
+            _tuple(_atom(b"register"), _atom(b"x"), pid(b, 40), _atom(b"m")), _tuple(_atom(b"register_ext"), _atom(b"x"), pid(me, 40), _atom(b"m"), b),
+            _tuple(_atom(b"unregister"), _atom(b"x")), _tuple(_atom(b"sync"), _list(z, b)), *map(_atom, (b"get_known", b"get_synced", b"get_names_ext", b"get_protocol_version")),
+            _tuple(_atom(b"set_lock"), _tuple(_atom(b"r"), _atom(b"me"))), _tuple(_atom(b"del_lock"), _tuple(_atom(b"r"), _atom(b"me"))),
+            _tuple(_atom(b"call"), _atom(b"global"), _atom(b"resolve_it"), _list(b"q" + _atom(b"global") + _atom(b"notify_all_name") + _int(3), _atom(b"q"), pid(z, 4), pid(me, 50)), pid(b, 1)))],
+        "sync": [step(2), step(3), step(0, call(b, _tuple(_atom(b"sync"), _list(z, z, b)))), step(5), step(4)],
+        "ends": joined + [step(8, n=1), step(8, n=2), step(8, n=3)],
+        "cut": [passive[0], passive[1][:20]], "flood": [step(2), step(0, b"l\xff\xff\xff\xffa\1")],
+    }
+    for name, steps in scripts.items():
+        yield name, b"".join(steps)
+
+
+TARGETS = {f.__name__.rstrip("_"): f for f in (config, core, dist_cache, dist_ctl, dist_frame, dist_in, epmd, etf, framer, global_, handshake, jid, log, sasl, sm,
                                  stanza, xml)}
 
 

@@ -21,6 +21,10 @@ typedef struct packet {
     rt_blob *term;
     bool to_rex;
 } packet;
+typedef struct gdone { /* what an actor here was answered */
+    uint64_t ticket;
+    err status;
+} gdone;
 typedef struct gwatch {
     uint64_t id;
     etf_pid pid;
@@ -36,6 +40,10 @@ typedef struct gnode {
     unsigned from;         /* and whose it is */
     unsigned disconnected; /* how often it wanted that */
     unsigned parted, full;
+    gdone done[64];
+    unsigned n_done;
+    char told[8][96]; /* to processes, as texts, behind their ids */
+    unsigned n_told;
     int names;           /* published */
     char replies[8][32]; /* to its caller, as texts */
     unsigned n_replies;
@@ -48,7 +56,7 @@ typedef struct gworld {
     unsigned count;
     list lines[NODES_MAX][NODES_MAX];
     usec now;
-    uint64_t conns;
+    uint64_t conns, posted;
     prng dice;
     char resolves[16]; /* what a resolver answers: "his", "mine", "none", "badrpc" */
     unsigned resolved; /* how often one was asked */
@@ -66,26 +74,59 @@ static inline unsigned g_of(slice name) {
 static inline etf_pid g_pid(unsigned node, uint32_t id) {
     return (etf_pid){.node = slice_str(gw->n[node].name), .id = id, .serial = 1, .creation = 7};
 }
-static inline void g_post(unsigned from, unsigned to, etf_pid sender, bool rex, slice term) {
+static inline void g_post_blob(unsigned from, unsigned to, etf_pid sender, bool rex, rt_blob *term) {
     if (!gw->n[from].conn[to]) return;
     packet *p = mem_zalloc(sizeof *p);
-    *p = (packet){.from = from, .to = to, .sender = sender, .to_rex = rex};
-    p->term = rt_blob_alloc(term.len + 1);
-    p->term->data[0] = ETF_VERSION;
-    memcpy(p->term->data + 1, term.p, term.len);
+    *p = (packet){.from = from, .to = to, .sender = sender, .to_rex = rex, .term = rt_blob_ref(term)};
     list_push_back(&gw->lines[from][to], &p->in_line);
+    gw->posted++;
+}
+static inline void g_post(unsigned from, unsigned to, etf_pid sender, bool rex, slice term) {
+    rt_blob *b = rt_blob_alloc(term.len + 1);
+    b->data[0] = ETF_VERSION;
+    memcpy(b->data + 1, term.p, term.len);
+    g_post_blob(from, to, sender, rex, b);
+    rt_blob_unref(b);
 }
 
 /* --- the seam of a machine */
 static inline unsigned g_me(const void *arg) { return (unsigned)((const gnode *)arg - gw->n); }
-static inline void g_send(void *arg, uint32_t index, slice name, slice term) {
+static inline void g_send(void *arg, uint32_t index, slice name, rt_blob *term) {
     bool rex = slice_is(name, "rex");
     assert_true(rex || slice_is(name, "global_name_server"));
-    g_post(g_me(arg), index - 1, g_pid(g_me(arg), 1), rex, term);
+    g_post_blob(g_me(arg), index - 1, g_pid(g_me(arg), 1), rex, term);
 }
-static inline void g_send_pid(void *arg, uint32_t index, const etf_pid *to, slice term) {
-    assert_int_equal(to->id, 1); /* the locker */
-    g_post(g_me(arg), index - 1, g_pid(g_me(arg), 1), false, term);
+static inline void g_format(slice term, char out[64]) {
+    const etf_term *t;
+    arena a;
+    buf b;
+    etf_reader r = etf_reader_of(term);
+    arena_init(&a, 1u << 20);
+    buf_init(&b, 1000);
+    assert_int_equal(etf_term_read(&r, &a, &t), ERR_OK);
+    etf_format(t, &b);
+    (void)snprintf(out, 64, "%.*s", (int)b.len, (const char *)b.p);
+    buf_fini(&b);
+    arena_fini(&a);
+}
+static inline void g_note_told(const etf_pid *to, const char *text) {
+    gnode *n = &gw->n[g_of(to->node)];
+    (void)snprintf(n->told[n->n_told++ % 8], 96, "%u %s", to->id, text);
+}
+static inline void g_tell(void *arg, uint32_t index, const etf_pid *to, rt_blob *term) {
+    char text[64];
+    assert_int_equal(index ? index - 1 : g_me(arg), g_of(to->node));
+    if (to->id == 1) { /* the locker */
+        g_post_blob(g_me(arg), index - 1, g_pid(g_me(arg), 1), false, term);
+        return;
+    }
+    g_format(slice_from(rt_blob_slice(term), 1), text);
+    g_note_told(to, text);
+}
+static inline void g_die(void *arg, uint32_t index, const etf_pid *to);
+static inline void g_done(void *arg, uint64_t ticket, err status) {
+    gnode *n = arg;
+    n->done[n->n_done++ % 64] = (gdone){ticket, status};
 }
 static inline void g_reply(unsigned me, unsigned to, slice tag, slice term) {
     buf b;
@@ -150,7 +191,9 @@ static inline void g_start(unsigned i) {
     etf_pid self = g_pid(i, 1);
     mesh_global_io io = {.arg = n,
                          .send = g_send,
-                         .send_pid = g_send_pid,
+                         .tell = g_tell,
+                         .kill = g_die,
+                         .done = g_done,
                          .answer = g_answer,
                          .keep = g_keep,
                          .answer_kept = g_answer_kept,
@@ -236,12 +279,19 @@ static inline void g_kill(uint32_t id) { /* the process of whatever node */
 typedef struct gwish {
     bool up;
     unsigned a, b;
+    uint32_t kill; /* not 0: that process instead */
 } gwish;
 static gwish g_wishes[256];
 static unsigned g_n_wishes;
 static inline void g_wish(bool up, unsigned a, unsigned b) {
     assert_true(g_n_wishes < ARRAY_LEN(g_wishes));
-    g_wishes[g_n_wishes++] = (gwish){up, a, b};
+    g_wishes[g_n_wishes++] = (gwish){up, a, b, 0};
+}
+static inline void g_die(void *arg, uint32_t index, const etf_pid *to) {
+    assert_int_equal(index ? index - 1 : g_me(arg), g_of(to->node));
+    assert_true(g_n_wishes < ARRAY_LEN(g_wishes));
+    g_wishes[g_n_wishes++] = (gwish){.kill = to->id};
+    g_note_told(to, "killed");
 }
 static bool g_no_dialling; /* nodes that are introduced cannot be reached */
 static inline void g_disconnect(void *arg, uint32_t index, const char *why) {
@@ -255,6 +305,10 @@ static inline void g_connect(void *arg, slice node) {
 static inline void g_wishes_done(void) {
     while (g_n_wishes) {
         gwish w = g_wishes[--g_n_wishes];
+        if (w.kill) {
+            g_kill(w.kill);
+            continue;
+        }
         w.up ? g_up(w.a, w.b) : g_cut(w.a, w.b);
     }
 }
@@ -279,17 +333,13 @@ static inline void g_rex(const packet *p, const mesh_gen *gen) {
                       "undef"));
 }
 static inline void g_note_reply(gnode *n, slice request) {
-    const etf_term *t;
-    arena a;
-    buf b;
+    char text[64];
     etf_reader r = etf_reader_of(request);
-    arena_init(&a, 1u << 20);
-    buf_init(&b, 1000);
-    assert_int_equal(etf_term_read(&r, &a, &t), ERR_OK);
-    etf_format(etf_term_at(t, 1), &b);
-    (void)snprintf(n->replies[n->n_replies++ % 8], 32, "%.*s", (int)b.len, (const char *)b.p);
-    buf_fini(&b);
-    arena_fini(&a);
+    uint32_t arity;
+    slice value = SLICE_NULL;
+    assert_true(etf_get_tuple(&r, &arity) && etf_skip(&r, NULL) && etf_skip(&r, &value));
+    g_format(value, text);
+    (void)snprintf(n->replies[n->n_replies++ % 8], 32, "%.31s", text);
 }
 static inline void g_take(packet *p) {
     gnode *n = &gw->n[p->to];
@@ -381,6 +431,26 @@ static inline void g_register(unsigned a, unsigned b, const char *name, unsigned
     buf_fini(&m);
     g_run();
 }
+/* An actor of node a wants a name; the ticket is the id of the process. */
+static inline void g_want(unsigned a, mesh_global_want want, const char *name, uint32_t id, mesh_global_clash clash) {
+    buf b;
+    etf_pid pid = g_pid(a, id);
+    buf_init(&b, 1u << 20);
+    g_put_text(&b, name);
+    assert_int_equal(mesh_global_wish(gw->n[a].g, gw->now, want, buf_slice(&b), &pid, clash, id), ERR_OK);
+    buf_fini(&b);
+}
+/* What the last one of node a was answered; 999: nothing new. */
+static inline int g_done_of(unsigned a, unsigned before) {
+    return gw->n[a].n_done > before ? (int)gw->n[a].done[(gw->n[a].n_done - 1) % 64].status : 999;
+}
+/* The same, waited for. */
+static inline int g_wanted(unsigned a, mesh_global_want want, const char *name, uint32_t id) {
+    unsigned before = gw->n[a].n_done;
+    g_want(a, want, name, id, MESH_GLOBAL_RANDOM_EXIT);
+    for (unsigned i = 0; i < 200 && gw->n[a].n_done == before; i++) g_wait(100 * USEC_PER_MSEC);
+    return g_done_of(a, before);
+}
 /* Who has a name, as node i sees it: its id; 0: nobody. */
 static inline uint32_t g_who(unsigned i, const char *name) {
     buf b, c;
@@ -392,6 +462,14 @@ static inline uint32_t g_who(unsigned i, const char *name) {
     buf_fini(&b);
     buf_fini(&c);
     return n ? n->pid.id : 0;
+}
+/* All nodes take each other for Erlang nodes from now on, as far as they know each other. */
+static inline void g_as_erlang(void) {
+    for (unsigned a = 0; a < gw->count; a++)
+        for (unsigned b = 0; b < gw->count; b++) {
+            mesh_global_node *n = mesh_global_node_find(gw->n[a].g, slice_str(gw->n[b].name));
+            if (n) n->kin = MESH_GLOBAL_ERLANG;
+        }
 }
 static inline bool g_knows(unsigned a, unsigned b) {
     mesh_global_node *n = mesh_global_node_find(gw->n[a].g, slice_str(gw->n[b].name));

@@ -10,9 +10,15 @@
  *     {trap, true | false}                                 {monitor, Pid | Name}, demonitor (the last one)
  *     {exit, Pid}           exit(Pid, kill)                {stop, normal | shutdown | killed}
  *     ping                  pong                           a trapped exit: {exit, Reason}; a monitor: {down, Reason}
- *     lost                  {lost, N}: so many of those, since it was asked last, were noconnection, and told nobody */
+ *     lost                  {lost, N}: so many of those, since it was asked last, were noconnection, and told nobody
+ *
+ *     {name, Name}, {name_notify, Name}, {name_both, Name}, {rename, Name}, {unname, Name}    {named, ok | exists ...}: names of the
+ * cluster {whereis, Name}       {whereis, Pid | undefined}     {say, Name}: hello, to who has it {global_name_conflict, ...} of a node
+ * {told, {global_name_conflict, ...}} */
 #include "base/mem.h"
+#include "mesh/actor.h"
 #include "mesh/gen.h"
+#include "mesh/global.h"
 #include "mesh/int.h"
 #include "rt/sys.h"
 
@@ -104,6 +110,58 @@ static void about_name(rt_ctx *cx, obedient *o, slice what, slice name) {
     if (slice_is(what, "stop")) rt_stop(cx, slice_is(name, "normal") ? ERR_OK : slice_is(name, "killed") ? ERR_KILLED : ERR_SHUTDOWN);
 }
 
+static void about_whereis(rt_ctx *cx, const obedient *o, slice name) {
+    rt_pid pid;
+    buf b = pair("whereis");
+    if (mesh_global_whereis(o->m, cx, name, &pid) || !mesh_pid_put(o->m, cx, pid, &b)) etf_put_atom(&b, SLICE("undefined"));
+    answer(cx, o, &b);
+}
+
+static void say_hello(rt_ctx *cx, const obedient *o, slice name) {
+    buf b;
+    buf_init(&b, SIZE_MAX);
+    etf_put_version(&b);
+    etf_put_atom(&b, SLICE("hello"));
+    rt_blob *t = rt_blob_new(buf_slice(&b));
+    demand(mesh_global_send_to(o->m, cx, name, t) == ERR_OK);
+    rt_blob_unref(t);
+    buf_fini(&b);
+}
+
+/* Names of the cluster, which are any terms. False: it is about something else. */
+static bool about_global(rt_ctx *cx, const obedient *o, slice what, slice name) {
+    err e = ERR_OK;
+    if (slice_is(what, "name"))
+        e = mesh_global_register(cx, name, rt_self(cx), MESH_GLOBAL_RANDOM_EXIT, 1);
+    else if (slice_is(what, "name_notify"))
+        e = mesh_global_register(cx, name, rt_self(cx), MESH_GLOBAL_RANDOM_NOTIFY, 1);
+    else if (slice_is(what, "name_both"))
+        e = mesh_global_register(cx, name, rt_self(cx), MESH_GLOBAL_NOTIFY_ALL, 1);
+    else if (slice_is(what, "rename"))
+        e = mesh_global_reregister(cx, name, rt_self(cx), MESH_GLOBAL_RANDOM_EXIT, 1);
+    else if (slice_is(what, "unname"))
+        e = mesh_global_unregister(cx, name, 1);
+    else if (slice_is(what, "whereis"))
+        about_whereis(cx, o, name);
+    else if (slice_is(what, "say"))
+        say_hello(cx, o, name);
+    else
+        return false;
+    demand(e == ERR_OK);
+    return true;
+}
+
+/* That it has lost a name: no order, so who told it last hears of it. */
+static bool told(rt_ctx *cx, const obedient *o, slice term) {
+    etf_reader r = etf_reader_of(term);
+    uint32_t n;
+    if (!etf_get_tuple(&r, &n) || !etf_get_atom_is(&r, SLICE("global_name_conflict"))) return false;
+    buf b = pair("told");
+    buf_add(&b, term);
+    answer(cx, o, &b);
+    return true;
+}
+
 static void obey(rt_ctx *cx, obedient *o, etf_reader r) {
     uint32_t n;
     slice what, name;
@@ -117,6 +175,9 @@ static void obey(rt_ctx *cx, obedient *o, etf_reader r) {
     } else if (etf_get_atom_is(&r, SLICE("demonitor"))) {
         rt_demonitor(cx, o->ref);
     } else if (etf_get_tuple(&r, &n) && n == 2 && etf_get_atom(&r, &what)) {
+        etf_reader at = r;
+        slice any;
+        if (etf_skip(&at, &any) && about_global(cx, o, what, any)) return;
         if (etf_get_pid(&r, &p))
             about_pid(cx, o, what, (rt_pid){o->boss.node, p.id, p.serial});
         else if (etf_get_atom(&r, &name))
@@ -128,7 +189,13 @@ static err obedient_handle(rt_ctx *cx, void *st, rt_msg **m) {
     obedient *o = st;
     if ((*m)->tag == RT_EXIT) report(cx, o, "exit", rt_exit_msg_of(*m)->reason, rt_exit_msg_of(*m)->term);
     if ((*m)->tag == RT_DOWN) report(cx, o, "down", rt_down_of(*m)->reason, rt_down_of(*m)->term);
+    if ((*m)->tag == MESH_GLOBAL_ANSWER) {
+        buf b = pair("named");
+        etf_put_atom(&b, slice_str(err_name(mesh_global_answer_of(*m)->status)));
+        answer(cx, o, &b);
+    }
     if ((*m)->tag != MESH_TERM) return ERR_OK;
+    if (told(cx, o, slice_from(rt_blob_slice(mesh_term_of(*m)->term), 1))) return ERR_OK;
     o->boss = (*m)->sender;
     etf_reader r = etf_reader_of(rt_blob_slice(mesh_term_of(*m)->term));
     if (etf_get_version(&r)) obey(cx, o, r);
@@ -168,6 +235,7 @@ int main(int argc, char **argv) {
     mc.name = slice_str(arg_of(argc, argv, "name"));
     mc.cookie = slice_str(arg_of(argc, argv, "cookie"));
     mc.epmd = (sys_addr){.family = SYS_INET4, .port = (uint16_t)strtoul(arg_of(argc, argv, "epmd"), NULL, 10), .ip = {127, 0, 0, 1}};
+    mc.mapper_port = mc.epmd.port;
     sys_addr a = {.family = SYS_INET4, .ip = {127, 0, 0, 1}}, bound;
     demand(sys_linux_new(&s) == ERR_OK && rt_node_new(&nc, s, NULL, &n) == ERR_OK && mesh_new(n, &mc, &m) == ERR_OK);
     demand(mesh_boot(m) == ERR_OK);
