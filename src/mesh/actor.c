@@ -14,6 +14,8 @@ static bool node_of(mesh *m, rt_ctx *cx, slice name, uint32_t creation, uint32_t
     return rt_pid_ok(p.up) && (creation == 0 || p.creation == creation);
 }
 
+bool mesh_node_index(mesh *m, rt_ctx *cx, slice name, uint32_t *out) { return node_of(m, cx, name, 0, out); }
+
 bool mesh_pid_get(mesh *m, rt_ctx *cx, const etf_pid *p, rt_pid *out) {
     rt_pid pid = {0, p->id, p->serial};
     if (!mesh_own_pid(m, p, &pid) && (slice_eq(p->node, m->cfg.name) || !node_of(m, cx, p->node, p->creation, &pid.node))) return false;

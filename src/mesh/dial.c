@@ -1,5 +1,5 @@
-/* dial: keeps this node connected to the nodes that are wanted (node.seeds, and what an operator adds): one actor, which has no socket: it
- * decides when, an acceptor's shard does it (link_dial.c).
+/* dial: keeps this node connected to the nodes that are wanted (node.seeds, and what an operator adds), and reaches those that somebody has
+ * something to say to (MESH_WANT_REACH): one actor, which has no socket: it decides when, an acceptor's shard does it (link_dial.c).
  *
  *        +-----------------------------------------------------------------------+
  *        v                                                                       | lost: at once, with jitter
@@ -17,9 +17,12 @@
  * Whether a node is connected says the table of peers alone, when it is asked; its link is then monitored. So an accepted connection counts
  * as one that was dialled, and no message about it can be missed.
  *
+ * A node that is to be reached is dialled once: who waits is told when it is connected or the attempt has failed, and then it is forgotten,
+ * but for HOLD after an attempt that failed, in which nobody tries again. One that is wanted too is not left to its back-off for it.
+ *
  * Invariants: (1) under_way counts the nodes that are DIALLING. (2) A node is in ready[] exactly while it is READY; its timer is armed
  * while it is WAITING or DIALLING; it has a monitor only while it is DIALLING or UP. (3) The table of wanted nodes has an entry for each:
- * it outlives this actor, whose successor begins with it. */
+ * it outlives this actor, whose successor begins with it. Those that are only to be reached are not in it. */
 #include "mesh/dial.h"
 
 #include "base/mem.h"
@@ -36,7 +39,12 @@
 #define SAY_LATER   (600 * USEC_PER_SEC) /* and the same one */
 #define RELIST_USEC (2 * USEC_PER_SEC)   /* the main thread waits so long */
 #define STEPS_MAX   16u                  /* doublings; far beyond MESH_DIAL_LAST */
+#define HOLD        USEC_PER_SEC         /* after an attempt to reach a node that failed */
 
+typedef struct waiter { /* for the node to be reached */
+    rt_pid who;
+    uint64_t ticket;
+} waiter;
 typedef struct wanted {
     hmap_node by_name, by_ref;
     mesh_seed seed;
@@ -50,6 +58,11 @@ typedef struct wanted {
     rt_timer timer;
     bool said; /* row.why was, at said_at */
     bool kept; /* it is in the list that is being taken */
+    bool once; /* it is to be reached, and not kept connected */
+    bool held; /* an attempt has failed at failed_at, and none was made since */
+    usec failed_at;
+    waiter *waiters;
+    size_t n_waiters, waiters_max;
 } wanted;
 
 typedef struct dialler {
@@ -57,6 +70,7 @@ typedef struct dialler {
     hmap by_name, by_ref; /* wanted; by_ref: those with a monitor */
     wanted **ready;
     size_t n_ready, ready_max;
+    size_t n_once; /* of by_name: those that are only to be reached */
     uint32_t under_way;
     usec next_at; /* of the bucket: when the next attempt may begin */
     uint64_t next_ticket;
@@ -94,7 +108,7 @@ static err publish(rt_ctx *cx, const dialler *d, const wanted *w) {
 
 static void enter(rt_ctx *cx, dialler *d, wanted *w, mesh_want_state s) {
     w->row.state = (uint8_t)s;
-    (void)publish(cx, d, w); /* without room for it whoever looks sees what was */
+    if (!w->once) (void)publish(cx, d, w); /* without room for it whoever looks sees what was */
 }
 
 static void set_why(wanted *w, slice why) {
@@ -149,7 +163,37 @@ static usec back_off(rt_ctx *cx, wanted *w) {
     return most / 2 + jitter(cx, most / 2);
 }
 
-/* Is it connected, however that came? Then nothing is left to do. */
+/* --- who waits for it -------------------------------------------------------------------------------------------------------------- */
+static void reply(rt_ctx *cx, rt_pid to, uint64_t ticket, err status, slice text) {
+    rt_msg *m = rt_msg_new(cx, MESH_WANTED, sizeof(mesh_wanted_msg));
+    *mesh_wanted_msg_of(m) = (mesh_wanted_msg){.ticket = ticket, .status = status, .text = rt_blob_new(text)};
+    rt_send(cx, to, &m);
+}
+
+static void settle(rt_ctx *cx, wanted *w, err status, slice text) {
+    for (size_t i = 0; i < w->n_waiters; i++) reply(cx, w->waiters[i].who, w->waiters[i].ticket, status, text);
+    w->n_waiters = w->waiters_max = 0;
+    mem_free(w->waiters);
+    w->waiters = NULL;
+}
+
+/* As it was before it was added; what was about to happen to it does not. */
+static void stop(rt_ctx *cx, dialler *d, wanted *w) {
+    rt_timer_cancel(cx, &w->timer);
+    if (w->row.state == MESH_WANT_READY) leave_ready(d, w);
+    if (w->row.state == MESH_WANT_DIALLING) d->under_way--;
+    unwatch(cx, d, w);
+}
+
+static void forget(rt_ctx *cx, dialler *d, wanted *w) {
+    stop(cx, d, w);
+    hmap_remove(&d->by_name, &w->by_name);
+    if (w->once) d->n_once--;
+    settle(cx, w, ERR_NOCONN, SLICE("it is not to be connected any more"));
+    mem_free(w);
+}
+
+/* Is it connected, however that came? Then nothing is left to do, and one that was only to be reached is gone. */
 static bool is_up(rt_ctx *cx, dialler *d, wanted *w) {
     rt_pid link = mesh_peers_holder(d->m, cx, name_of(w));
     if (!rt_pid_ok(link)) return false;
@@ -158,6 +202,9 @@ static bool is_up(rt_ctx *cx, dialler *d, wanted *w) {
     w->row.attempts = 0;
     w->row.why_len = 0;
     enter(cx, d, w, MESH_WANT_UP);
+    if (!rt_pid_eq(link, mesh_peers_of(d->m, cx, name_of(w)))) return true; /* its loss is still being told */
+    settle(cx, w, ERR_OK, name_of(w));
+    if (w->once) forget(cx, d, w);
     return true;
 }
 
@@ -184,8 +231,11 @@ static void failed(rt_ctx *cx, dialler *d, wanted *w, slice why) {
     if (is_up(cx, d, w)) return;
     set_why(w, why);
     w->row.attempts++;
-    say(cx, w, other);
-    wait_for(cx, d, w, back_off(cx, w));
+    w->held = true;
+    w->failed_at = rt_now(cx);
+    settle(cx, w, ERR_NOCONN, why);
+    if (!w->once) say(cx, w, other);
+    wait_for(cx, d, w, w->once ? HOLD : back_off(cx, w));
 }
 
 static void start(rt_ctx *cx, dialler *d, wanted *w) {
@@ -194,6 +244,7 @@ static void start(rt_ctx *cx, dialler *d, wanted *w) {
     rt_pid to = rt_name_find(cx, acceptor);
     d->under_way++;
     w->ticket = ++d->next_ticket;
+    w->held = false;
     rt_timer_set(cx, &w->timer, rt_now(cx) + d->m->cfg.setup_time + MARGIN);
     enter(cx, d, w, MESH_WANT_DIALLING);
     if (mesh_has_left(d->m)) {
@@ -232,6 +283,10 @@ static void lost(rt_ctx *cx, dialler *d, wanted *w) {
     if (steady) w->step = 0;
     set_why(w, SLICE("the connection was lost"));
     w->said = false;
+    if (w->n_waiters) {
+        get_ready(cx, d, w);
+        return;
+    }
     wait_for(cx, d, w, patience(cx, d, w) + (steady ? jitter(cx, AGAIN) : back_off(cx, w)));
 }
 
@@ -251,7 +306,7 @@ static void on_dialled(rt_ctx *cx, dialler *d, const mesh_dialled_msg *m, rt_pid
         return;
     case MESH_DIALLED_YIELDED:
         over(cx, d, w);
-        if (!is_up(cx, d, w)) wait_for(cx, d, w, MESH_DIAL_PATIENCE + jitter(cx, SPREAD));
+        if (!is_up(cx, d, w)) wait_for(cx, d, w, w->n_waiters ? AGAIN : MESH_DIAL_PATIENCE + jitter(cx, SPREAD));
         return;
     case MESH_DIALLED_FAILED: failed(cx, d, w, rt_blob_slice(m->why)); return;
     }
@@ -289,18 +344,10 @@ static wanted *add(dialler *d, const mesh_seed *s, slice text) {
     return w;
 }
 
-/* As it was before it was added; what was about to happen to it does not. */
-static void stop(rt_ctx *cx, dialler *d, wanted *w) {
-    rt_timer_cancel(cx, &w->timer);
-    if (w->row.state == MESH_WANT_READY) leave_ready(d, w);
-    if (w->row.state == MESH_WANT_DIALLING) d->under_way--;
-    unwatch(cx, d, w);
-}
-
-static void forget(rt_ctx *cx, dialler *d, wanted *w) {
-    stop(cx, d, w);
-    hmap_remove(&d->by_name, &w->by_name);
-    mem_free(w);
+/* From now on it is not only to be reached. */
+static void keep(dialler *d, wanted *w) {
+    if (w->once) d->n_once--;
+    w->once = false;
 }
 
 static err want(rt_ctx *cx, dialler *d, slice text, buf *out) {
@@ -312,17 +359,16 @@ static err want(rt_ctx *cx, dialler *d, slice text, buf *out) {
         return e;
     }
     wanted *w = find(d, mesh_seed_name(&s));
-    if (!w && d->by_name.count >= MESH_SEEDS_MAX) e = ERR_LIMIT;
+    if (!w && d->by_name.count - d->n_once >= MESH_SEEDS_MAX) e = ERR_LIMIT;
     bool fresh = !e && !w;
-    if (fresh) {
-        w = add(d, &s, text);
-        e = publish(cx, d, w);
-    }
+    if (fresh) w = add(d, &s, text);
+    if (!e && (fresh || w->once)) e = publish(cx, d, w);
     if (e) {
         buf_addf(out, "there are as many nodes to be connected as may be: %s", err_text(e));
         if (fresh) forget(cx, d, w);
         return e;
     }
+    keep(d, w);
     buf_add(out, name_of(w));
     w->row.by |= MESH_BY_SETTING;
     (void)publish(cx, d, w); /* it is there already */
@@ -344,7 +390,9 @@ static err want_not(rt_ctx *cx, dialler *d, slice name, buf *out) {
         return ERR_NOT_FOUND;
     }
     buf_add(out, name);
-    if (w) {
+    if (w && w->once) {
+        forget(cx, d, w);
+    } else if (w) {
         (void)check(rt_table_delete(rt_epoch_reader(cx), d->m->wanted, name) == ERR_OK); /* as publish in want was */
         forget(cx, d, w);
     }
@@ -378,11 +426,11 @@ static err may_relist(dialler *d, uint32_t by, slice list, buf *out) {
             return e;
         }
         wanted *w = find(d, mesh_seed_name(&s));
-        n += !w;
+        n += !w || w->once;
         kept += w && w->row.by == by && !w->kept;
         if (w) w->kept = true;
     }
-    if (d->by_name.count - (alone - kept) + n <= MESH_SEEDS_MAX) return ERR_OK;
+    if (d->by_name.count - d->n_once - (alone - kept) + n <= MESH_SEEDS_MAX) return ERR_OK;
     buf_add_str(out, "there are more nodes to be connected than may be");
     return ERR_LIMIT;
 }
@@ -412,6 +460,7 @@ static err relist_one(rt_ctx *cx, dialler *d, uint32_t by, slice text) {
     wanted *w = find(d, mesh_seed_name(&s));
     bool fresh = !w;
     if (fresh) w = add(d, &s, text);
+    keep(d, w);
     w->row.by |= by;
     if (w->row.by == by) set_seed(w, &s, text);
     err e = publish(cx, d, w);
@@ -429,16 +478,62 @@ static err relist(rt_ctx *cx, dialler *d, uint32_t by, slice list, buf *out) {
     return e;
 }
 
+/* --- a node to be reached ----------------------------------------------------------------------------------------------------------- */
+static void add_waiter(wanted *w, rt_pid who, uint64_t ticket) {
+    void *arr = w->waiters;
+    mem_grow(&arr, &w->waiters_max, w->n_waiters + 1, sizeof *w->waiters);
+    w->waiters = arr;
+    w->waiters[w->n_waiters++] = (waiter){who, ticket};
+}
+
+/* ERR_OK: it is connected, and its name is in out; ERR_AGAIN: who waits will be told; else why not is in out. */
+static err reach(rt_ctx *cx, dialler *d, slice text, rt_pid who, uint64_t ticket, buf *out) {
+    mesh_seed s;
+    char why[MESH_WHY_MAX];
+    err e = mesh_seed_of(d->m, text, &s, why);
+    if (e) {
+        buf_add_str(out, why);
+        return e;
+    }
+    wanted *w = find(d, mesh_seed_name(&s));
+    rt_pid up = mesh_peers_of(d->m, cx, mesh_seed_name(&s));
+    if (rt_pid_ok(up) && rt_pid_eq(up, mesh_peers_holder(d->m, cx, mesh_seed_name(&s)))) {
+        buf_add(out, mesh_seed_name(&s));
+        return ERR_OK;
+    }
+    if (w && w->held && rt_now(cx) - w->failed_at < HOLD) {
+        buf_add(out, slice_of(w->row.why, w->row.why_len));
+        return ERR_NOCONN;
+    }
+    if (w ? w->n_waiters >= MESH_REACH_MAX : d->n_once >= MESH_SEEDS_MAX) {
+        buf_add_str(out, "as many wait to be connected as may");
+        return ERR_LIMIT;
+    }
+    bool fresh = !w;
+    if (fresh) {
+        w = add(d, &s, text);
+        w->once = true;
+        d->n_once++;
+    }
+    add_waiter(w, who, ticket);
+    if (!fresh && w->row.state != MESH_WANT_WAITING) return ERR_AGAIN;
+    if (!fresh) stop(cx, d, w);
+    begin(cx, d, w, true);
+    return ERR_AGAIN;
+}
+
 static void on_want(rt_ctx *cx, dialler *d, const mesh_want_msg *q, rt_pid sender) {
     buf text;
+    err e = ERR_OK;
     buf_init(&text, 2 * MESH_WHY_MAX);
     slice what = rt_blob_slice(q->seed);
-    err e = q->op == MESH_WANT_LIST      ? relist(cx, d, q->by, what, &text)
-            : q->op == MESH_WANT_CONNECT ? want(cx, d, what, &text)
-                                         : want_not(cx, d, what, &text);
-    rt_msg *m = rt_msg_new(cx, MESH_WANTED, sizeof(mesh_wanted_msg));
-    *mesh_wanted_msg_of(m) = (mesh_wanted_msg){.ticket = q->ticket, .status = e, .text = rt_blob_new(buf_slice(&text))};
-    rt_send(cx, sender, &m);
+    switch ((mesh_want_op)q->op) {
+    case MESH_WANT_CONNECT: e = want(cx, d, what, &text); break;
+    case MESH_WANT_DISCONNECT: e = want_not(cx, d, what, &text); break;
+    case MESH_WANT_LIST: e = relist(cx, d, q->by, what, &text); break;
+    case MESH_WANT_REACH: e = reach(cx, d, what, sender, q->ticket, &text); break;
+    }
+    if (e != ERR_AGAIN) reply(cx, sender, q->ticket, e, buf_slice(&text));
     buf_fini(&text);
 }
 
@@ -538,6 +633,8 @@ static err dial_timer(rt_ctx *cx, void *st, rt_timer *t) {
         if (w->row.state == MESH_WANT_DIALLING) {
             if (rt_pid_ok(w->link)) rt_exit(cx, w->link, ERR_KILLED);
             failed(cx, d, w, SLICE("nothing was heard of the attempt"));
+        } else if (w->once && !w->n_waiters) {
+            forget(cx, d, w);
         } else {
             get_ready(cx, d, w);
         }

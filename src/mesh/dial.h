@@ -34,7 +34,13 @@ typedef enum mesh_by {                      /* bits */
                        MESH_BY_FILE = 2,    /* mesh_relist */
                        MESH_BY_DNS = 4,     /* of the first query; those of the others follow */
 } mesh_by;
-typedef enum mesh_want_op { MESH_WANT_CONNECT, MESH_WANT_DISCONNECT, MESH_WANT_LIST } mesh_want_op;
+typedef enum mesh_want_op {
+    MESH_WANT_CONNECT, /* and kept connected; answered at once */
+    MESH_WANT_DISCONNECT,
+    MESH_WANT_LIST,  /* all that `by` stands for */
+    MESH_WANT_REACH, /* once, if it is not connected; answered when it is, or why not: ERR_NOCONN, or ERR_INVALID, PERM: as for seeds */
+} mesh_want_op;
+#define MESH_REACH_MAX 65536u /* who waits for one node; further ones are answered with ERR_LIMIT */
 
 /* A node that is to be connected, as the table of that name has it for whoever looks: written by dial.c alone. */
 #define MESH_WANTED_NODES "mesh.wanted"
@@ -61,7 +67,7 @@ typedef struct mesh_query {
 NODISCARD err mesh_dns_parse(slice text, mesh_query *out, char why[MESH_WHY_MAX]); /* ERR_INVALID, why in words */
 extern const rt_class mesh_dns_class;                                              /* arg: mesh *const * */
 
-#define MESH_DIAL_NAME "mesh_dial"     /* registered; takes MESH_WANT */
+#define MESH_DIAL_NAME "mesh_dial"     /* registered; takes MESH_WANT, answers with MESH_WANTED */
 extern const rt_class mesh_dial_class; /* arg: mesh *const * */
 /* Boot: makes the table of wanted nodes, and puts one in. ERR_INVALID, ERR_PERM: as mesh_seed_parse; of rt_table_insert. */
 NODISCARD err mesh_dial_table(mesh *m, rt_ctx *cx);

@@ -135,6 +135,12 @@ void mesh_send_pid(rt_ctx *cx, rt_pid to, rt_blob *term);
 /* The calling actor monitors whoever has that registered name there, as rt_monitor does a pid: exactly one RT_DOWN comes, whose pid is only
  * of the node (id and serial 0 are said of no name). NOPROC: nobody has it; NOCONN: the node is not connected, or not any more. */
 uint64_t mesh_monitor_name(rt_ctx *cx, mesh *m, uint32_t index, slice name);
+/* The calling actor monitors a process that the other node is to make for it: what, {Module, Function, Args} as a term without version
+ * byte, is what that runs (OTP: erlang:spawn_request/5 with monitor). The RT_DOWN is as above; a node that cannot: ERR_UNSUPPORTED, or an
+ * atom as the reason. The process goes on when the monitor is given up. */
+uint64_t mesh_monitor_spawn(rt_ctx *cx, mesh *m, uint32_t index, rt_blob *what);
+/* The number of a node that is connected; false: it is not. */
+NODISCARD bool mesh_node_index(mesh *m, rt_ctx *cx, slice name, uint32_t *out);
 /* A LINK or MONITOR that cannot be said is answered, as the other node would. */
 void mesh_plug_refuse(rt_ctx *cx, const mesh_signal_msg *s, err reason);
 /* Ends the connection to a node; why, a string that stays, goes into the log. Nothing if it is not connected. */
@@ -153,6 +159,14 @@ bool mesh_service_is_name(slice name); /* of services.def */
 void mesh_service_tell(rt_ctx *cx, const mesh_node_msg *n);
 void mesh_service_tell_one(rt_ctx *cx, rt_pid to, const mesh_node_msg *n); /* none: fine */
 
+/* --- caller.c: what operators ask of other nodes: MESH_ASK, answered by MESH_ASKED */
+#define MESH_CALLER_NAME "murre_caller"
+typedef enum mesh_ask_op { MESH_ASK_PING, MESH_ASK_RPC } mesh_ask_op;
+struct rt_verb_call;
+err mesh_rpc_verb(struct rt_verb_call *c); /* verbs_call.c */
+err mesh_ping_verb(struct rt_verb_call *c);
+err mesh_links_verb(struct rt_verb_call *c); /* verbs_links.c */
+
 /* --- pg_boot.c: scopes of process groups are services whose names are set */
 void mesh_pg_new(mesh *m); /* the scopes of m->cfg, which mesh_pg_check has seen */
 void mesh_pg_free(mesh *m);
@@ -165,9 +179,8 @@ bool mesh_pg_is(rt_ctx *cx, rt_pid p);
  * one. */
 rt_blob *mesh_pg_group_blob(slice group);
 void mesh_pg_tell(rt_ctx *cx, const mesh_node_msg *n); /* as mesh_service_tell */
-struct rt_verb_call;
-err mesh_pg_verb(struct rt_verb_call *c); /* pg_verbs.c */
-extern const rt_class mesh_pg_class;      /* arg: mesh_pg_place *const * */
+err mesh_pg_verb(struct rt_verb_call *c);              /* pg_verbs.c */
+extern const rt_class mesh_pg_class;                   /* arg: mesh_pg_place *const * */
 
 /* --- identities: pids of this node as others see them, and the reasons of exits */
 bool mesh_own_pid(const mesh *m, const etf_pid *p, rt_pid *out); /* false: of another node, or of an earlier life of this one */

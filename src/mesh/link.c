@@ -91,6 +91,7 @@ static err send_out(rt_ctx *cx, mesh_link *l, size_t *out_done) {
         sys_iov v = {out.p, out.len};
         e = y->writev(y, l->fd, &v, 1, &n);
         *out_done += n;
+        l->n.out_bytes += n;
         if (l->tls)
             mesh_tls_wrote(l, n);
         else
@@ -148,6 +149,7 @@ static err link_ready(rt_ctx *cx, void *st, int fd, uint32_t events) {
         if (r && l->hand) return mesh_hand_cut(cx, l, r);
         if (r) return mesh_link_end(cx, l, r == ERR_EOF ? "it closed the connection" : err_text(r));
         l->heard = true;
+        l->n.in_bytes += n;
         e = l->tls ? mesh_tls_feed(cx, l, slice_of(p, n)) : mesh_link_feed(cx, l, slice_of(p, n));
         if (n < RT_SCRATCH) break;
     }
@@ -170,6 +172,7 @@ static err link_timer(rt_ctx *cx, void *st, rt_timer *t) {
     if (!l->wrote && !waits(l)) {
         dist_cache_out_idle(&l->enc.cache); /* likely it stays so */
         dist_frame_tick(&l->out);
+        l->n.out_ticks++;
         err e = write_out(cx, l); /* at once: a tick does not count as written, or every second one would be left out */
         if (e) return e;
     }

@@ -57,6 +57,13 @@ typedef struct mesh_hand { /* until it is up */
 
 typedef struct mesh_tls mesh_tls; /* link_tls.c */
 
+typedef struct mesh_link_counts { /* for who looks (murrectl links) */
+    uint64_t in_bytes, out_bytes; /* of the socket, the handshake and TLS among them */
+    uint64_t in_messages, out_messages;
+    uint32_t in_ticks, out_ticks;
+    usec up_at;
+} mesh_link_counts;
+
 typedef struct mesh_link {
     mesh *m;
     int fd;
@@ -66,15 +73,16 @@ typedef struct mesh_link {
     mesh_tls *tls;            /* NULL: bytes go out as they are */
     uint8_t *name;            /* of the peer, once it is known; name_len bytes */
     uint32_t name_len;
-    bool ended;        /* mesh_link_end was called: nothing that came is acted on any more */
-    bool invented;     /* its name was made for this connection */
-    bool hidden;       /* the peer does not want to be seen */
-    bool full;         /* out is over link_bytes: it takes no messages */
-    bool polled;       /* waits until the socket takes more */
-    bool wrote;        /* since the last tick was due */
-    bool heard;        /* something, since the last tick was due */
-    uint8_t silent;    /* ticks that were due since the peer last said something */
-    uint8_t stuck;     /* ticks that were due since the socket last took something of what waits */
+    bool ended;     /* mesh_link_end was called: nothing that came is acted on any more */
+    bool invented;  /* its name was made for this connection */
+    bool hidden;    /* the peer does not want to be seen */
+    bool full;      /* out is over link_bytes: it takes no messages */
+    bool polled;    /* waits until the socket takes more */
+    bool wrote;     /* since the last tick was due */
+    bool heard;     /* something, since the last tick was due */
+    uint8_t silent; /* ticks that were due since the peer last said something */
+    uint8_t stuck;  /* ticks that were due since the socket last took something of what waits */
+    mesh_link_counts n;
     size_t answers;    /* bytes of out that the peer's own doing brought, since it is full */
     uint64_t sequence; /* of the last message in fragments */
     uint64_t never;    /* counts the processes that rpc.c pretends */
@@ -154,5 +162,6 @@ NODISCARD err mesh_rpc_done(rt_ctx *cx, mesh_link *l, rt_job_done *d);
 /* link_out.c. What cannot be said to this peer is dropped, with the answer that its sender expects. */
 NODISCARD err mesh_out(rt_ctx *cx, mesh_link *l, const dist_ctl *c);
 NODISCARD err mesh_out_send(rt_ctx *cx, mesh_link *l, const mesh_send_msg *s);
+NODISCARD err mesh_out_demonitor(rt_ctx *cx, mesh_link *l, mesh_aim *a); /* drops it */
 NODISCARD err mesh_out_signal(rt_ctx *cx, mesh_link *l, const mesh_signal_msg *s);
 #endif

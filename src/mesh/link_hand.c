@@ -106,6 +106,7 @@ static err is_up(rt_ctx *cx, mesh_link *l) {
     if (hand->call) mesh_call_tell(cx, l, MESH_DIALLED_UP, SLICE_NULL);
     mesh_hand_free(cx, l);
     l->heard = true; /* the handshake was read */
+    l->n.up_at = rt_now(cx);
     /* Spread over the interval, so that thousands of links of one node do not tick at once. */
     rt_timer_set(cx, &l->timer, rt_now(cx) + 1 + (usec)(rt_random(cx) % (uint64_t)(l->m->cfg.ticktime / MESH_TICK_INTENSITY)));
     buf text;

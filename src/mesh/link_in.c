@@ -100,6 +100,28 @@ static err on_down(rt_ctx *cx, mesh_link *l, const dist_message *m, const dist_c
     return ERR_OK;
 }
 
+/* What has become of a process that an actor here wanted made there: its pid, or an atom that says why there is none. */
+static err on_spawn_reply(rt_ctx *cx, mesh_link *l, const dist_ctl *c) {
+    uint64_t ref;
+    mesh_aim *a = mesh_own_ref(l->m, &c->ref, &ref) ? mesh_rels_aim(&l->rels, ref) : NULL;
+    if (!a || !a->awaited) return ERR_OK;
+    if (c->from.kind == DIST_ADDR_PID && c->flags & DIST_SPAWN_MONITOR) {
+        a->watched = from_pid(l, &c->from.pid);
+        a->awaited = false;
+        return a->given_up ? mesh_out_demonitor(cx, l, a) : ERR_OK;
+    }
+    buf b;
+    buf_init(&b, 2 * ETF_ATOM_BYTES);
+    etf_put_version(&b);
+    etf_put_atom(&b, c->from.kind == DIST_ADDR_NAME ? c->from.name : SLICE("badopt")); /* or it has made one that is not watched */
+    rt_blob *why = rt_blob_new(buf_slice(&b));
+    rt_remote_signal(cx, a->watched, a->watcher, RT_SIG_DOWN, ref, ERR_FOREIGN, why);
+    rt_blob_unref(why);
+    buf_fini(&b);
+    mesh_rels_aim_drop(&l->rels, a);
+    return ERR_OK;
+}
+
 /* --- links and exits -------------------------------------------------------------------------------------------------------------- */
 /* The link between those two, if the peer can mean it. */
 static mesh_tie *tie_of(const mesh_link *l, rt_pid here, const dist_addr *there) {
@@ -180,7 +202,7 @@ static err act(rt_ctx *cx, mesh_link *l, const dist_message *m, const dist_ctl *
     case DIST_SIG_SPAWN: return mesh_rpc_spawn(cx, l, m, c, text);
     case DIST_SIG_UNLINK_ACK: return on_unlink_ack(l, c);
     case DIST_SIG_DOWN: return on_down(cx, l, m, c, text);
-    case DIST_SIG_SPAWN_REPLY:  /* an answer to what this node does not ask */
+    case DIST_SIG_SPAWN_REPLY: return on_spawn_reply(cx, l, c);
     case DIST_SIG_GROUP_LEADER: /* actors have none */
     case DIST_SIG_NODE_LINK: return ERR_OK;
     }
@@ -207,7 +229,9 @@ err mesh_in_feed(rt_ctx *cx, mesh_link *l, slice bytes) {
         bytes = slice_from(bytes, used);
         if (ev.kind == DIST_IN_NONE) return ERR_OK;
         if (ev.kind == DIST_IN_BAD) return mesh_link_end(cx, l, ev.why);
+        l->n.in_ticks += ev.kind == DIST_IN_TICK;
         if (ev.kind != DIST_IN_MESSAGE) continue;
+        l->n.in_messages++;
         bool was_full = l->full; /* what made it full may be long */
         size_t before = l->out.len;
         err e = on_message(cx, l, &ev.message);

@@ -10,6 +10,7 @@ static NODISCARD err put(rt_ctx *cx, mesh_link *l, const dist_ctl *c, bool *out_
     *out_said = e != ERR_UNSUPPORTED;
     if (!*out_said) return ERR_OK;
     if (e) return mesh_link_end(cx, l, e == ERR_LIMIT ? "what waits for it is past every limit" : "a signal could not be written");
+    l->n.out_messages++;
     buf_add(&l->out, rest);
     while (split.left > 0) {
         e = dist_out_fragment(&split, &l->out, &rest);
@@ -125,11 +126,29 @@ static dist_ctl about(const mesh_link *l, const mesh_aim *a, dist_signal what) {
                       .ref = mesh_etf_ref(l->m, a->ref)};
 }
 
+/* A monitor of a process that the peer is to make for it. Its group leader is who asks. */
+static dist_ctl asking(const mesh_link *l, const mesh_signal_msg *s) {
+    uint32_t n = 0;
+    etf_pid self = mesh_etf_pid(l->m, s->from);
+    dist_ctl c = {.signal = DIST_SIG_SPAWN, .from = addr_of(self), .leader = self, .ref = mesh_etf_ref(l->m, s->ref)};
+    etf_reader r = etf_reader_of(rt_blob_slice(s->spawn)), args;
+    etf_item row = {.kind = ETF_NIL};
+    bool fine = etf_get_tuple(&r, &n) && n == 3 && etf_get_atom(&r, &c.module) && etf_get_atom(&r, &c.function);
+    args = r;
+    fine = fine && etf_skip(&r, &c.payload) && etf_next(&args, &row);
+    uint32_t arity = row.kind == ETF_LIST ? row.n : 0;
+    (void)check(fine && (row.kind == ETF_LIST || row.kind == ETF_NIL) && arity <= UINT8_MAX);
+    c.arity = (uint8_t)arity;
+    c.options = SLICE("l\0\0\0\1w\7monitorj"); /* [monitor] */
+    return c;
+}
+
 static err out_monitor(rt_ctx *cx, mesh_link *l, const mesh_signal_msg *s) {
     bool said = true;
     if (!has_room(cx, l, s)) return ERR_OK;
     mesh_aim *a = mesh_rels_aim_add(&l->rels, s->ref, s->from, s->to, rt_blob_slice(s->name));
-    dist_ctl c = about(l, a, DIST_SIG_MONITOR);
+    a->awaited = s->spawn != NULL;
+    dist_ctl c = s->spawn ? asking(l, s) : about(l, a, DIST_SIG_MONITOR);
     err e = put(cx, l, &c, &said);
     if (said) return e;
     mesh_rels_aim_drop(&l->rels, a);
@@ -137,13 +156,18 @@ static err out_monitor(rt_ctx *cx, mesh_link *l, const mesh_signal_msg *s) {
     return e;
 }
 
-static err out_demonitor(rt_ctx *cx, mesh_link *l, const mesh_signal_msg *s) {
-    mesh_aim *a = mesh_rels_aim(&l->rels, s->ref);
-    if (!a) return ERR_OK; /* it has fired meanwhile */
+err mesh_out_demonitor(rt_ctx *cx, mesh_link *l, mesh_aim *a) {
     dist_ctl c = about(l, a, DIST_SIG_DEMONITOR);
     err e = mesh_out(cx, l, &c);
     mesh_rels_aim_drop(&l->rels, a);
     return e;
+}
+
+static err out_demonitor(rt_ctx *cx, mesh_link *l, const mesh_signal_msg *s) {
+    mesh_aim *a = mesh_rels_aim(&l->rels, s->ref);
+    if (!a) return ERR_OK; /* it has fired meanwhile */
+    a->given_up = a->awaited;
+    return a->awaited ? ERR_OK : mesh_out_demonitor(cx, l, a); /* whom it is about is not known yet */
 }
 
 /* --- all -------------------------------------------------------------------------------------------------------------------------- */

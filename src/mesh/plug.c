@@ -37,6 +37,7 @@ static void say(mesh *m, rt_ctx *cx, const mesh_signal_msg *s) {
         mesh_plug_refuse(cx, s, ERR_NOCONN);
         rt_blob_unref(s->term);
         rt_blob_unref(s->name);
+        rt_blob_unref(s->spawn);
         return;
     }
     rt_msg *out = rt_msg_new(cx, MESH_SIGNAL, sizeof *s);
@@ -77,6 +78,13 @@ uint64_t mesh_monitor_name(rt_ctx *cx, mesh *m, uint32_t index, slice name) {
     if (!check(etf_is_atom(name))) return 0;
     uint64_t ref = rt_remote_monitor(cx, who);
     if (ref) say(m, cx, &(mesh_signal_msg){.sig = RT_SIG_MONITOR, .from = rt_self(cx), .to = who, .ref = ref, .name = rt_blob_new(name)});
+    return ref;
+}
+
+uint64_t mesh_monitor_spawn(rt_ctx *cx, mesh *m, uint32_t index, rt_blob *what) {
+    rt_pid who = {index, 0, 0};
+    uint64_t ref = rt_remote_monitor(cx, who);
+    if (ref) say(m, cx, &(mesh_signal_msg){.sig = RT_SIG_MONITOR, .from = rt_self(cx), .to = who, .ref = ref, .spawn = rt_blob_ref(what)});
     return ref;
 }
 

@@ -37,6 +37,8 @@ typedef struct mesh_aim {
     hmap_node node;
     uint64_t ref; /* the runtime's, unique for this life of the node */
     rt_pid watcher, watched;
+    bool awaited;      /* watched is a process that the peer is to make, and has not said that it did */
+    bool given_up;     /* awaited, and nobody wants to hear of it any more */
     uint32_t name_len; /* it is a registered name, which follows; watched only stands for it */
     uint8_t name[];
 } mesh_aim;

@@ -130,6 +130,13 @@ const rt_verb mesh_verbs[] = {
      "dials a node, NAME@HOST or NAME@HOST:PORT, and keeps it connected until this node ends"},
     {"nodes", "disconnect", 1, 1, RT_MUTATES, nodes_disconnect, "nodes disconnect NODE",
      "ends the connection to a node, and does not dial it any more; it may connect itself again"},
+    {"links", "list", 0, 1, RT_READS, mesh_links_verb, "links [NODE]",
+     "shows the connections to other nodes: bytes, messages and ticks each way, what waits, links and monitors, TLS, age"},
+    {"ping", "node", 1, 2, RT_WAITS, mesh_ping_verb, "ping NODE [SECONDS]",
+     "connects to a node, NAME@HOST or NAME@HOST:PORT, if it is not connected, and asks whether it takes this one for a node of its "
+     "cluster"},
+    {"rpc", "call", 3, 5, RT_WAITS, mesh_rpc_verb, "rpc NODE MODULE FUNCTION [ARGS] [SECONDS]",
+     "runs a function of another node; ARGS is a list of Erlang terms, such as [1,two]"},
     {"pg", "list", 0, 2, RT_WAITS, mesh_pg_verb, "pg [SCOPE] [GROUP]",
      "shows process groups: what each node has in each scope; the groups of one; the members of a group, an Erlang term"},
     {"global", "list", 0, 0, RT_READS, global_list, "global",
