@@ -59,4 +59,10 @@ NODISCARD bool mesh_calls_expire(rt_ctx *cx, mesh_calls *c, const rt_timer *t, m
 
 /* {'$gen_cast', Request} as a message; NULL: it is too long. */
 rt_blob *mesh_cast_blob(slice request);
+
+/* --- caller.c: what operators ask of other nodes: MESH_ASK, answered by MESH_ASKED; verbs_call.c: in words */
+#define MESH_CALLER_NAME "murre_caller"
+typedef enum mesh_ask_op { MESH_ASK_PING, MESH_ASK_RPC } mesh_ask_op;
+err mesh_rpc_verb(rt_verb_call *c);
+err mesh_ping_verb(rt_verb_call *c);
 #endif

@@ -159,14 +159,6 @@ bool mesh_service_is_name(slice name); /* of services.def */
 void mesh_service_tell(rt_ctx *cx, const mesh_node_msg *n);
 void mesh_service_tell_one(rt_ctx *cx, rt_pid to, const mesh_node_msg *n); /* none: fine */
 
-/* --- caller.c: what operators ask of other nodes: MESH_ASK, answered by MESH_ASKED */
-#define MESH_CALLER_NAME "murre_caller"
-typedef enum mesh_ask_op { MESH_ASK_PING, MESH_ASK_RPC } mesh_ask_op;
-struct rt_verb_call;
-err mesh_rpc_verb(struct rt_verb_call *c); /* verbs_call.c */
-err mesh_ping_verb(struct rt_verb_call *c);
-err mesh_links_verb(struct rt_verb_call *c); /* verbs_links.c */
-
 /* --- pg_boot.c: scopes of process groups are services whose names are set */
 void mesh_pg_new(mesh *m); /* the scopes of m->cfg, which mesh_pg_check has seen */
 void mesh_pg_free(mesh *m);
@@ -179,6 +171,7 @@ bool mesh_pg_is(rt_ctx *cx, rt_pid p);
  * one. */
 rt_blob *mesh_pg_group_blob(slice group);
 void mesh_pg_tell(rt_ctx *cx, const mesh_node_msg *n); /* as mesh_service_tell */
+struct rt_verb_call;
 err mesh_pg_verb(struct rt_verb_call *c);              /* pg_verbs.c */
 extern const rt_class mesh_pg_class;                   /* arg: mesh_pg_place *const * */
 

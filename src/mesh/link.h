@@ -164,4 +164,5 @@ NODISCARD err mesh_out(rt_ctx *cx, mesh_link *l, const dist_ctl *c);
 NODISCARD err mesh_out_send(rt_ctx *cx, mesh_link *l, const mesh_send_msg *s);
 NODISCARD err mesh_out_demonitor(rt_ctx *cx, mesh_link *l, mesh_aim *a); /* drops it */
 NODISCARD err mesh_out_signal(rt_ctx *cx, mesh_link *l, const mesh_signal_msg *s);
+err mesh_links_verb(struct rt_verb_call *c); /* verbs_links.c */
 #endif

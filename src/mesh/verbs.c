@@ -1,7 +1,8 @@
 /* verbs: the mesh for operators: which nodes are connected, which are to be, and what is in the way; and which names the cluster has. */
+#include "mesh/call.h"
 #include "mesh/dial.h"
 #include "mesh/global.h"
-#include "mesh/int.h"
+#include "mesh/link.h"
 #include "proto/etf/term.h"
 #include "rt/verbs_fn.h"
 

@@ -2,6 +2,7 @@
 #include "base/codec.h"
 #include "base/mem.h"
 #include "base/utf8.h"
+#include "mesh/call.h"
 #include "mesh/int.h"
 #include "proto/etf/term.h"
 #include "rt/event.h"

@@ -132,6 +132,7 @@ def epmd_tool(port, *words):
 # Tells of nodes that come and go.
 SERVE = """
 ok = net_kernel:monitor_nodes(true, [{node_type, all}]),
+[self() ! {nodeup, X, []} || X <- nodes(connected)],
 io:format("ready ~s~n", [node()]),
 F = fun F() -> receive
     {nodeup, N, _} -> io:format("nodeup ~s~n", [N]), F();

@@ -57,7 +57,7 @@ def test_by_port():
 def test_what_is_said_there():
     "A node that we dialled is one like any other: it asks us, and we answer."
     with Epmd() as epmd, Murre(epmd, node__seeds="a@127.0.0.1"):
-        with Erl("a@127.0.0.1", epmd.port, 'net_kernel:monitor_nodes(true), receive {nodeup, N} -> ok end, '
+        with Erl("a@127.0.0.1", epmd.port, 'net_kernel:monitor_nodes(true), [self() ! {nodeup, X} || X <- nodes()], receive {nodeup, N} -> ok end, '
                  'io:format("~p ~p ~p~n", [N, net_adm:ping(N), rpc:call(N, erlang, node, [])]), halt().') as a:
             assert a.all() == ["'murre@127.0.0.1' pong 'murre@127.0.0.1'"], a.seen
 
