@@ -1,9 +1,9 @@
 /* call: see call.h.
  *
- *                        answered {Ref, Reply} | DOWN | time is up
- *     mesh_call ---> GEN ---------------------------------------------> over
- *     mesh_rpc  ---> ERPC ----------------------- DOWN {Ref, return, V} --^
- *                      \-- DOWN: it cannot make processes --> REX ---------^
+ *                         answered {Ref, Reply} | DOWN | time is up
+ *     mesh_calls_gen --> GEN ---------------------------------------------> over
+ *     mesh_calls_rpc --> ERPC ---- DOWN {Ref, return, V} | time is up ------^
+ *                          \-- DOWN: it cannot make processes --> REX -------^   as GEN
  *
  * Of ERPC the monitor is of the process that the other node makes, and the result is the reason of its end, as erpc has it: so there is
  * nobody on the other side whose queue it waits in.
@@ -119,7 +119,7 @@ rt_blob *mesh_cast_blob(slice request) {
 /* The longest request that fits with what is around it. */
 static bool fits(slice request) { return request.len > 0 && request.len <= MESSAGE_MAX - 4096u; }
 
-err mesh_call(rt_ctx *cx, mesh_calls *c, const mesh_callee *to, slice request, usec timeout, uint64_t *out_call) {
+err mesh_calls_gen(rt_ctx *cx, mesh_calls *c, const mesh_callee *to, slice request, usec timeout, uint64_t *out_call) {
     uint32_t index = 0;
     rt_pid pid = to->pid;
     bool named = !rt_pid_ok(pid), here = named && (to->node.len == 0 || slice_eq(to->node, c->m->cfg.name));
@@ -176,7 +176,7 @@ static rt_blob *rex_blob(slice module, slice function, slice args) {
     return out;
 }
 
-err mesh_rpc(rt_ctx *cx, mesh_calls *c, slice node, slice module, slice function, slice args, usec timeout, uint64_t *out_call) {
+err mesh_calls_rpc(rt_ctx *cx, mesh_calls *c, slice node, slice module, slice function, slice args, usec timeout, uint64_t *out_call) {
     uint32_t index;
     if (c->by_ref.count >= c->max) return ERR_LIMIT;
     if (!etf_is_atom(module) || !etf_is_atom(function) || !fits(args) || slice_eq(node, c->m->cfg.name)) return ERR_INVALID;

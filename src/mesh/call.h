@@ -4,7 +4,7 @@
  * of another node, as rpc:call (kernel, rpc.erl and erpc.erl). Nothing waits: the answer is a message that the actor is given, like any.
  *
  *     mesh_calls_init    in its init
- *     mesh_call          begins one
+ *     mesh_calls_gen     begins one, as mesh_calls_rpc does
  *     mesh_calls_take    of each message that it gets: is it about a call, and is that over?
  *     mesh_calls_expire  of each of its timers: was it a call's?
  *     mesh_calls_fini    in its fini
@@ -47,11 +47,12 @@ void mesh_calls_fini(rt_ctx *cx, mesh_calls *c); /* what is not answered yet is 
 /* gen_server:call. request: one term, without version byte; borrowed. timeout: USEC_NEVER: as long as the other one lives. ERR_LIMIT:
  * c->max are under way; ERR_INVALID: the calling actor itself, a name that is no atom, or too long a request; ERR_NOCONN: the node is not
  * connected. */
-NODISCARD err mesh_call(rt_ctx *cx, mesh_calls *c, const mesh_callee *to, slice request, usec timeout, uint64_t *out_call);
+NODISCARD err mesh_calls_gen(rt_ctx *cx, mesh_calls *c, const mesh_callee *to, slice request, usec timeout, uint64_t *out_call);
 /* rpc:call: a process that the other node makes runs the function; where the node is too old for that, or has no module erpc, its `rex`
  * does. args: a list as a term; borrowed. What the function writes to its group leader is dropped. Errors as above; ERR_INVALID also for
  * this node itself. */
-NODISCARD err mesh_rpc(rt_ctx *cx, mesh_calls *c, slice node, slice module, slice function, slice args, usec timeout, uint64_t *out_call);
+NODISCARD err mesh_calls_rpc(rt_ctx *cx, mesh_calls *c, slice node, slice module, slice function, slice args, usec timeout,
+                             uint64_t *out_call);
 
 /* Is m about a call? Then it is done with, and out says what has become of it. The calling actor had m, and drops it afterwards. */
 NODISCARD bool mesh_calls_take(rt_ctx *cx, mesh_calls *c, rt_msg *m, mesh_answer *out);

@@ -102,7 +102,7 @@ static err ping(rt_ctx *cx, caller *c, slice node, usec timeout, uint64_t *out_c
     etf_put_atom(&b, SLICE("is_auth"));
     etf_put_atom(&b, c->m->cfg.name);
     mesh_callee to = {.name = SLICE("net_kernel"), .node = node};
-    err e = mesh_call(cx, &c->calls, &to, buf_slice(&b), timeout, out_call);
+    err e = mesh_calls_gen(cx, &c->calls, &to, buf_slice(&b), timeout, out_call);
     buf_fini(&b);
     return e;
 }
@@ -118,8 +118,8 @@ static void on_wanted(rt_ctx *cx, caller *c, const mesh_wanted_msg *w) {
     usec left = a->end - rt_now(cx);
     rt_timer_cancel(cx, &a->timer);
     err e = a->op == MESH_ASK_PING ? ping(cx, c, node, left, &a->call)
-                                   : mesh_rpc(cx, &c->calls, node, rt_blob_slice(a->module), rt_blob_slice(a->function),
-                                              rt_blob_slice(a->args), left, &a->call);
+                                   : mesh_calls_rpc(cx, &c->calls, node, rt_blob_slice(a->module), rt_blob_slice(a->function),
+                                                    rt_blob_slice(a->args), left, &a->call);
     if (e) fail(cx, c, a, e, slice_str(err_text(e)));
 }
 

@@ -172,8 +172,8 @@ bool mesh_pg_is(rt_ctx *cx, rt_pid p);
 rt_blob *mesh_pg_group_blob(slice group);
 void mesh_pg_tell(rt_ctx *cx, const mesh_node_msg *n); /* as mesh_service_tell */
 struct rt_verb_call;
-err mesh_pg_verb(struct rt_verb_call *c);              /* pg_verbs.c */
-extern const rt_class mesh_pg_class;                   /* arg: mesh_pg_place *const * */
+err mesh_pg_verb(struct rt_verb_call *c); /* pg_verbs.c */
+extern const rt_class mesh_pg_class;      /* arg: mesh_pg_place *const * */
 
 /* --- identities: pids of this node as others see them, and the reasons of exits */
 bool mesh_own_pid(const mesh *m, const etf_pid *p, rt_pid *out); /* false: of another node, or of an earlier life of this one */

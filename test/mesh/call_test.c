@@ -50,9 +50,10 @@ static err begin_call(rt_ctx *cx, deed_kind what) {
     case CALL_RPC_HERE: break;
     }
     if (what == CALL_RPC || what == CALL_RPC_HERE)
-        e = mesh_rpc(cx, &s.calls, what == CALL_RPC ? there : SLICE(OWN), SLICE("mod"), SLICE("fn"), buf_slice(&args), s.timeout, &s.call);
+        e = mesh_calls_rpc(cx, &s.calls, what == CALL_RPC ? there : SLICE(OWN), SLICE("mod"), SLICE("fn"), buf_slice(&args), s.timeout,
+                           &s.call);
     else
-        e = mesh_call(cx, &s.calls, &to, buf_slice(&request), s.timeout, &s.call);
+        e = mesh_calls_gen(cx, &s.calls, &to, buf_slice(&request), s.timeout, &s.call);
     buf_fini(&request);
     buf_fini(&args);
     return e;
