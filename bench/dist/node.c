@@ -12,6 +12,7 @@
  *                     sender <--{ready, Pid}----------------------------------------------------------------- receiver
  *                     sender --{1, Binary} {2, Binary} ...---------------------------------------------------> receiver
  *                     sender <--{had, Number}, every WINDOW/4 and at the last -------------------------------- receiver */
+#include <malloc.h>
 #include <murre.h>
 #include <pthread.h>
 #include <stdarg.h>
@@ -337,6 +338,8 @@ int main(int argc, char **argv) {
     murre_config c = {.size = sizeof c, .name = argv[1], .cookie_file = argv[2], .control = argv[4]};
     c.epmd_port = (uint16_t)strtoul(argv[3], NULL, 10);
     if (argc > 5) c.spin = strtol(argv[5], NULL, 10);
+    (void)mallopt(M_TRIM_THRESHOLD, 8 << 20); /* as docs/libmurre.md advises where much comes */
+    (void)mallopt(M_MMAP_THRESHOLD, 1 << 20);
     setvbuf(stdout, NULL, _IOLBF, 0);
     if (murre_node_start(&c, &n, why, sizeof why)) return printf("failed %s\n", why), 1;
     if (murre_node_spawn(n, &sinks, NULL, NULL) || murre_node_spawn(n, &echoes, NULL, NULL) || murre_node_spawn(n, &watchers, NULL, NULL))

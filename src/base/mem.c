@@ -10,6 +10,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define KEPT_BYTES   (8 << 20) /* at the end of each heap of malloc's: no more than what was used there */
+#define MAPPED_BYTES (1 << 20) /* blocks from here on are the system's, and go back at once */
+
 #define MEM_GROW_MIN 8 /* elements of the first array that mem_grow makes */
 
 static void *must(void *p, size_t size) {
@@ -24,6 +27,13 @@ void *mem_zalloc(size_t size) { return must(calloc(1, size ? size : 1), size); }
 void *mem_realloc(void *p, size_t size) { return must(realloc(p, size ? size : 1), size); }
 
 void mem_free(void *p) { free(p); }
+
+/* As it comes, glibc gives back all that is free at the end of a heap as soon as that is 128 KiB, and maps anew whatever is as long: a node
+ * that is sent messages of 64 KiB then spends two thirds of its time having their pages taken and cleared. */
+void mem_keep(void) {
+    (void)mallopt(M_TRIM_THRESHOLD, KEPT_BYTES); /* under another malloc: nothing */
+    (void)mallopt(M_MMAP_THRESHOLD, MAPPED_BYTES);
+}
 
 void mem_trim(void) { (void)malloc_trim(0); /* whether it found any does not matter */ }
 

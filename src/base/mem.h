@@ -8,6 +8,7 @@ void *mem_alloc(size_t size);            /* uninitialised; size 0 gives a unique
 void *mem_zalloc(size_t size);           /* zeroed */
 void *mem_realloc(void *p, size_t size); /* p may be NULL */
 void mem_free(void *p);                  /* NULL is fine */
+void mem_keep(void);                     /* what is freed stays for use again: for programs, at their start; mem_trim still gives it back */
 void mem_trim(void);                     /* gives what was freed back to the system, as far as it goes; may take milliseconds */
 size_t mem_in_use(void);                 /* bytes that are allocated now, as malloc counts them; 0: it does not tell (sanitizers) */
 void mem_wipe(void *p, size_t len);      /* zeroes secrets; never optimised away */

@@ -1,12 +1,18 @@
-/* build: terms of the program's own. A builder is a buf with a version byte in it; whether it holds exactly one term is found out once,
- * when it is used, so that a wrong count or a wrong atom stays here instead of ending a connection. */
+/* build: terms of the program's own. A builder is a buf with room for the head of a blob in front, so that it becomes one as it is, and a
+ * version byte; whether it holds exactly one term is found out once, when it is used, so that a wrong count or a wrong atom stays here
+ * instead of ending a connection. */
 #include "base/mem.h"
 #include "lib/int.h"
 #include "proto/etf/term.h"
 
+#define HEAD sizeof(rt_blob)
+#define ROOM 240u /* bytes from the start: most messages grow no more */
+
 murre_builder *murre_build(void) {
     murre_builder *b = mem_alloc(sizeof *b);
-    buf_init(&b->b, MURRE_TERM_MAX);
+    buf_init(&b->b, HEAD + MURRE_TERM_MAX);
+    (void)buf_reserve(&b->b, ROOM); /* never past the limit */
+    buf_added(&b->b, HEAD);
     etf_put_version(&b->b);
     return b;
 }
@@ -19,7 +25,7 @@ void murre_build_free(murre_builder *b) {
 
 bool murre_build_term(const murre_builder *b, murre_term *out) {
     if (!b || !buf_ok(&b->b)) return false;
-    etf_reader r = etf_reader_of(buf_slice(&b->b));
+    etf_reader r = etf_reader_of(slice_from(buf_slice(&b->b), HEAD));
     slice term;
     if (!etf_get_version(&r) || !etf_skip(&r, &term) || cursor_left(&r.in) > 0) return false;
     *out = (murre_term){term.p, term.len};
@@ -28,7 +34,12 @@ bool murre_build_term(const murre_builder *b, murre_term *out) {
 
 rt_blob *lib_build_take(murre_builder **b) {
     murre_term t;
-    rt_blob *out = murre_build_term(*b, &t) ? rt_blob_new(buf_slice(&(*b)->b)) : NULL;
+    rt_blob *out = NULL;
+    if (murre_build_term(*b, &t)) {
+        buf *taken = &(*b)->b;
+        out = rt_blob_of(taken->p, taken->len - HEAD);
+        buf_init(taken, 0); /* it has no memory any more */
+    }
     murre_build_free(*b);
     *b = NULL;
     return out;

@@ -211,6 +211,7 @@ static int print_config(void) {
 
 int main(int argc, char **argv) {
     if (argc < 2) return usage(stderr);
+    mem_keep();
     if (strcmp(argv[1], "run") == 0) return run(argv[0], argc - 2, argv + 2);
     if (strcmp(argv[1], "check") == 0) return check_only(argc - 2, argv + 2);
     if (strcmp(argv[1], "config") == 0) return print_config();

@@ -54,9 +54,10 @@ typedef struct rt_blob {
     uint8_t data[];
 } rt_blob;
 rt_blob *rt_blob_new(slice s);
-rt_blob *rt_blob_alloc(size_t len); /* to be filled before it is shared */
-rt_blob *rt_blob_ref(rt_blob *b);   /* NULL is fine */
-void rt_blob_unref(rt_blob *b);     /* NULL is fine */
+rt_blob *rt_blob_alloc(size_t len);          /* to be filled before it is shared */
+rt_blob *rt_blob_of(uint8_t *p, size_t len); /* takes a block of mem_alloc's; the len bytes follow on the first sizeof(rt_blob) */
+rt_blob *rt_blob_ref(rt_blob *b);            /* NULL is fine */
+void rt_blob_unref(rt_blob *b);              /* NULL is fine */
 static inline slice rt_blob_slice(const rt_blob *b) { return b ? slice_of(b->data, b->len) : SLICE_NULL; }
 
 /* box: an owned object in a message that cannot leave the node. */

@@ -77,7 +77,7 @@ def test_no_figure_when_a_node_of_a_mesh_ends():
         m.procs[1].kill()
         m.procs[1].wait()
         invalid(m.alive_all, "murre0002@127.0.0.1 has ended")
-        invalid(m.check, "has lost a connection")
+        invalid(m.check, "has lost 1 connections")
 
 
 if __name__ == "__main__":
