@@ -165,6 +165,7 @@ static murre_err handle(murre_ctx *cx, void *st, const murre_msg *m) {
     case MURRE_NODE_UP:
     case MURRE_NODE_DOWN: on_node(st, m); return MURRE_OK;
     case MURRE_INFO:
+    case MURRE_ANSWER:
     case MURRE_EXIT: return MURRE_OK;
     }
     return MURRE_OK;

@@ -70,6 +70,7 @@ typedef enum murre_kind {
     MURRE_DOWN,      /* a monitored one did, or was not there (noproc), or its node is not connected (noconnection); term: the reason */
     MURRE_NODE_UP,   /* murre_watch_nodes; the same may come twice */
     MURRE_NODE_DOWN, /* after all that came from that node */
+    MURRE_ANSWER,    /* to murre_call, murre_rpc, murre_connect: exactly one each */
 } murre_kind;        /* later versions may have more: ignore what is not known */
 typedef struct murre_msg {
     murre_kind kind;
@@ -78,6 +79,10 @@ typedef struct murre_msg {
     uint64_t monitor;  /* DOWN: what murre_monitor returned */
     murre_bytes node;  /* NODE_UP, NODE_DOWN: its name */
     const void *inner; /* private */
+    uint64_t call;     /* ANSWER: which */
+    /* ANSWER: OK: term is the answer. NOT_FOUND: nobody is there (noproc); NOCONN: the node is not connected, or was lost; TIMEOUT; LIMIT;
+     * FAILED: who was called ended, term is why; of murre_rpc: what rpc:call has in {badrpc, term}. */
+    murre_err status;
 } murre_msg;
 
 typedef struct murre_timer { /* in an actor's state, zeroed; stays where it is while it is armed */
@@ -123,6 +128,19 @@ typedef struct murre_caller murre_caller;
 murre_caller *murre_caller_keep(const murre_msg *m); /* NULL: no CALL; yours until one of: */
 murre_err murre_caller_reply(murre_ctx *cx, murre_caller **caller, murre_builder **b);
 void murre_caller_free(murre_caller *caller); /* NULL is fine */
+
+/* --- asking others. Nothing waits: a MURRE_ANSWER comes, unless the actor ends. timeout below 0: as long as it takes. At most 65,536 of an
+ * actor at a time (LIMIT). *out_call (may be NULL) is unique for the actor. An answer that comes late is dropped. */
+/* gen_server:call. INVALID: the actor itself, no pid, a name that is none; NOCONN: that node is not connected. */
+murre_err murre_call(murre_ctx *cx, murre_pid to, murre_builder **request, int64_t timeout, uint64_t *out_call);
+murre_err murre_call_name(murre_ctx *cx, const char *name, const char *node, murre_builder **request, int64_t timeout, uint64_t *out_call);
+/* rpc:call of a function of another node; args: a list. It goes on when the time is up; what it prints is dropped. As above; INVALID also:
+ * args is no list, node is this one. */
+murre_err murre_rpc(murre_ctx *cx, const char *node, const char *module, const char *function, murre_builder **args, int64_t timeout,
+                    uint64_t *out_call);
+/* Dials NAME@HOST or NAME@HOST:PORT once, if it is not connected. The answer is a binary: OK with the node's name, or NOCONN with why it is
+ * not reached. INVALID, PERM: it cannot be dialled from here, a host that is not loopback for one. */
+murre_err murre_connect(murre_ctx *cx, const char *node, uint64_t *out_call);
 
 /* --- ends. Reasons are terms; NULL: normal. */
 murre_err murre_stop(murre_ctx *cx, murre_builder **reason);               /* the caller, after this callback. INVALID: nothing happens */

@@ -13,14 +13,28 @@
 static const lib_class *own(rt_ctx *cx) { return (const lib_class *)(const void *)rt_ctx_class(cx); }
 static murre_ctx *out_cx(rt_ctx *cx) { return (murre_ctx *)(void *)cx; }
 
+lib_calls **lib_calls_at(rt_ctx *cx, void *st) {
+    uint8_t *at = st;
+    return (lib_calls **)(void *)(at + own(cx)->rt.state_size - sizeof(lib_calls *));
+}
+
+static err hand(rt_ctx *cx, void *st, const murre_msg *m) {
+    const lib_class *c = own(cx);
+    return c->user.handle ? lib_err_in(c->user.handle(out_cx(cx), st, m)) : ERR_OK;
+}
+
 /* --- callbacks -------------------------------------------------------------------------------------------------------------------- */
 static err class_init(rt_ctx *cx, void *st, const void *arg) {
     const lib_class *c = own(cx);
-    return c->user.init ? lib_err_in(c->user.init(out_cx(cx), st, arg)) : ERR_OK;
+    err e = c->user.init ? lib_err_in(c->user.init(out_cx(cx), st, arg)) : ERR_OK;
+    if (e) lib_calls_free(cx, lib_calls_at(cx, st));
+    return e;
 }
 
 static err class_timer(rt_ctx *cx, void *st, rt_timer *t) {
     const lib_class *c = own(cx);
+    err e;
+    if (lib_calls_expire(cx, st, t, hand, &e)) return e;
     return c->user.timer ? lib_err_in(c->user.timer(out_cx(cx), st, (murre_timer *)(void *)t)) : ERR_OK;
 }
 
@@ -28,9 +42,8 @@ static void class_fini(rt_ctx *cx, void *st, err reason) {
     const lib_class *c = own(cx);
     (void)reason; /* others hear of it */
     if (c->user.ended) c->user.ended(out_cx(cx), st);
+    lib_calls_free(cx, lib_calls_at(cx, st));
 }
-
-static err hand(rt_ctx *cx, void *st, const murre_msg *m) { return lib_err_in(own(cx)->user.handle(out_cx(cx), st, m)); }
 
 static murre_term term_of(slice s) { return (murre_term){s.p, s.len}; }
 
@@ -64,7 +77,8 @@ static err on_end(rt_ctx *cx, void *st, murre_msg *out, err reason, const rt_blo
 
 static err class_handle(rt_ctx *cx, void *st, rt_msg **mp) {
     rt_msg *m = *mp;
-    if (!own(cx)->user.handle) return ERR_OK;
+    err e;
+    if (lib_calls_take(cx, st, m, hand, &e)) return e;
     if (m->tag == MESH_TERM) return on_term(cx, st, m);
     if (m->tag == RT_EXIT) {
         const rt_exit_msg *x = rt_exit_msg_of(m);
@@ -87,7 +101,7 @@ static void fill(lib_class *c, const murre_class *key) {
     memcpy(&c->user, key, key->size < sizeof c->user ? key->size : sizeof c->user);
     c->rt = (rt_class){
         .name = c->user.name,
-        .state_size = c->user.state_size,
+        .state_size = (c->user.state_size + 7) / 8 * 8 + sizeof(lib_calls *),
         .init = class_init,
         .handle = class_handle,
         .timer = class_timer,

@@ -54,6 +54,15 @@ void lib_sup_class(lib_class *c);
 /* node.c: from a thread outside, on the shards in turn; arg as in rt_spawn. TIMEOUT: it may still happen. */
 murre_err lib_spawn(murre_node *n, const rt_class *cls, const void *arg, murre_pid *out_pid);
 
+/* call.c: what an actor has asked others and has no answer to yet; a pointer behind its state, NULL until it asks. */
+typedef struct lib_calls lib_calls;
+typedef err lib_hand(rt_ctx *cx, void *st, const murre_msg *m); /* gives the actor a message */
+lib_calls **lib_calls_at(rt_ctx *cx, void *st);                 /* class.c */
+void lib_calls_free(rt_ctx *cx, lib_calls **c);
+/* Is that message, or timer, about one of them? Then the actor has been given the answer, if there was one. */
+NODISCARD bool lib_calls_take(rt_ctx *cx, void *st, rt_msg *m, lib_hand *fn, err *out);
+NODISCARD bool lib_calls_expire(rt_ctx *cx, void *st, const rt_timer *t, lib_hand *fn, err *out);
+
 /* build.c: takes the builder and gives what is in it, with the version byte; NULL: it does not hold exactly one term. */
 rt_blob *lib_build_take(murre_builder **b);
 #endif

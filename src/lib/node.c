@@ -130,6 +130,7 @@ static err make_mesh(murre_node *n, const starting *s, const sys_addr *listen) {
     cfg.version = LIB_VERSION;
     if (c->ticktime_sec) cfg.ticktime = c->ticktime_sec * USEC_PER_SEC;
     cfg.mapper_port = c->epmd_port ? c->epmd_port : EPMD_PORT;
+    if (c->epmd_port) cfg.mapper_port = c->epmd_port;
     if (!c->no_epmd) cfg.epmd = (sys_addr){.family = SYS_INET4, .port = cfg.mapper_port, .ip = {127, 0, 0, 1}};
     err e = mesh_new(n->node, &cfg, &n->mesh);
     if (e == ERR_AUTH)

@@ -143,6 +143,23 @@ err mesh_calls_gen(rt_ctx *cx, mesh_calls *c, const mesh_callee *to, slice reque
     return ERR_OK;
 }
 
+bool mesh_args_list(slice term, buf *out) {
+    etf_item it, tail = {.kind = ETF_NIL};
+    etf_reader r = etf_reader_of(term);
+    if (!etf_next(&r, &it)) return false;
+    if (it.kind == ETF_STRING) {
+        etf_put_list(out, (uint32_t)it.text.len);
+        for (size_t i = 0; i < it.text.len; i++) etf_put_int(out, it.text.p[i]);
+        etf_put_nil(out);
+        return true;
+    }
+    for (uint32_t i = 0; it.kind == ETF_LIST && i < it.n; i++)
+        if (!etf_skip(&r, NULL)) return false;
+    bool fine = it.kind == ETF_NIL || (it.kind == ETF_LIST && etf_next(&r, &tail) && tail.kind == ETF_NIL);
+    if (fine) buf_add(out, term);
+    return fine;
+}
+
 /* {erpc, execute_call, [Ref, Module, Function, Args]}; {call, Module, Function, Args, user}: rex runs it with its own node's group leader.
  */
 static rt_blob *erpc_blob(slice module, slice function, slice args) {

@@ -54,6 +54,9 @@ NODISCARD err mesh_calls_gen(rt_ctx *cx, mesh_calls *c, const mesh_callee *to, s
 NODISCARD err mesh_calls_rpc(rt_ctx *cx, mesh_calls *c, slice node, slice module, slice function, slice args, usec timeout,
                              uint64_t *out_call);
 
+/* Appends a term as arguments of a function: a proper list, and a string as the list of its characters. False: it is neither. */
+NODISCARD bool mesh_args_list(slice term, buf *out);
+
 /* Is m about a call? Then it is done with, and out says what has become of it. The calling actor had m, and drops it afterwards. */
 NODISCARD bool mesh_calls_take(rt_ctx *cx, mesh_calls *c, rt_msg *m, mesh_answer *out);
 NODISCARD bool mesh_calls_expire(rt_ctx *cx, mesh_calls *c, const rt_timer *t, mesh_answer *out);

@@ -60,33 +60,17 @@ static err bad_args(rt_verb_call *c, slice text, err e, size_t at) {
     return e;
 }
 
-/* A proper list: a string as the list of its characters, as Erlang has it. */
 static err args_of(rt_verb_call *c, slice text, buf *out) {
     size_t at = 0;
     buf raw;
-    etf_item it;
     buf_init(&raw, ARGS_BYTES_MAX);
     err e = etf_parse(text, &raw, &at);
-    if (e) {
+    if (e)
         e = bad_args(c, text, e, at);
-        buf_fini(&raw);
-        return e;
-    }
-    etf_reader r = etf_reader_of(buf_slice(&raw));
-    bool fine = etf_next(&r, &it);
-    if (fine && it.kind == ETF_STRING) {
-        etf_put_list(out, (uint32_t)it.text.len);
-        for (size_t i = 0; i < it.text.len; i++) etf_put_int(out, it.text.p[i]);
-        etf_put_nil(out);
-    } else if (fine && (it.kind == ETF_LIST || it.kind == ETF_NIL)) {
-        for (uint32_t i = 0; it.kind == ETF_LIST && fine && i < it.n; i++) fine = etf_skip(&r, NULL);
-        if (it.kind == ETF_LIST) fine = fine && etf_next(&r, &it) && it.kind == ETF_NIL;
-        buf_add(out, buf_slice(&raw));
-    } else {
-        fine = false;
-    }
+    else if (!mesh_args_list(buf_slice(&raw), out))
+        e = rt_verb_fail(c, ERR_INVALID, text, "is not a list of arguments, such as [1,two,\"three\"]");
     buf_fini(&raw);
-    return fine ? ERR_OK : rt_verb_fail(c, ERR_INVALID, text, "is not a list of arguments, such as [1,two,\"three\"]");
+    return e;
 }
 
 static err name_of(rt_verb_call *c, slice text, const char *what) {

@@ -54,6 +54,7 @@ typedef struct rt_class {
 rt_pid rt_self(const rt_ctx *cx);
 rt_node *rt_ctx_node(const rt_ctx *cx);
 const rt_class *rt_ctx_class(const rt_ctx *cx); /* of the actor that runs; NULL: none does */
+void *rt_ctx_state(const rt_ctx *cx);           /* and its state */
 unsigned rt_ctx_shard(const rt_ctx *cx);
 usec rt_now(const rt_ctx *cx);          /* monotonic, read once per round */
 usec rt_wall(rt_ctx *cx);               /* wall clock, for stamps */

@@ -8,6 +8,7 @@
 rt_pid rt_self(const rt_ctx *cx) { return cx->self ? rt_actor_pid(cx->self) : RT_PID_NONE; }
 rt_node *rt_ctx_node(const rt_ctx *cx) { return cx->sh->node; }
 const rt_class *rt_ctx_class(const rt_ctx *cx) { return cx->self ? cx->self->cls : NULL; }
+void *rt_ctx_state(const rt_ctx *cx) { return cx->self ? rt_actor_state(cx->self) : NULL; }
 unsigned rt_ctx_shard(const rt_ctx *cx) { return cx->sh->id; }
 usec rt_now(const rt_ctx *cx) { return cx->sh->now; }
 usec rt_wall(rt_ctx *cx) { return cx->sh->s->wall(cx->sh->s); }

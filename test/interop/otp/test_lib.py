@@ -110,6 +110,37 @@ def test_an_intensity_is_kept():
         assert got == ["gone"], got
 
 
+def caller(epmd, node):
+    "What examples/caller prints but for its log, and its exit status."
+    with tempfile.TemporaryDirectory(prefix="murre-test-") as d:
+        with open(os.open(d + "/cookie", os.O_CREAT | os.O_WRONLY, 0o600), "w") as f:
+            f.write(COOKIE + "\n")
+        with Lines([BUILD + "/examples/caller", "caller@127.0.0.1", d + "/cookie", str(epmd.port), node]) as p:
+            return [l for l in p.all() if not re.match(r"\d{4}-", l)], p.proc.wait(LIMIT)
+
+
+def test_a_caller():
+    "examples/caller: it connects by itself; answers of functions and of a server, and each way in which there is none; late ones are dropped."
+    with Epmd() as epmd, Erl("a@127.0.0.1", epmd.port) as a:
+        a.wait("ready")
+        got, status = caller(epmd, "a@127.0.0.1")
+        assert status == 0, got
+    assert got[:5] == ['a@127.0.0.1: no error, <<"a@127.0.0.1">>', 'reverse: no error, ["three",two,1]', "node: no error, 'a@127.0.0.1'", 'uppercase: no error, "SHOUT"',
+                       "net_kernel: no error, yes"], got
+    assert got[5] == "nobody: not found" and got[6].startswith("such: failed, {'EXIT',{undef,[{no,such,[1],[]}"), got
+    assert got[7:] == ["sleep: timed out"], got
+
+
+def test_a_caller_whom_nobody_answers():
+    "The node is not there, or has another cookie, or cannot be dialled: the reason is told."
+    with Epmd() as epmd, Erl("b@127.0.0.1", epmd.port, cookie="ANOTHERCOOKIEOFTWENTYFOUR") as b:
+        b.wait("ready")
+        assert caller(epmd, "a@127.0.0.1")[0] == [f'a@127.0.0.1: that node is not connected, <<"the port mapper at 127.0.0.1:{epmd.port}: it does not know the node">>']
+        assert caller(epmd, "b@127.0.0.1")[0][0].endswith('it closed the connection when it saw our proof: it has another cookie">>')
+        for node in ("c", "caller@127.0.0.1"):
+            assert caller(epmd, node) == ([node + " cannot be dialled"], 1)
+
+
 def test_refusals():
     "What a program gets wrong at the start is said in a sentence."
     with Epmd() as epmd, tempfile.TemporaryDirectory(prefix="murre-test-") as d:
