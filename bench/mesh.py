@@ -10,7 +10,7 @@ from nodes import COOKIE, Invalid, Lines, Site, cpu_nsec, rounds, table
 from servers import BUILD
 
 IDLE = 10  # seconds in which an idle mesh is looked at
-LONG = 300  # seconds that a mesh may take
+LONG = 500  # seconds that a mesh may take
 
 
 def free_ports(n):

@@ -152,13 +152,16 @@ static void wait_for(rt_ctx *cx, dialler *d, wanted *w, usec delay) {
     enter(cx, d, w, MESH_WANT_WAITING);
 }
 
-/* How long the other side, if it is the one that should dial, is given for it. */
-static usec patience(rt_ctx *cx, const dialler *d, const wanted *w) {
-    return dist_name_cmp(d->m->cfg.name, name_of(w)) > 0 ? 0 : MESH_DIAL_PATIENCE + jitter(cx, SPREAD);
-}
+/* Is it the other side that should dial? */
+static bool yields(const dialler *d, const wanted *w) { return dist_name_cmp(d->m->cfg.name, name_of(w)) < 0; }
 
-static usec back_off(rt_ctx *cx, wanted *w) {
-    usec most = usec_min(MESH_DIAL_FIRST << w->step, MESH_DIAL_LAST);
+/* How long it is given for that. */
+static usec patience(rt_ctx *cx, const dialler *d, const wanted *w) { return yields(d, w) ? MESH_DIAL_PATIENCE + jitter(cx, SPREAD) : 0; }
+
+/* While a large cluster starts, most attempts to reach those who should dial themselves are in vain, and would cost as much as all others.
+ */
+static usec back_off(rt_ctx *cx, const dialler *d, wanted *w) {
+    usec most = usec_min((yields(d, w) ? MESH_DIAL_YIELDING : MESH_DIAL_FIRST) << w->step, MESH_DIAL_LAST);
     if (w->step < STEPS_MAX) w->step++;
     return most / 2 + jitter(cx, most / 2);
 }
@@ -235,7 +238,7 @@ static void failed(rt_ctx *cx, dialler *d, wanted *w, slice why) {
     w->failed_at = rt_now(cx);
     settle(cx, w, ERR_NOCONN, why);
     if (!w->once) say(cx, w, other);
-    wait_for(cx, d, w, w->once ? HOLD : back_off(cx, w));
+    wait_for(cx, d, w, w->once ? HOLD : back_off(cx, d, w));
 }
 
 static void start(rt_ctx *cx, dialler *d, wanted *w) {
@@ -287,7 +290,7 @@ static void lost(rt_ctx *cx, dialler *d, wanted *w) {
         get_ready(cx, d, w);
         return;
     }
-    wait_for(cx, d, w, patience(cx, d, w) + (steady ? jitter(cx, AGAIN) : back_off(cx, w)));
+    wait_for(cx, d, w, patience(cx, d, w) + (steady ? jitter(cx, AGAIN) : back_off(cx, d, w)));
 }
 
 /* --- what is heard ---------------------------------------------------------------------------------------------------------------- */

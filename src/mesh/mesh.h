@@ -26,6 +26,7 @@
 #define MESH_DIAL_RATE      100u                /* attempts a second */
 #define MESH_DIALS_MAX      100u                /* attempts at a time */
 #define MESH_DIAL_FIRST     USEC_PER_SEC        /* after an attempt that failed: half of it to all of it; twice as long each time */
+#define MESH_DIAL_YIELDING  (8 * USEC_PER_SEC)  /* the same of a node whose name is greater, which dials by itself once it runs */
 #define MESH_DIAL_LAST      (60 * USEC_PER_SEC) /* but not longer */
 #define MESH_DIAL_STEADY    (10 * USEC_PER_SEC) /* a connection that is lost before counts as an attempt that failed */
 #define MESH_DIAL_PATIENCE  (3 * USEC_PER_SEC)  /* a node whose name is greater is left to dial for so long and up to 1 s more */

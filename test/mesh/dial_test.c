@@ -252,7 +252,22 @@ static void the_greater_name_dials(void **state) {
     assert_int_equal(at.n, 1);
     assert_int_equal(look("y@h").state, MESH_WANT_UP);
     loses("y@h");
-    is_dialled("y@h", MESH_DIAL_PATIENCE, MESH_DIAL_PATIENCE + 2 * USEC_PER_SEC);
+    is_dialled("y@h", MESH_DIAL_PATIENCE + MESH_DIAL_YIELDING / 2, MESH_DIAL_PATIENCE + USEC_PER_SEC + MESH_DIAL_YIELDING);
+    end();
+}
+
+/* It dials by itself when it runs: an attempt that failed is repeated seldom. */
+static void the_lesser_name_is_patient(void **state) {
+    (void)state;
+    begin(1, 100, 10, (const char *[]){"z@h:7"}, 1);
+    at.why = "refused";
+    is_dialled("z@h", MESH_DIAL_PATIENCE, MESH_DIAL_PATIENCE + USEC_PER_SEC);
+    for (usec most = MESH_DIAL_YIELDING; most < MESH_DIAL_LAST; most *= 2) {
+        usec last = at.d[at.n - 1].at;
+        size_t n = at.n;
+        while (at.n == n) pass(most / 50);
+        assert_in_range(at.d[n].at - last, most / 2, most + 10 * USEC_PER_MSEC);
+    }
     end();
 }
 
@@ -455,6 +470,7 @@ int main(void) {
         cmocka_unit_test(so_many_at_a_time),
         cmocka_unit_test(back_off),
         cmocka_unit_test(the_greater_name_dials),
+        cmocka_unit_test(the_lesser_name_is_patient),
         cmocka_unit_test(a_lost_connection),
         cmocka_unit_test(a_connection_that_is_replaced),
         cmocka_unit_test(attempts_without_an_answer),
