@@ -86,7 +86,8 @@ void sim_client_write(sim_client *c, const char *text, size_t len) {
     flush(c);
 }
 
-static void wake(void *arg) {
+static void wake(void *arg, int fd) {
+    (void)fd;
     sim_client *c = arg;
     if (c->awake) return;
     c->awake = true;
@@ -162,7 +163,8 @@ static void dial(sim_client *c) {
     buf_fini(&c->in);
     buf_fini(&c->wire);
     sim_client_set(c, SIM_CLIENT_DIALING);
-    c->sock = sim_net_connect(c->net, &c->ip, c->direct_tls ? &c->habits->server_tls : &c->habits->server, wake, c);
+    c->sock =
+        sim_net_connect(c->net, &c->ip, c->direct_tls ? &c->habits->server_tls : &c->habits->server, (sim_wake){.fn = wake, .arg = c});
 }
 
 void sim_client_drop(sim_client *c, sim_release how, const char *why) {
@@ -187,7 +189,7 @@ static void cut_a_while(sim_client *c) {
 static void act_online(sim_client *c) {
     const sim_habits *h = c->habits;
     if (c->w->now < c->until) return;
-    wake(c); /* whatever came while it was not reading */
+    wake(c, 0); /* whatever came while it was not reading */
     usec silent = c->w->now - c->last_heard;
     if (silent > SILENT_MAX) {
         sim_client_drop(c, SIM_RESET, "the server is silent");

@@ -34,7 +34,7 @@ err sim_host_files_fd_new(sim_host *h, sim_fd_kind kind, int *out) {
         h->fds = fds;
         h->n_fds++;
     }
-    h->fds[i] = (sim_fd){.kind = kind, .poll = -1};
+    h->fds[i] = (sim_fd){.kind = (uint8_t)kind, .poll = -1};
     *out = (int)i;
     return ERR_OK;
 }
@@ -86,9 +86,9 @@ static void fd_check(sim_host *h, int fd) {
     if (h->on_wake) h->on_wake(h->on_wake_arg, f->poll);
 }
 
-static void on_sock(void *arg) {
-    sim_watch *w = arg;
-    if (w->host->dead == SIM_ALIVE) fd_check(w->host, w->fd);
+static void on_sock(void *arg, int fd) {
+    sim_host *h = arg;
+    if (h->dead == SIM_ALIVE) fd_check(h, fd);
 }
 
 static err host_poll_new(sys *s, int *out) {
@@ -121,7 +121,7 @@ static err host_poll_set(sys *s, int poll, int fd, uint32_t interest, uint64_t t
     if (!poller(h, poll) || fd < 0 || (size_t)fd >= h->n_fds || h->fds[fd].kind == SIM_FD_NONE) return ERR_INVALID;
     if (h->fds[fd].poll >= 0 && h->fds[fd].poll != poll) return ERR_EXISTS;
     h->fds[fd].poll = poll;
-    h->fds[fd].interest = interest;
+    h->fds[fd].interest = (uint8_t)interest; /* SYS_IN to SYS_HUP */
     h->fds[fd].token = token;
     fd_check(h, fd);
     return ERR_OK;
@@ -178,11 +178,7 @@ static void host_poll_wake(sys *s, int poll) {
     if (h->on_wake) h->on_wake(h->on_wake_arg, poll);
 }
 
-size_t sim_host_sock_memory(const sim_host *h) {
-    size_t n = h->cap_fds * sizeof *h->fds;
-    for (size_t i = 0; i < h->n_fds; i++) n += h->fds[i].watch ? sizeof *h->fds[i].watch : 0;
-    return n;
-}
+size_t sim_host_sock_memory(const sim_host *h) { return h->cap_fds * sizeof *h->fds; }
 
 bool sim_host_has_ready(sim_host *h, int poll) {
     sim_poller *p = poller(h, poll);
@@ -194,11 +190,7 @@ bool sim_host_has_ready(sim_host *h, int poll) {
 
 /* --- sockets ---------------------------------------------------------------------------------------------------------------------- */
 
-static sim_watch *watch_new(sim_host *h, int fd) {
-    sim_watch *w = mem_alloc(sizeof *w);
-    *w = (sim_watch){h, fd};
-    return w;
-}
+static sim_wake wake_for(sim_host *h, int fd) { return (sim_wake){on_sock, h, fd}; }
 
 static bool any_ip(const sys_addr *a) {
     for (size_t i = 0; i < sizeof a->ip; i++)
@@ -225,10 +217,8 @@ static err host_listen(sys *s, const sys_addr *a, int backlog, bool reuse_port, 
     err e = sim_host_files_fd_new(h, SIM_FD_LISTENER, &fd);
     if (e) return e;
     sys_addr at = on_machine(h, a);
-    h->fds[fd].watch = watch_new(h, fd);
-    e = sim_net_listen(h->net, &at, backlog, reuse_port, on_sock, h->fds[fd].watch, &h->fds[fd].listener);
+    e = sim_net_listen(h->net, &at, backlog, reuse_port, wake_for(h, fd), &h->fds[fd].listener);
     if (e) {
-        mem_free(h->fds[fd].watch);
         h->fds[fd].kind = SIM_FD_NONE;
         return e;
     }
@@ -246,15 +236,13 @@ static err host_accept(sys *s, int fd, int *out_fd, sys_addr *out_peer) {
     err e = sim_host_files_fd_new(h, SIM_FD_SOCK, &nfd);
     if (e) return e;
     sim_fd *f = &h->fds[nfd];
-    f->watch = watch_new(h, nfd);
-    e = sim_net_accept(h->fds[fd].listener, on_sock, f->watch, &f->sock);
+    e = sim_net_accept(h->fds[fd].listener, wake_for(h, nfd), &f->sock);
     if (e) {
-        mem_free(f->watch);
         f->kind = SIM_FD_NONE;
         return e;
     }
     *out_fd = nfd;
-    if (out_peer) *out_peer = *sim_net_addr(f->sock, true);
+    if (out_peer) *out_peer = sim_net_addr(f->sock, true);
     return ERR_OK;
 }
 
@@ -264,8 +252,7 @@ static err host_connect(sys *s, const sys_addr *a, int *out_fd) {
     int fd = -1;
     err e = sim_host_files_fd_new(h, SIM_FD_SOCK, &fd);
     if (e) return e;
-    h->fds[fd].watch = watch_new(h, fd);
-    h->fds[fd].sock = sim_net_connect(h->net, &h->ip, a, on_sock, h->fds[fd].watch);
+    h->fds[fd].sock = sim_net_connect(h->net, &h->ip, a, wake_for(h, fd));
     *out_fd = fd;
     return ERR_OK;
 }
@@ -301,7 +288,7 @@ static void host_shutdown(sys *s, int fd) {
 static void fd_close(sim_host *h, int fd, sim_death how) {
     sim_fd *f = &h->fds[fd];
     if (f->poll >= 0) unlist(h, fd);
-    switch (f->kind) {
+    switch ((sim_fd_kind)f->kind) {
     case SIM_FD_SOCK:
         if (how == SIM_POWER)
             sim_net_release(&f->sock, SIM_SILENT, sim_world_between(h->w, USEC_PER_SEC, 60 * USEC_PER_SEC));
@@ -313,7 +300,6 @@ static void fd_close(sim_host *h, int fd, sim_death how) {
     case SIM_FD_POLLER: poller_free(h, fd); break;
     case SIM_FD_NONE: break;
     }
-    mem_free(f->watch);
     *f = (sim_fd){.kind = SIM_FD_NONE, .poll = -1};
 }
 
@@ -329,7 +315,7 @@ static err host_local_addr(sys *s, int fd, sys_addr *out) {
     sim_host *h = host_of(s);
     sim_fd *f = sim_host_files_fd(h, fd, SIM_FD_SOCK), *l = sim_host_files_fd(h, fd, SIM_FD_LISTENER);
     if (!f && !l) return ERR_INVALID;
-    *out = f ? *sim_net_addr(f->sock, false) : l->listener->addr;
+    *out = f ? sim_net_addr(f->sock, false) : l->listener->addr;
     return ERR_OK;
 }
 

@@ -5,17 +5,12 @@
 
 typedef enum sim_fd_kind { SIM_FD_NONE, SIM_FD_FILE, SIM_FD_SOCK, SIM_FD_LISTENER, SIM_FD_POLLER } sim_fd_kind;
 
-typedef struct sim_watch { /* what a socket wakes: survives the moving of the handle table */
-    sim_host *host;
-    int fd;
-} sim_watch;
-
 struct sim_fd {
-    sim_fd_kind kind;
-    int poll;    /* poller that watches it; -1: none */
-    bool listed; /* in that poller's ready list */
-    bool locked; /* FILE: this opening has the lock */
-    uint32_t interest;
+    uint8_t kind; /* sim_fd_kind */
+    bool listed;  /* in its poller's ready list */
+    bool locked;  /* FILE: this opening has the lock */
+    uint8_t interest;
+    int poll; /* poller that watches it; -1: none */
     uint64_t token;
     union {
         sim_inode *inode;
@@ -23,7 +18,6 @@ struct sim_fd {
         sim_listener *listener;
         sim_poller *poller;
     };
-    sim_watch *watch; /* SOCK, LISTENER */
 };
 
 sim_fd *sim_host_files_fd(sim_host *h, int fd, sim_fd_kind kind); /* NULL: no such handle */
