@@ -174,7 +174,7 @@ err main_cluster_boot(main_cluster *k, char why[CONFIG_WHY_MAX]) {
     return dial(k, why);
 }
 
-const mesh *main_cluster_mesh(const main_cluster *k) { return k ? k->mesh : NULL; }
+mesh *main_cluster_mesh(const main_cluster *k) { return k ? k->mesh : NULL; }
 
 static void watch_seeds(main_cluster *k) {
     char why[CONFIG_WHY_MAX];

@@ -17,6 +17,6 @@ NODISCARD err main_cluster_boot(main_cluster *k, char why[CONFIG_WHY_MAX]);
 /* Reads certificates and the file of seeds, if they have changed; what cannot be used is said in the log, and it stays as it was. Called
  * about once a second. NULL is fine. */
 void main_cluster_watch(main_cluster *k);
-const mesh *main_cluster_mesh(const main_cluster *k); /* NULL if k is */
-void main_cluster_free(main_cluster *k);              /* after the node; NULL is fine */
+mesh *main_cluster_mesh(const main_cluster *k); /* NULL if k is */
+void main_cluster_free(main_cluster *k);        /* after the node; NULL is fine */
 #endif

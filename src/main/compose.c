@@ -548,7 +548,7 @@ void compose_free(compose *c) {
 rt_node *compose_node(compose *c) { return c->node; }
 bool compose_ready(compose *c) { return !c->env.messaging || svc_ready(c->node, &c->svc); }
 const char *compose_data(const compose *c) { return c->has_data ? c->config->data : NULL; }
-const mesh *compose_mesh(const compose *c) { return main_cluster_mesh(c->cluster); }
+mesh *compose_mesh(const compose *c) { return main_cluster_mesh(c->cluster); }
 void compose_drain(compose *c, const char *text) {
     if (c->env.messaging) edge_drain(c->node, text);
 }

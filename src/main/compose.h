@@ -30,8 +30,8 @@ bool compose_ready(compose *c);
 void compose_watch_certificates(compose *c);
 /* Self-signed certificates that were made or found: domain i's SHA-256 fingerprint; false if configured ones are used. */
 bool compose_fingerprint(const compose *c, size_t i, const char **out_domain, const char **out_cert_path, uint8_t out[32]);
-const char *compose_data(const compose *c);        /* the data directory; NULL: the node has none */
-const struct mesh *compose_mesh(const compose *c); /* NULL: the node stands alone */
+const char *compose_data(const compose *c);  /* the data directory; NULL: the node has none */
+struct mesh *compose_mesh(const compose *c); /* NULL: the node stands alone */
 void compose_drain(compose *c, const char *text);
 /* No session is left, and what their last acks deleted is on stable storage. To be asked now and then; never on a shard. */
 bool compose_settled(compose *c);

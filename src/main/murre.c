@@ -7,6 +7,7 @@
 #include "base/utf8.h"
 #include "main/compose.h"
 #include "main/notify.h"
+#include "main/peer.h"
 #include "rt/event.h"
 
 #include <errno.h>
@@ -25,6 +26,7 @@ static int exit_status(err e) {
     case ERR_OK: return EX_OK;
     case ERR_INVALID: return EX_USAGE; /* of the command line; a wrong setting is CONFIG */
     case ERR_CONFIG: return EX_CONFIG;
+    case ERR_NOCONN:
     case ERR_ADDR_IN_USE: return EX_UNAVAILABLE;
     case ERR_BUSY: return EX_TEMPFAIL;
     case ERR_PERM: return EX_NOPERM;
@@ -41,6 +43,7 @@ static int exit_status(err e) {
 
 static int usage(FILE *to) {
     (void)fputs("usage: murre run [-c FILE] [--set key=value ...]   starts a node\n"
+                "       murre peer [erl's arguments] [--set ...]    a node that OTP's module peer starts and controls: docs/interop.md\n"
                 "       murre check [-c FILE] [--set key=value ...] checks the settings and says nothing if they are right\n"
                 "       murre config                                prints every setting with unit, range and default\n"
                 "       murre version\n",
@@ -120,8 +123,8 @@ static usec next_look(const flags *st, const main_notify *manager) {
     return manager->watchdog ? usec_min(wait, usec_max(manager->watchdog / 4, LOOK_READY)) : wait; /* a sign of life is due at half */
 }
 
-/* Returns when the node is to end. */
-static err serve(compose *c, const config *f, sys *s, const sigset_t *signals, const char *program) {
+/* Returns when the node is to end. p: NULL, or who has started it. */
+static err serve(compose *c, const config *f, sys *s, const sigset_t *signals, const char *program, main_peer *p) {
     flags st = {0};
     usec looked = 0;
     main_notify manager;
@@ -139,7 +142,10 @@ static err serve(compose *c, const config *f, sys *s, const sigset_t *signals, c
             compose_drain(c, "the server is going down for a moment");
         }
         if (!st.printed && compose_ready(c)) {
-            print_banner(c, f, program);
+            if (p)
+                main_peer_ready(p);
+            else
+                print_banner(c, f, program);
             main_notify_send(&manager, "READY=1\nSTATUS=serving");
             st.printed = true;
         }
@@ -153,37 +159,45 @@ static err serve(compose *c, const config *f, sys *s, const sigset_t *signals, c
     }
 }
 
-static int run(const char *program, int argc, char **argv) {
+static err start(compose *c, main_peer *p, char why[CONFIG_WHY_MAX]) {
+    err e = p ? main_peer_boot(p, compose_mesh(c), why) : ERR_OK;
+    if (e) return e;
+    e = rt_node_start(compose_node(c));
+    if (e) return config_why(why, e, "the node cannot start: %s", err_text(e));
+    return p ? main_peer_start(p, why) : ERR_OK;
+}
+
+/* controlled: OTP's module peer has started it, with these arguments. */
+static int run(const char *program, int argc, char **argv, bool controlled) {
     config f;
     char why[CONFIG_WHY_MAX] = "";
-    err e = read_settings(&f, argc, argv, why);
-    if (e != ERR_OK) {
-        config_fini(&f);
-        return complain(exit_status(e), why);
-    }
+    sys *s = NULL;
+    tls *t = NULL;
+    compose *c = NULL;
+    main_peer *p = NULL;
+    err e = sys_linux_new(&s);
+    if (e) return complain(exit_status(e), "cannot start");
+    e = controlled ? main_peer_new(argc, argv, s, &f, &p, why) : read_settings(&f, argc, argv, why);
     sigset_t signals;
     (void)sigemptyset(&signals);
     (void)sigaddset(&signals, SIGTERM);
     (void)sigaddset(&signals, SIGINT);
     (void)sigaddset(&signals, SIGHUP);
     (void)sigprocmask(SIG_BLOCK, &signals, NULL); /* before any thread: all inherit it */
-    sys *s = NULL;
-    tls *t = NULL;
-    compose *c = NULL;
-    e = sys_linux_new(&s);
-    if (e == ERR_OK) e = tls_openssl_new(&t);
-    if (e != ERR_OK) (void)snprintf(why, sizeof why, "cannot start: %s", err_text(e));
-    if (e == ERR_OK) e = compose_new(&f, s, t, &c, why);
     if (e == ERR_OK) {
-        e = rt_node_start(compose_node(c));
-        if (e != ERR_OK) (void)snprintf(why, sizeof why, "the node cannot start: %s", err_text(e));
+        e = tls_openssl_new(&t);
+        if (e) (void)snprintf(why, sizeof why, "cannot start: %s", err_text(e));
     }
-    if (e == ERR_OK) e = serve(c, &f, s, &signals, program);
+    if (e == ERR_OK) e = compose_new(&f, s, t, &c, why);
+    if (e == ERR_OK) e = start(c, p, why);
+    if (e == ERR_OK) e = serve(c, &f, s, &signals, program, p);
     int status = e == ERR_OK ? EX_OK : complain(exit_status(e), why);
+    if (p) main_peer_stop(p);
     if (c) rt_node_stop(compose_node(c));
     compose_free(c);
+    main_peer_free(p);
     if (t) tls_openssl_free(t);
-    if (s) sys_linux_free(s);
+    sys_linux_free(s);
     config_fini(&f);
     return status;
 }
@@ -212,7 +226,8 @@ static int print_config(void) {
 int main(int argc, char **argv) {
     if (argc < 2) return usage(stderr);
     mem_keep();
-    if (strcmp(argv[1], "run") == 0) return run(argv[0], argc - 2, argv + 2);
+    if (strcmp(argv[1], "run") == 0) return run(argv[0], argc - 2, argv + 2, false);
+    if (strcmp(argv[1], "peer") == 0) return run(argv[0], argc - 2, argv + 2, true);
     if (strcmp(argv[1], "check") == 0) return check_only(argc - 2, argv + 2);
     if (strcmp(argv[1], "config") == 0) return print_config();
     if (strcmp(argv[1], "version") == 0) return puts("murre " MURRE_VERSION) < 0 ? EX_IOERR : EX_OK;

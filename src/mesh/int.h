@@ -62,6 +62,11 @@ struct mesh {
     rt_class global_class; /* with its count */
     rt_class_count global_count;
     rt_sup_spec services_spec;
+    void (*stop)(void *arg, bool now, int status); /* origin.h; NULL: nobody may */
+    void *stop_arg;
+    rt_blob *origin; /* the process that started this node, if it is followed: a pid as a term, without version byte */
+    rt_child origin_child;
+    rt_sup_spec origin_spec;
     mesh_pg_place *scopes; /* of cfg.n_pg_scopes */
     rt_child *scope_children;
     rt_sup_spec scopes_spec;

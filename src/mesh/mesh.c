@@ -72,6 +72,7 @@ void mesh_free(mesh *m) {
         mem_free(m->atoms[i]);
     }
     mesh_pg_free(m);
+    rt_blob_unref(m->origin);
     tls_slot_fini(&m->tls);
     mem_free(m);
 }

@@ -21,9 +21,10 @@ static const mesh_mfa table[] = {
 #undef MFA
 };
 
-const mesh_mfa *mesh_mfa_find(slice module, slice function, uint32_t arity) {
+const mesh_mfa *mesh_mfa_find(const mesh *m, slice module, slice function, uint32_t arity) {
     for (size_t i = 0; i < ARRAY_LEN(table); i++)
-        if (table[i].arity == arity && slice_is(function, table[i].function) && slice_is(module, table[i].module)) return &table[i];
+        if (table[i].arity == arity && slice_is(function, table[i].function) && slice_is(module, table[i].module))
+            return table[i].when == MESH_STOPS && !m->stop ? NULL : &table[i];
     return NULL;
 }
 
@@ -55,6 +56,24 @@ bool mesh_mfa_list(etf_reader *r, uint32_t *out_n) {
     *out_n = it.kind == ETF_LIST ? it.n : 0;
     *r = at;
     return true;
+}
+
+bool mesh_mfa_args(slice term, buf *text, slice *out, uint32_t *out_arity) {
+    etf_reader r = etf_reader_of(term);
+    etf_item it, tail = {.kind = ETF_NIL};
+    if (!etf_next(&r, &it) || (it.kind != ETF_LIST && it.kind != ETF_NIL && it.kind != ETF_STRING)) return false;
+    *out_arity = it.kind == ETF_LIST ? it.n : it.kind == ETF_STRING ? (uint32_t)it.text.len : 0;
+    *out = term;
+    if (it.kind == ETF_STRING) { /* as a list of integers */
+        etf_put_list(text, *out_arity);
+        for (uint32_t i = 0; i < *out_arity; i++) etf_put_int(text, it.text.p[i]);
+        etf_put_nil(text);
+        *out = buf_slice(text);
+        return true;
+    }
+    for (uint32_t i = 0; it.kind == ETF_LIST && i < it.n; i++)
+        if (!etf_skip(&r, NULL)) return false;
+    return it.kind == ETF_NIL || (etf_next(&r, &tail) && tail.kind == ETF_NIL);
 }
 
 /* --- results ----------------------------------------------------------------------------------------------------------------------- */
@@ -99,6 +118,16 @@ void mesh_mfa_pid(const mesh_mfa_call *c, rt_reader *r, rt_pid pid) {
         p = (etf_pid){.node = slice_of(n.name, n.name_len), .id = pid.slot, .serial = pid.gen, .creation = n.creation};
     }
     etf_put_pid(c->value, &p);
+}
+
+void mesh_mfa_stack(slice module, slice function, slice args, buf *out) {
+    etf_put_list(out, 1);
+    etf_put_tuple(out, 4);
+    etf_put_atom(out, module);
+    etf_put_atom(out, function);
+    buf_add(out, args);
+    etf_put_nil(out);
+    etf_put_nil(out);
 }
 
 void mesh_mfa_audit(const mesh_mfa_call *c) {

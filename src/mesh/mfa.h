@@ -11,6 +11,7 @@
 typedef enum mesh_mfa_when {
     MESH_NOW,   /* on the link's shard, at once: reads a few words */
     MESH_LATER, /* on a thread of the pool: asks the shards, or walks over something */
+    MESH_STOPS, /* as NOW; but only of a node that another one has started, and may stop (origin.h): undef else */
 } mesh_mfa_when;
 
 typedef struct mesh_mfa_call {
@@ -33,8 +34,14 @@ typedef struct mesh_mfa {
     mesh_mfa_when when;
     mesh_mfa_fn *fn;
 } mesh_mfa;
-const mesh_mfa *mesh_mfa_find(slice module, slice function, uint32_t arity); /* NULL: undef */
-bool mesh_mfa_is_module(slice module);                                       /* any function of it is there */
+/* NULL: undef on this node */
+const mesh_mfa *mesh_mfa_find(const mesh *m, slice module, slice function, uint32_t arity);
+bool mesh_mfa_is_module(slice module); /* any function of it is there */
+/* The arguments of a call, a term: a proper list, *out its bytes as mesh_mfa_call has them. They are those of term, or lie in text, if they
+ * came as a string. False: it is no proper list. */
+NODISCARD bool mesh_mfa_args(slice term, buf *text, slice *out, uint32_t *out_arity);
+/* [{M, F, Args, []}], of a call that went wrong */
+void mesh_mfa_stack(slice module, slice function, slice args, buf *out);
 
 /* --- arguments: a reader that stands at argument i, which is there */
 etf_reader mesh_mfa_arg(const mesh_mfa_call *c, uint32_t i);

@@ -38,7 +38,7 @@ bool mesh_mfa_function_exported(mesh_mfa_call *c) {
     slice module, function;
     int64_t arity;
     if (!mesh_mfa_atom(c, 0, &module) || !mesh_mfa_atom(c, 1, &function) || !etf_get_int(&r, &arity) || arity < 0) return false;
-    etf_put_bool(c->value, arity <= UINT32_MAX && mesh_mfa_find(module, function, (uint32_t)arity) != NULL);
+    etf_put_bool(c->value, arity <= UINT32_MAX && mesh_mfa_find(c->m, module, function, (uint32_t)arity) != NULL);
     return true;
 }
 

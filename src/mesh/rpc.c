@@ -55,24 +55,6 @@ static etf_pid never_pid(const rpc *q) {
 }
 
 /* --- reading a request ------------------------------------------------------------------------------------------------------------- */
-/* A proper list, its bytes where they begin; a string becomes a list of integers in out. False: it is none, or an improper one. */
-static bool proper(slice term, buf *out, uint32_t *out_n, bool *out_rewritten) {
-    etf_reader r = etf_reader_of(term);
-    etf_item it, tail = {.kind = ETF_NIL};
-    if (!etf_next(&r, &it) || (it.kind != ETF_LIST && it.kind != ETF_NIL && it.kind != ETF_STRING)) return false;
-    *out_n = it.kind == ETF_LIST ? it.n : it.kind == ETF_STRING ? (uint32_t)it.text.len : 0;
-    *out_rewritten = it.kind == ETF_STRING;
-    if (it.kind == ETF_STRING) {
-        etf_put_list(out, *out_n);
-        for (uint32_t i = 0; i < *out_n; i++) etf_put_int(out, it.text.p[i]);
-        etf_put_nil(out);
-        return true;
-    }
-    for (uint32_t i = 0; it.kind == ETF_LIST && i < it.n; i++)
-        if (!etf_skip(&r, NULL)) return false;
-    return it.kind == ETF_NIL || (etf_next(&r, &tail) && tail.kind == ETF_NIL);
-}
-
 /* [Ref, M, F, Args] of a call, [M, F, Args] of a cast. */
 static bool read_erpc(rpc *q, slice payload) {
     etf_reader r = etf_reader_of(payload);
@@ -90,7 +72,6 @@ static bool read_request(rpc *q, const mesh_link *l, const dist_message *m, cons
     buf terms, list_;
     buf_init(&terms, UINT32_MAX);
     buf_init(&list_, UINT32_MAX);
-    bool rewritten = false;
     q->kind = erpc && call_ ? RPC_CALL : RPC_PLAIN;
     q->module = c->module;
     q->function = c->function;
@@ -98,13 +79,12 @@ static bool read_request(rpc *q, const mesh_link *l, const dist_message *m, cons
     q->args = buf_slice(&terms);
     if (ok && erpc) ok = read_erpc(q, buf_slice(&terms));
     if (ok) {
-        q->badarg = !proper(q->args, &list_, &q->arity, &rewritten);
+        q->badarg = !mesh_mfa_args(q->args, &list_, &q->args, &q->arity);
         slice leader = slice_eq(c->leader.node, mesh_link_name(l)) ? c->leader.node : SLICE_NULL;
         slice *parts[] = {&q->peer, &q->tag, &q->module, &q->function, &q->args};
         q->peer = mesh_link_name(l);
         q->leader = c->leader;
         q->leader.node = leader;
-        if (rewritten) q->args = buf_slice(&list_);
         size_t at[ARRAY_LEN(parts)];
         for (size_t i = 0; i < ARRAY_LEN(parts); i++) {
             at[i] = q->text.len;
@@ -151,17 +131,6 @@ static NODISCARD bool options(const dist_message *m, const dist_ctl *c, arena *t
 }
 
 /* --- answering --------------------------------------------------------------------------------------------------------------------- */
-/* [{M, F, Args, []}] */
-static void put_stack(const rpc *q, buf *out) {
-    etf_put_list(out, 1);
-    etf_put_tuple(out, 4);
-    etf_put_atom(out, q->module);
-    etf_put_atom(out, q->function);
-    buf_add(out, q->args);
-    etf_put_nil(out);
-    etf_put_nil(out);
-}
-
 /* Why the process that never was has ended. */
 static void put_reason(const rpc *q, const char *wrong, buf *out) {
     if (q->kind == RPC_CALL) {
@@ -176,7 +145,7 @@ static void put_reason(const rpc *q, const char *wrong, buf *out) {
     }
     if (wrong) {
         etf_put_atom(out, slice_str(wrong));
-        put_stack(q, out);
+        mesh_mfa_stack(q->module, q->function, q->args, out);
     } else {
         buf_add(out, buf_slice(&q->value));
     }
@@ -260,7 +229,7 @@ static bool has_room(const mesh_link *l, size_t len) {
 /* Consumes q. */
 static err begin(rt_ctx *cx, mesh_link *l, rpc *q) {
     const char *wrong = q->badarg ? "badarg" : !q->mfa ? "undef" : NULL;
-    if (!wrong && q->mfa->when == MESH_NOW) {
+    if (!wrong && q->mfa->when != MESH_LATER) {
         run(q, cx);
         wrong = verdict(q);
     } else if (!wrong && has_room(l, q->text.len)) {
@@ -309,7 +278,7 @@ err mesh_rpc_spawn(rt_ctx *cx, mesh_link *l, const dist_message *m, const dist_c
     buf_init(&q->message, VALUE_MAX);
     q->never = ++l->never;
     bool known = read_request(q, l, m, c, text), fine = known && options(m, c, text, &q->flags);
-    if (known) q->mfa = mesh_mfa_find(q->module, q->function, q->arity);
+    if (known) q->mfa = mesh_mfa_find(q->m, q->module, q->function, q->arity);
     dist_addr pid = {.kind = DIST_ADDR_PID, .pid = never_pid(q)},
               no = {.kind = DIST_ADDR_NAME, .name = known ? SLICE("badopt") : SLICE("notsup")};
     dist_ctl reply = {.signal = DIST_SIG_SPAWN_REPLY, .ref = c->ref, .to = c->from, .flags = q->flags, .from = fine ? pid : no};

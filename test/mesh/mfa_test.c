@@ -1,6 +1,7 @@
 /* Functions that other nodes may call (mesh/mfa.h): what they answer on a node that does not run, whose shards are asked at once; and what
  * arguments of all kinds that a hostile peer may send do not. */
 #include "mesh/mfa.h"
+#include "mesh/origin.h"
 #include "proto/etf/term.h"
 #include "proto/etf/text.h"
 #include "rt/rt_world.h"
@@ -47,10 +48,10 @@ typedef struct calling {
 
 static void on_shard(rt_ctx *cx, void *arg) {
     calling *k = arg;
-    const mesh_mfa *f = mesh_mfa_find(slice_str(k->module), slice_str(k->function), k->arity);
+    const mesh_mfa *f = mesh_mfa_find(t.m, slice_str(k->module), slice_str(k->function), k->arity);
     if (!f) fail_msg("%s:%s/%u is not there", k->module, k->function, k->arity);
     mesh_mfa_call c = {.m = t.m,
-                       .cx = f->when == MESH_NOW ? cx : NULL,
+                       .cx = f->when != MESH_LATER ? cx : NULL,
                        .peer = SLICE(PEER),
                        .module = slice_str(k->module),
                        .function = slice_str(k->function),
@@ -405,6 +406,104 @@ static void a_pid_of_an_earlier_life_is_dead(void **state) {
     end();
 }
 
+/* --- what is asked before calling, and who may end the node ----------------------------------------------------------------------------
+ */
+static void modules_and_functions_are_those_of_the_table(void **state) {
+    (void)state;
+    begin();
+    says("code", "ensure_loaded", "[erlang]", "{module,erlang}");
+    says("code", "ensure_loaded", "[shell]", "{error,nofile}");
+    says("code", "is_loaded", "[lcnt]", "{file,preloaded}");
+    says("code", "is_loaded", "[lists]", "false");
+    says("erlang", "module_loaded", "[pg]", "true");
+    says("erlang", "function_exported", "[erlang,nodes,1]", "true");
+    says("erlang", "function_exported", "[erlang,nodes,4294967297]", "false");
+    says("net_kernel", "get_net_ticktime", "[]", "60");
+    says("init", "get_status", "[]", "{started,started}");
+    says("global", "registered_names", "[]", "[]");
+    says("global", "whereis_name", "[x]", "undefined");
+    assert_false(call("erlang", "function_exported", "[erlang,nodes,-1]"));
+    assert_false(call("code", "ensure_loaded", "[\"erlang\"]"));
+    end();
+}
+
+static void sending_reaches_who_is_there(void **state) {
+    (void)state;
+    begin();
+    says("erlang", "send", "[net_kernel,{hello,1}]", "{hello,1}");
+    says("erlang", "send", "[{nobody,'murre@h'},lost]", "lost");
+    says("erlang", "send", "[{nobody,'other@h'},lost]", "lost");
+    assert_false(call("erlang", "send", "[nobody,lost]"));
+    assert_false(call("erlang", "send", "[1,lost]"));
+    assert_false(call("erlang", "send", "[{a,b,c},lost]"));
+    end();
+}
+
+static void on_stop(void *arg, bool now, int status) { *(int *)arg = (now ? 1000 : 2000) + status; }
+
+static void only_who_may_ends_the_node(void **state) {
+    (void)state;
+    int stopped = 0;
+    begin();
+    assert_null(mesh_mfa_find(t.m, SLICE("erlang"), SLICE("halt"), 0));
+    says("erlang", "function_exported", "[init,stop,0]", "false");
+    mesh_origin_allow(t.m, on_stop, &stopped);
+    assert_true(call("erlang", "halt", "[]") && stopped == 1000);
+    assert_true(call("erlang", "halt", "[7]") && stopped == 1007);
+    assert_true(call("erlang", "halt", "[abort]") && stopped == 1001);
+    assert_true(call("init", "stop", "[]") && stopped == 2000);
+    assert_true(call("init", "stop", "[\"slogan\"]") && stopped == 2001);
+    stopped = 0;
+    assert_false(call("erlang", "halt", "[-1]"));
+    assert_false(call("erlang", "halt", "[{}]"));
+    assert_int_equal(stopped, 0);
+    end();
+}
+
+/* A message of the line, as text; "": nothing is said back. */
+static void answers(const char *message, err status, const char *want) {
+    buf b, reply;
+    size_t at;
+    buf_init(&b, 4096);
+    buf_init(&reply, 1 << 20);
+    etf_put_version(&b);
+    assert_int_equal(etf_parse(slice_str(message), &b, &at), ERR_OK);
+    assert_int_equal(mesh_origin_message(t.m, buf_slice(&b), &reply), status);
+    buf_reset(&t.value);
+    if (*want) {
+        etf_reader r = etf_reader_of(buf_slice(&reply));
+        assert_true(etf_get_version(&r) && etf_copy(&r, &t.value));
+        value_is(want);
+    }
+    assert_true(*want || reply.len == 0);
+    buf_fini(&b);
+    buf_fini(&reply);
+}
+
+static void the_line_of_who_started_the_node(void **state) {
+    (void)state;
+    buf none;
+    begin();
+    answers("{call,7,erlang,node,[]}", ERR_OK, "{reply,7,ok,murre@h}");
+    answers("{call,{a,b},no,such,[1]}", ERR_OK, "{reply,{a,b},error,{undef,[{no,such,[1],[]}]}}");
+    answers("{call,1,erlang,whereis,[1]}", ERR_OK, "{reply,1,error,{badarg,[{erlang,whereis,[1],[]}]}}");
+    answers("{call,1,erlang,nodes,[a|b]}", ERR_OK, "{reply,1,error,{badarg,[{erlang,nodes,[a|b],[]}]}}");
+    answers("{call,1,erlang,halt,[]}", ERR_OK, "{reply,1,error,{undef,[{erlang,halt,[],[]}]}}");
+    answers("{cast,erlang,node,[]}", ERR_OK, "");
+    answers("{message,net_kernel,hello}", ERR_OK, "");
+    answers("{message,nobody,hello}", ERR_OK, "");
+    answers("{io_reply,a,b,c}", ERR_OK, "");
+    answers("{call,1,erlang,node}", ERR_CORRUPT, "");
+    answers("{call,1,\"erlang\",node,[]}", ERR_CORRUPT, "");
+    answers("{}", ERR_CORRUPT, "");
+    answers("[call]", ERR_CORRUPT, "");
+    buf_init(&none, 16);
+    assert_int_equal(mesh_origin_message(t.m, SLICE("call"), &none), ERR_CORRUPT);
+    assert_int_equal(mesh_origin_message(t.m, SLICE("\x83h"), &none), ERR_CORRUPT);
+    buf_fini(&none);
+    end();
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(who_and_when),
@@ -418,6 +517,10 @@ int main(void) {
         cmocka_unit_test(a_long_list_of_items_is_refused),
         cmocka_unit_test(a_pid_of_another_node_is_refused),
         cmocka_unit_test(a_pid_of_an_earlier_life_is_dead),
+        cmocka_unit_test(modules_and_functions_are_those_of_the_table),
+        cmocka_unit_test(sending_reaches_who_is_there),
+        cmocka_unit_test(only_who_may_ends_the_node),
+        cmocka_unit_test(the_line_of_who_started_the_node),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

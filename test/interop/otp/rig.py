@@ -11,6 +11,7 @@ LIMIT = 60  # seconds that any single event may take, on a busy machine
 COOKIE = "QZLTVIWNEHJSKFDWRPMA"
 OTP = int(os.environ.get("MURRE_OTP", "25"))  # the release of Erlang/OTP that is beside ours: 25 is this machine's, the others are those of `release`
 HERE = os.path.dirname(os.path.abspath(__file__))
+os.environ.setdefault("MURRE_OTP_DIR", os.path.join(os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache"), "murre"))  # whatever HOME a test sets
 
 
 def erlang(tool):
@@ -27,6 +28,16 @@ def xmpp_rig():
 
 
 main = xmpp_rig().main
+
+
+def program(path, folder):
+    """What an Erlang of that release starts to run a program of this machine: the program, or a script in folder, with the libraries that it was built for."""
+    if OTP == 25:
+        return path
+    script = os.path.join(folder, os.path.basename(path))
+    with open(os.open(script, os.O_CREAT | os.O_WRONLY | os.O_TRUNC, 0o755), "w") as f:
+        f.write(f"#!/bin/sh\nl=/host/lib/x86_64-linux-gnu\nexec $l/ld-linux-x86-64.so.2 --library-path $l '{path}' \"$@\"\n")
+    return script
 
 
 class Lines:

@@ -5,17 +5,13 @@ those of every run."""
 import os, re, subprocess, sys, tempfile
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-from rig import BUILD, HERE, OTP, erlang
+from rig import BUILD, HERE, erlang, program
 
 TERMS, SEED = os.environ.get("ETF_TERMS", "20000"), os.environ.get("ETF_SEED", "20")
 
 
 with tempfile.TemporaryDirectory(prefix="murre-test-") as d:
-    peer = os.path.join(BUILD, "etf-peer")
-    if OTP != 25:  # the Erlang of another Debian starts it, with the libraries that it was built for
-        with open(os.open(d + "/peer", os.O_CREAT | os.O_WRONLY, 0o755), "w") as f:
-            f.write(f"#!/bin/sh\nl=/host/lib/x86_64-linux-gnu\nexec $l/ld-linux-x86-64.so.2 --library-path $l '{peer}'\n")
-        peer = d + "/peer"
+    peer = program(os.path.join(BUILD, "etf-peer"), d)
     run = subprocess.run([*erlang("escript"), os.path.join(HERE, "etf_oracle.escript"), peer, TERMS, SEED],
                          capture_output=True, text=True, errors="replace", env={**os.environ, "ERL_CRASH_DUMP": "/dev/null"})
 print(run.stdout + run.stderr)
