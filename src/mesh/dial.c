@@ -47,9 +47,8 @@ typedef struct waiter { /* for the node to be reached */
 } waiter;
 typedef struct wanted {
     hmap_node by_name, by_ref;
-    mesh_seed seed;
-    mesh_want row; /* as in the table */
-    unsigned step; /* of the back-off */
+    mesh_want *row; /* as in the table */
+    unsigned step;  /* of the back-off */
     usec up_at, said_at;
     uint64_t ticket;
     rt_pid link;  /* RT_PID_NONE: not known (yet) */
@@ -63,6 +62,8 @@ typedef struct wanted {
     usec failed_at;
     waiter *waiters;
     size_t n_waiters, waiters_max;
+    uint8_t name_len;
+    uint8_t name[];
 } wanted;
 
 typedef struct dialler {
@@ -80,7 +81,7 @@ typedef struct dialler {
 
 static usec jitter(rt_ctx *cx, usec max) { return (usec)(rt_random(cx) % (uint64_t)max); }
 
-static slice name_of(const wanted *w) { return mesh_seed_name(&w->seed); }
+static slice name_of(const wanted *w) { return slice_of(w->name, w->name_len); }
 static uint64_t name_hash(const dialler *d, slice name) { return hash_bytes(rt_node_hash_key(d->m->node), name); }
 
 static wanted *find(const dialler *d, slice name) {
@@ -100,20 +101,37 @@ static wanted *find_ref(const dialler *d, uint64_t ref) {
 }
 
 /* --- what is known of a node ------------------------------------------------------------------------------------------------------- */
-static slice row_of(const mesh_want *r) { return slice_of(r, offsetof(mesh_want, why) + r->why_len); }
+static slice row_of(const mesh_want *r) { return slice_of(r, sizeof *r + r->seed_len + r->why_len); }
+const mesh_want *mesh_want_of(slice value) { return (const mesh_want *)(const void *)value.p; /* values are aligned (rt/table.h) */ }
+
+/* A copy with these texts: as long as they are, because in a cluster of thousands of nodes there are millions of rows. */
+static mesh_want *row_with(const mesh_want *of, slice seed, slice why) {
+    mesh_want *r = mem_alloc(sizeof *r + seed.len + why.len);
+    *r = *of;
+    r->seed_len = (uint16_t)seed.len;
+    r->why_len = (uint16_t)why.len;
+    memcpy(r->text, seed.p, seed.len);
+    if (why.len) memcpy(r->text + seed.len, why.p, why.len);
+    return r;
+}
+
+static void set_text(wanted *w, slice seed, slice why) {
+    mesh_want *r = row_with(w->row, seed, why);
+    mem_free(w->row);
+    w->row = r;
+}
 
 static err publish(rt_ctx *cx, const dialler *d, const wanted *w) {
-    return rt_table_insert(rt_epoch_reader(cx), d->m->wanted, name_of(w), row_of(&w->row));
+    return rt_table_insert(rt_epoch_reader(cx), d->m->wanted, name_of(w), row_of(w->row));
 }
 
 static void enter(rt_ctx *cx, dialler *d, wanted *w, mesh_want_state s) {
-    w->row.state = (uint8_t)s;
+    w->row->state = (uint8_t)s;
     if (!w->once) (void)publish(cx, d, w); /* without room for it whoever looks sees what was */
 }
 
 static void set_why(wanted *w, slice why) {
-    w->row.why_len = (uint16_t)(why.len < sizeof w->row.why ? why.len : sizeof w->row.why);
-    memcpy(w->row.why, why.p, w->row.why_len);
+    set_text(w, mesh_want_seed(w->row), slice_sub(why, 0, why.len < MESH_WHY_MAX ? why.len : MESH_WHY_MAX));
 }
 
 static void watch(rt_ctx *cx, dialler *d, wanted *w, rt_pid link) {
@@ -183,8 +201,8 @@ static void settle(rt_ctx *cx, wanted *w, err status, slice text) {
 /* As it was before it was added; what was about to happen to it does not. */
 static void stop(rt_ctx *cx, dialler *d, wanted *w) {
     rt_timer_cancel(cx, &w->timer);
-    if (w->row.state == MESH_WANT_READY) leave_ready(d, w);
-    if (w->row.state == MESH_WANT_DIALLING) d->under_way--;
+    if (w->row->state == MESH_WANT_READY) leave_ready(d, w);
+    if (w->row->state == MESH_WANT_DIALLING) d->under_way--;
     unwatch(cx, d, w);
 }
 
@@ -193,6 +211,7 @@ static void forget(rt_ctx *cx, dialler *d, wanted *w) {
     hmap_remove(&d->by_name, &w->by_name);
     if (w->once) d->n_once--;
     settle(cx, w, ERR_NOCONN, SLICE("it is not to be connected any more"));
+    mem_free(w->row);
     mem_free(w);
 }
 
@@ -201,9 +220,9 @@ static bool is_up(rt_ctx *cx, dialler *d, wanted *w) {
     rt_pid link = mesh_peers_holder(d->m, cx, name_of(w));
     if (!rt_pid_ok(link)) return false;
     watch(cx, d, w, link);
-    if (w->row.state != MESH_WANT_UP) w->up_at = rt_now(cx);
-    w->row.attempts = 0;
-    w->row.why_len = 0;
+    if (w->row->state != MESH_WANT_UP) w->up_at = rt_now(cx);
+    w->row->attempts = 0;
+    if (w->row->why_len) set_why(w, SLICE_NULL);
     enter(cx, d, w, MESH_WANT_UP);
     if (!rt_pid_eq(link, mesh_peers_of(d->m, cx, name_of(w)))) return true; /* its loss is still being told */
     settle(cx, w, ERR_OK, name_of(w));
@@ -216,8 +235,8 @@ static void say(rt_ctx *cx, wanted *w, bool other) {
     usec since = rt_now(cx) - w->said_at;
     if (w->said && since < (other ? SAY_SOON : SAY_LATER)) return;
     char text[DIST_NAME_MAX + MESH_WHY_MAX + 4];
-    (void)snprintf(text, sizeof text, SLICE_FMT ": %.*s", SLICE_ARG(name_of(w)), (int)w->row.why_len, w->row.why);
-    rt_event_text(cx, EV_MESH_UNREACHED, w->row.attempts, 0, slice_str(text));
+    (void)snprintf(text, sizeof text, SLICE_FMT ": " SLICE_FMT, SLICE_ARG(name_of(w)), SLICE_ARG(mesh_want_why(w->row)));
+    rt_event_text(cx, EV_MESH_UNREACHED, w->row->attempts, 0, slice_str(text));
     w->said = true;
     w->said_at = rt_now(cx);
 }
@@ -229,11 +248,11 @@ static void over(rt_ctx *cx, dialler *d, wanted *w) {
 }
 
 static void failed(rt_ctx *cx, dialler *d, wanted *w, slice why) {
-    bool other = !slice_eq(why, slice_of(w->row.why, w->row.why_len));
+    bool other = !slice_eq(why, mesh_want_why(w->row));
     over(cx, d, w);
     if (is_up(cx, d, w)) return;
     set_why(w, why);
-    w->row.attempts++;
+    w->row->attempts++;
     w->held = true;
     w->failed_at = rt_now(cx);
     settle(cx, w, ERR_NOCONN, why);
@@ -259,7 +278,7 @@ static void start(rt_ctx *cx, dialler *d, wanted *w) {
         return;
     }
     rt_msg *m = rt_msg_new(cx, MESH_DIAL, sizeof(mesh_dial_msg));
-    *mesh_dial_msg_of(m) = (mesh_dial_msg){.seed = rt_blob_new(slice_of(w->row.seed, w->row.seed_len)), .ticket = w->ticket};
+    *mesh_dial_msg_of(m) = (mesh_dial_msg){.seed = rt_blob_new(mesh_want_seed(w->row)), .ticket = w->ticket};
     rt_send(cx, to, &m);
 }
 
@@ -297,7 +316,7 @@ static void lost(rt_ctx *cx, dialler *d, wanted *w) {
 static void on_dialled(rt_ctx *cx, dialler *d, const mesh_dialled_msg *m, rt_pid sender) {
     wanted *w = find(d, rt_blob_slice(m->name));
     mesh_dialled what = (mesh_dialled)m->what;
-    if (!w || w->row.state != MESH_WANT_DIALLING || w->ticket != m->ticket) { /* it is not wanted any more */
+    if (!w || w->row->state != MESH_WANT_DIALLING || w->ticket != m->ticket) { /* it is not wanted any more */
         if (what == MESH_DIALLED_BEGUN) rt_exit(cx, sender, ERR_KILLED);
         return;
     }
@@ -318,7 +337,7 @@ static void on_dialled(rt_ctx *cx, dialler *d, const mesh_dialled_msg *m, rt_pid
 static void on_down(rt_ctx *cx, dialler *d, const rt_down *m) {
     wanted *w = find_ref(d, m->ref);
     if (!w) return;
-    if (w->row.state == MESH_WANT_UP)
+    if (w->row->state == MESH_WANT_UP)
         lost(cx, d, w);
     else
         failed(cx, d, w, slice_str(err_text(m->reason))); /* it had no time to say why */
@@ -334,15 +353,13 @@ static void begin(rt_ctx *cx, dialler *d, wanted *w, bool at_once) {
         get_ready(cx, d, w);
 }
 
-static void set_seed(wanted *w, const mesh_seed *s, slice text) {
-    w->seed = *s;
-    w->row.seed_len = (uint16_t)text.len;
-    memcpy(w->row.seed, text.p, text.len);
-}
+static void set_seed(wanted *w, slice text) { set_text(w, text, mesh_want_why(w->row)); }
 
-static wanted *add(dialler *d, const mesh_seed *s, slice text) {
-    wanted *w = mem_zalloc(sizeof *w);
-    set_seed(w, s, text);
+static wanted *add(dialler *d, slice name, slice text) {
+    wanted *w = mem_zalloc(sizeof *w + name.len);
+    w->row = row_with(&(mesh_want){.state = MESH_WANT_WAITING}, text, SLICE_NULL);
+    w->name_len = (uint8_t)name.len;
+    memcpy(w->name, name.p, name.len);
     hmap_insert(&d->by_name, &w->by_name, name_hash(d, name_of(w)));
     return w;
 }
@@ -364,7 +381,7 @@ static err want(rt_ctx *cx, dialler *d, slice text, buf *out) {
     wanted *w = find(d, mesh_seed_name(&s));
     if (!w && d->by_name.count - d->n_once >= MESH_SEEDS_MAX) e = ERR_LIMIT;
     bool fresh = !e && !w;
-    if (fresh) w = add(d, &s, text);
+    if (fresh) w = add(d, mesh_seed_name(&s), text);
     if (!e && (fresh || w->once)) e = publish(cx, d, w);
     if (e) {
         buf_addf(out, "there are as many nodes to be connected as may be: %s", err_text(e));
@@ -373,11 +390,11 @@ static err want(rt_ctx *cx, dialler *d, slice text, buf *out) {
     }
     keep(d, w);
     buf_add(out, name_of(w));
-    w->row.by |= MESH_BY_SETTING;
+    w->row->by |= MESH_BY_SETTING;
     (void)publish(cx, d, w); /* it is there already */
-    if (w->row.state == MESH_WANT_UP || w->row.state == MESH_WANT_DIALLING) return ERR_OK;
+    if (w->row->state == MESH_WANT_UP || w->row->state == MESH_WANT_DIALLING) return ERR_OK;
     if (!fresh) stop(cx, d, w);
-    set_seed(w, &s, text);
+    set_seed(w, text);
     w->step = 0;
     begin(cx, d, w, true);
     return ERR_OK;
@@ -385,7 +402,7 @@ static err want(rt_ctx *cx, dialler *d, slice text, buf *out) {
 
 static err want_not(rt_ctx *cx, dialler *d, slice name, buf *out) {
     wanted *w = find(d, name);
-    rt_pid up = mesh_peers_of(d->m, cx, name), attempt = w && w->row.state == MESH_WANT_DIALLING ? w->link : RT_PID_NONE;
+    rt_pid up = mesh_peers_of(d->m, cx, name), attempt = w && w->row->state == MESH_WANT_DIALLING ? w->link : RT_PID_NONE;
     if (!w && !rt_pid_ok(up)) {
         char safe[200];
         (void)utf8_escape(name, safe, sizeof safe);
@@ -418,7 +435,7 @@ static err may_relist(dialler *d, uint32_t by, slice list, buf *out) {
     for (hmap_node *h = hmap_first(&d->by_name); h; h = hmap_next(&d->by_name, h)) {
         wanted *w = container_of(h, wanted, by_name);
         w->kept = false;
-        alone += w->row.by == by;
+        alone += w->row->by == by;
     }
     while (list.len) {
         mesh_seed s;
@@ -430,7 +447,7 @@ static err may_relist(dialler *d, uint32_t by, slice list, buf *out) {
         }
         wanted *w = find(d, mesh_seed_name(&s));
         n += !w || w->once;
-        kept += w && w->row.by == by && !w->kept;
+        kept += w && w->row->by == by && !w->kept;
         if (w) w->kept = true;
     }
     if (d->by_name.count - d->n_once - (alone - kept) + n <= MESH_SEEDS_MAX) return ERR_OK;
@@ -442,13 +459,13 @@ static void forget_rest(rt_ctx *cx, dialler *d, uint32_t by) {
     for (hmap_node *h = hmap_first(&d->by_name), *next; h; h = next) {
         wanted *w = container_of(h, wanted, by_name);
         next = hmap_next(&d->by_name, h);
-        if (!(w->row.by & by) || w->kept) continue;
-        w->row.by &= ~by;
-        if (w->row.by) {
+        if (!(w->row->by & by) || w->kept) continue;
+        w->row->by &= ~by;
+        if (w->row->by) {
             (void)publish(cx, d, w); /* as in enter */
             continue;
         }
-        rt_pid attempt = w->row.state == MESH_WANT_DIALLING ? w->link : RT_PID_NONE;
+        rt_pid attempt = w->row->state == MESH_WANT_DIALLING ? w->link : RT_PID_NONE;
         (void)check(rt_table_delete(rt_epoch_reader(cx), d->m->wanted, name_of(w)) == ERR_OK);
         forget(cx, d, w);
         if (rt_pid_ok(attempt)) rt_exit(cx, attempt, ERR_KILLED);
@@ -462,10 +479,10 @@ static err relist_one(rt_ctx *cx, dialler *d, uint32_t by, slice text) {
     if (!check(mesh_seed_of(d->m, text, &s, why) == ERR_OK)) return ERR_BUG;
     wanted *w = find(d, mesh_seed_name(&s));
     bool fresh = !w;
-    if (fresh) w = add(d, &s, text);
+    if (fresh) w = add(d, mesh_seed_name(&s), text);
     keep(d, w);
-    w->row.by |= by;
-    if (w->row.by == by) set_seed(w, &s, text);
+    w->row->by |= by;
+    if (w->row->by == by) set_seed(w, text);
     err e = publish(cx, d, w);
     if (fresh && !e) begin(cx, d, w, false);
     if (fresh && e) forget(cx, d, w);
@@ -505,7 +522,7 @@ static err reach(rt_ctx *cx, dialler *d, slice text, rt_pid who, uint64_t ticket
         return ERR_OK;
     }
     if (w && w->held && rt_now(cx) - w->failed_at < HOLD) {
-        buf_add(out, slice_of(w->row.why, w->row.why_len));
+        buf_add(out, mesh_want_why(w->row));
         return ERR_NOCONN;
     }
     if (w ? w->n_waiters >= MESH_REACH_MAX : d->n_once >= MESH_SEEDS_MAX) {
@@ -514,12 +531,12 @@ static err reach(rt_ctx *cx, dialler *d, slice text, rt_pid who, uint64_t ticket
     }
     bool fresh = !w;
     if (fresh) {
-        w = add(d, &s, text);
+        w = add(d, mesh_seed_name(&s), text);
         w->once = true;
         d->n_once++;
     }
     add_waiter(w, who, ticket);
-    if (!fresh && w->row.state != MESH_WANT_WAITING) return ERR_AGAIN;
+    if (!fresh && w->row->state != MESH_WANT_WAITING) return ERR_AGAIN;
     if (!fresh) stop(cx, d, w);
     begin(cx, d, w, true);
     return ERR_AGAIN;
@@ -572,13 +589,13 @@ err mesh_dial_table(mesh *m, rt_ctx *cx) {
 
 err mesh_dial_add(mesh *m, rt_ctx *cx, slice text, mesh_by by) {
     mesh_seed s;
-    mesh_want row = {.state = MESH_WANT_WAITING, .by = by};
     char why[MESH_WHY_MAX];
     err e = mesh_seed_of(m, text, &s, why);
     if (e) return e;
-    row.seed_len = (uint16_t)text.len;
-    memcpy(row.seed, text.p, text.len);
-    return rt_table_insert(rt_epoch_reader(cx), m->wanted, mesh_seed_name(&s), row_of(&row));
+    mesh_want *row = row_with(&(mesh_want){.state = MESH_WANT_WAITING, .by = by}, text, SLICE_NULL);
+    e = rt_table_insert(rt_epoch_reader(cx), m->wanted, mesh_seed_name(&s), row_of(row));
+    mem_free(row);
+    return e;
 }
 
 typedef struct filling {
@@ -587,17 +604,10 @@ typedef struct filling {
 } filling;
 static bool fill(void *arg, slice key, slice value) {
     const filling *f = arg;
-    mesh_want row = {0};
-    mesh_seed s;
-    char why[MESH_WHY_MAX];
-    (void)key; /* the name in the seed */
-    memcpy(&row, value.p, value.len < sizeof row ? value.len : sizeof row);
-    slice text = slice_of(row.seed, row.seed_len);
-    if (check(mesh_seed_of(f->d->m, text, &s, why) == ERR_OK)) {
-        wanted *w = add(f->d, &s, text);
-        w->row.by = row.by;
-        begin(f->cx, f->d, w, false);
-    }
+    const mesh_want *row = mesh_want_of(value);
+    wanted *w = add(f->d, key, mesh_want_seed(row));
+    w->row->by = row->by;
+    begin(f->cx, f->d, w, false);
     return true;
 }
 
@@ -633,7 +643,7 @@ static err dial_timer(rt_ctx *cx, void *st, rt_timer *t) {
     dialler *d = st;
     if (t != &d->pace) {
         wanted *w = container_of(t, wanted, timer);
-        if (w->row.state == MESH_WANT_DIALLING) {
+        if (w->row->state == MESH_WANT_DIALLING) {
             if (rt_pid_ok(w->link)) rt_exit(cx, w->link, ERR_KILLED);
             failed(cx, d, w, SLICE("nothing was heard of the attempt"));
         } else if (w->once && !w->n_waiters) {

@@ -55,9 +55,11 @@ typedef struct mesh_want {
     uint32_t by;       /* mesh_by: whoever wants it */
     uint32_t attempts; /* that failed since it was connected last */
     uint16_t seed_len, why_len;
-    uint8_t seed[MESH_SEED_MAX];
-    char why[MESH_WHY_MAX]; /* what the last one that failed failed of */
+    uint8_t text[]; /* the seed, then what the last one that failed failed of */
 } mesh_want;
+const mesh_want *mesh_want_of(slice value); /* of the table, and as long */
+static inline slice mesh_want_seed(const mesh_want *w) { return slice_of(w->text, w->seed_len); }
+static inline slice mesh_want_why(const mesh_want *w) { return slice_of(w->text + w->seed_len, w->why_len); }
 
 /* dns.c: a name whose addresses are the hosts of nodes, as it is written: alive@name, or alive@name:port. */
 typedef struct mesh_query {

@@ -20,7 +20,7 @@
 #define MESH_EPMD_CONNS_MAX 4096u               /* to the port mapper in this node: one for each node of the machine */
 #define MESH_RELATIONS_MAX  1000000u            /* some 200 bytes each */
 #define MESH_HANDSHAKES_MAX 4096u               /* under way at a time: some 2 KiB each, under TLS some 50 KiB more, and a descriptor */
-#define MESH_SEEDS_MAX      4096u               /* nodes that this one keeps itself connected to: some 1 KiB each, twice */
+#define MESH_SEEDS_MAX      4096u               /* nodes that this one keeps itself connected to: some 400 bytes each */
 #define MESH_DNS_MAX        30u                 /* names that are asked for nodes */
 #define MESH_DNS_EVERY      (10 * USEC_PER_SEC)
 #define MESH_DIAL_RATE      100u                /* attempts a second */

@@ -22,7 +22,7 @@ static void push(rt_verb_call *c, slice name, const mesh_want *w, uint32_t index
     rt_verb_pid(c, m, "link", n ? n->link : RT_PID_NONE);
     val_set(c->arena, m, "wanted", val_bool(c->arena, w != NULL));
     rt_verb_uint(c, m, "attempts", w ? w->attempts : 0);
-    val_set(c->arena, m, "error", val_str(c->arena, w ? slice_of(w->why, w->why_len) : SLICE("")));
+    val_set(c->arena, m, "error", val_str(c->arena, w ? mesh_want_why(w) : SLICE("")));
     val_push(c->arena, c->result, m);
 }
 
@@ -34,12 +34,10 @@ typedef struct listing {
 
 static bool push_wanted(void *arg, slice name, slice value) {
     const listing *l = arg;
-    mesh_want w = {0};
     mesh_node n;
     uint32_t index = 0;
-    memcpy(&w, value.p, value.len < sizeof w ? value.len : sizeof w);
     bool up = mesh_peers_find(l->r, name, &index, &n);
-    push(l->c, name, &w, index, up ? &n : NULL);
+    push(l->c, name, mesh_want_of(value), index, up ? &n : NULL);
     return true;
 }
 
