@@ -117,6 +117,7 @@ err main_cluster_new(const config *f, rt_node *n, const slice *domains, size_t n
     c.n_domains = n_domains;
     c.hidden = f->node_hidden;
     c.ticktime = f->node_ticktime;
+    c.link_bytes = (size_t)f->node_link_bytes;
     c.mapper_port = (uint16_t)f->node_epmd_port;
     c.dial_rate = (uint32_t)f->node_dial_rate;
     c.dials_max = (uint32_t)f->node_dials_max;

@@ -10,7 +10,9 @@
 
 #include "base/mem.h"
 #include "edge/edge.h"
+#include "main/compose.h"
 #include "main/openmetrics.h"
+#include "mesh/mesh.h"
 #include "rt/contend.h"
 #include "rt/event.h"
 #include "rt/maps.h"
@@ -210,6 +212,16 @@ static void add_node(main_metrics *m, buf *out) {
                   !env->messaging || svc_ready(m->node, env->svc.cfg));
     add_memory(m, out);
     main_om_gauge(out, "murre_sessions", "", "client connections that have not ended, resumable ones too", edge_session_count(m->node));
+}
+
+static void add_links(main_metrics *m, buf *out) {
+    const main_env *env = rt_node_env(m->node);
+    const mesh *k = compose_mesh(env->compose);
+    mesh_load load = {0};
+    if (k) mesh_load_read(k, &load);
+    main_om_gauge(out, "murre_links", "", "nodes of the cluster that are connected", load.links);
+    main_om_gauge(out, "murre_links_busy", "", "of those: more waits for them than node.link_bytes", load.busy);
+    main_om_gauge(out, "murre_links_waiting_bytes", "bytes", "what waits for all of them", load.bytes);
 }
 
 typedef struct shard_row {
@@ -571,6 +583,7 @@ void main_metrics_text(void *arg, const main_scrape_stat *st, buf *out) {
     usec start = s->mono(s);
     ask_all(m);
     add_node(m, out);
+    add_links(m, out);
     add_shards(m, out);
     add_threads(m, out);
     add_times(m, out);

@@ -361,6 +361,7 @@ const rt_class mesh_global_class = {
     .sure = MESH_NODE,
     .unflushable = true,
     .foreign = true,
+    .unmuted = true,
 };
 
 /* --- for everybody ---------------------------------------------------------------------------------------------------------------- */

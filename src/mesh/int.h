@@ -4,6 +4,7 @@
 #include "mesh/mesh.h"
 #include "proto/dist/frame_in.h"
 #include "proto/dist/handshake.h"
+#include "rt/epoch.h"
 #include "rt/node.h"
 #include "rt/sup.h"
 #include "rt/table.h"
@@ -88,8 +89,21 @@ typedef struct mesh_peer {
     rt_pid loss;     /* up has ended, and this actor tells those whom that concerns (loss.c); RT_PID_NONE */
     rt_pid attempt;  /* the link that dials it, whose handshake is not over; RT_PID_NONE */
 } mesh_peer;
+/* gauge: what waits on a link, for those who look from elsewhere. Made with the link, and freed after its entry among the nodes is gone,
+ * when no reader can have it any more. */
+typedef struct mesh_gauge {
+    rt_retired retired;
+    _Atomic uint64_t bytes;  /* written by the link's shard; these three are relaxed: each means something by itself */
+    _Atomic uint64_t busy_n; /* how often it has become busy */
+    _Atomic bool busy;
+} mesh_gauge;
+mesh_gauge *mesh_gauge_new(void);
+void mesh_gauge_busy(mesh_gauge *g, bool busy);
+void mesh_gauge_retire(rt_ctx *cx, mesh_gauge *g); /* no entry has it any more; NULL is fine */
+
 typedef struct mesh_node {
     rt_pid link;
+    mesh_gauge *gauge; /* of the link; good as long as the reader is inside */
     uint32_t creation;
     bool hidden;
     uint8_t name_len;
@@ -111,7 +125,7 @@ rt_pid mesh_peers_of(mesh *m, rt_ctx *cx, slice name);   /* the link that is up;
 rt_pid mesh_peers_holder(mesh *m, rt_ctx *cx, slice name);
 /* The handshake is over. An attempt of our own that this link was faster than is told to end. ERR_EXISTS: another link of that name was
  * faster; ERR_BUSY: our own attempt is to win; ERR_REFUSED: this node has left; ERR_LIMIT, ERR_FULL: there is no room in a table. */
-NODISCARD err mesh_peers_up(mesh *m, rt_ctx *cx, slice name, uint32_t creation, bool hidden, uint32_t *out_index);
+NODISCARD err mesh_peers_up(mesh *m, rt_ctx *cx, slice name, uint32_t creation, bool hidden, mesh_gauge *gauge, uint32_t *out_index);
 /* A link is over, up or not. invented: the name was made for this connection and never comes again. */
 void mesh_peers_down(mesh *m, rt_ctx *cx, rt_pid link, slice name, bool invented);
 /* A link that was up has ended, but counts as up until this actor has told everybody and says mesh_peers_down. */

@@ -4,8 +4,7 @@
  * fire
  *
  * Reading: into the shard's scratch, straight to the machine of the state, or through link_tls.c. Writing: into out, at the end of the
- * round to the socket. What the socket does not take stays in out; past link_bytes the link holds back its mailbox, so that its senders
- * feel it (rt_hold).
+ * round to the socket. What the socket does not take stays in out; what is long, and what comes while out is long, waits (link_turn.c).
  *
  * A peer drops a link on which it hears nothing for its ticktime. Any frame counts, so a tick is written only where no byte has been and
  * none waits. While bytes wait, the socket gets them as soon as it takes any; as long as it takes none, a tick could not go out either, and
@@ -50,14 +49,6 @@ err mesh_link_end(rt_ctx *cx, mesh_link *l, const char *why) {
 }
 
 /* --- writing ---------------------------------------------------------------------------------------------------------------------- */
-static void press(rt_ctx *cx, mesh_link *l) {
-    bool full = mesh_link_waiting(l).len > l->m->cfg.link_bytes;
-    if (full == l->full) return;
-    l->full = full;
-    l->answers = 0;
-    rt_hold(cx, full);
-}
-
 /* That many more bytes are written. What waits is moved to the front only when it is not longer than what was written before it, so that no
  * byte costs more than one move however little the socket takes at a time, and out is at most twice as long as what waits. */
 static void written(mesh_link *l, size_t n) {
@@ -106,30 +97,44 @@ void mesh_link_last(rt_ctx *cx, mesh_link *l) {
     (void)send_out(cx, l, &done); /* it ends anyhow */
 }
 
+/* As long as the socket takes all there is more of what waits, but in turns of MESH_TURN_MAX. */
+static err fill_and_send(rt_ctx *cx, mesh_link *l, size_t *out_done) {
+    size_t turn = 0;
+    err e = ERR_OK;
+    do {
+        if (l->queue) e = mesh_turn_fill(cx, l, &turn);
+        if (e || l->ended) return e;
+        e = send_out(cx, l, out_done);
+    } while (!e && l->queue && turn < MESH_TURN_MAX);
+    return e;
+}
+
 static err write_out(rt_ctx *cx, mesh_link *l) {
     size_t done = 0;
-    err e = send_out(cx, l, &done);
+    err e = fill_and_send(cx, l, &done);
+    if (l->ended) return e;
     l->wrote = l->wrote || done > 0;
-    if (done > 0 || !l->polled) l->stuck = 0;
-    bool wait = e == ERR_AGAIN;
+    if (done > 0 || !l->blocked) l->stuck = 0;
+    l->blocked = e == ERR_AGAIN;
+    bool wait = l->blocked || l->queue;
     if (wait != l->polled) {
         l->polled = wait;
         rt_port_interest(cx, l->fd, wait ? SYS_IN | SYS_OUT : SYS_IN);
     }
-    press(cx, l);
-    return e && !wait ? mesh_link_end(cx, l, err_text(e)) : ERR_OK;
+    if (!l->hand) mesh_turn_press(cx, l);
+    return e && !l->blocked ? mesh_link_end(cx, l, err_text(e)) : ERR_OK;
 }
 
 void mesh_link_flush(rt_ctx *cx, mesh_link *l) {
-    press(cx, l);
+    if (!l->hand) mesh_turn_press(cx, l);
     rt_flush_later(cx);
 }
 
-static bool waits(const mesh_link *l) { return mesh_link_waiting(l).len > 0 || !mesh_tls_idle(l); }
+static bool waits(const mesh_link *l) { return mesh_link_waiting(l).len > 0 || l->queue || !mesh_tls_idle(l); }
 
 static err link_flush(rt_ctx *cx, void *st) {
     mesh_link *l = st;
-    return l->polled || !waits(l) ? ERR_OK : write_out(cx, l);
+    return l->blocked || !waits(l) ? ERR_OK : write_out(cx, l);
 }
 
 /* --- reading ---------------------------------------------------------------------------------------------------------------------- */
@@ -165,7 +170,7 @@ static err link_timer(rt_ctx *cx, void *st, rt_timer *t) {
     usec every = l->m->cfg.ticktime / MESH_TICK_INTENSITY;
     if (l->hand) return mesh_link_end(cx, l, mesh_call_connects(l) ? "connecting took too long" : "the handshake took too long");
     l->silent = l->heard ? 0 : (uint8_t)(l->silent + 1);
-    l->stuck = l->polled ? (uint8_t)(l->stuck + 1) : 0;
+    l->stuck = l->blocked ? (uint8_t)(l->stuck + 1) : 0;
     l->heard = false;
     if (l->silent >= MESH_TICK_INTENSITY) return mesh_link_end(cx, l, "it was silent for the ticktime");
     if (l->stuck > MESH_TICK_INTENSITY) return mesh_link_end(cx, l, "it did not read for the ticktime");
@@ -185,23 +190,24 @@ static err link_timer(rt_ctx *cx, void *st, rt_timer *t) {
 static err told_to_end(rt_ctx *cx, mesh_link *l, const rt_blob *why) {
     char text[256];
     slice s = rt_blob_slice(why);
-    err e = l->polled ? ERR_OK : write_out(cx, l);
+    err e = l->blocked ? ERR_OK : write_out(cx, l);
     (void)snprintf(text, sizeof text, SLICE_FMT, SLICE_ARG(s));
     return e ? e : mesh_link_end(cx, l, text);
 }
 
-static err job_done(rt_ctx *cx, mesh_link *l, rt_job_done *d) {
+static err job_done(rt_ctx *cx, mesh_link *l, rt_msg **m) {
+    rt_job_done *d = rt_job_done_of(*m);
     if (mesh_tls_is_step(d)) return mesh_tls_stepped(cx, l, d);
     const mesh_lookup *u = mesh_lookup_of(d);
-    return u ? mesh_call_found(cx, l, d, u) : mesh_rpc_done(cx, l, d);
+    return u ? mesh_call_found(cx, l, d, u) : mesh_turn_done(cx, l, m);
 }
 
 static err link_handle(rt_ctx *cx, void *st, rt_msg **m) {
     mesh_link *l = st;
     switch ((*m)->tag) {
-    case MESH_SEND: return l->hand ? ERR_OK : mesh_out_send(cx, l, mesh_send_msg_of(*m));
-    case MESH_SIGNAL: return l->hand ? ERR_OK : mesh_out_signal(cx, l, mesh_signal_msg_of(*m));
-    case RT_JOB_DONE: return job_done(cx, l, rt_job_done_of(*m));
+    case MESH_SEND:
+    case MESH_SIGNAL: return l->hand ? ERR_OK : mesh_turn_take(cx, l, m);
+    case RT_JOB_DONE: return job_done(cx, l, m);
     case MESH_END: return l->hand ? ERR_OK : told_to_end(cx, l, mesh_end_msg_of(*m)->why);
     case RT_DOWN: return l->hand && rt_down_of(*m)->ref == l->hand->old_ref ? mesh_hand_old_down(cx, l) : ERR_OK;
     default: return ERR_OK;
@@ -241,6 +247,7 @@ static void link_fini(rt_ctx *cx, void *st, err reason) {
     if (reason == ERR_SHUTDOWN) say_end(cx, l, l->hand ? "its own connection to us was faster" : "it has connected anew");
     if (reason == ERR_KILLED) say_end(cx, l, "this node ended it"); /* for an operator, or with itself */
     if (!l->hand) {
+        mesh_turn_fini(cx, l);
         mesh_loss_begin(cx, l);
         dist_in_fini(&l->in);
         dist_out_fini(&l->enc);

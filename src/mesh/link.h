@@ -2,15 +2,17 @@
 #define MESH_LINK_H
 /* link: one connection to another node: an actor that owns the socket. link.c: its life and its bytes; link_dial.c: until there is a
  * connection, if we dial; link_hand.c: the handshake; link_in.c: what the peer says; link_out.c: what is said to it;
- * link_tls.c: TLS around all of it. */
+ * link_turn.c: what of that has to wait; link_tls.c: TLS around all of it. */
 #include "mesh/dial.h"
+#include "mesh/lanes.h"
 #include "mesh/lookup.h"
 #include "mesh/rels.h"
 #include "mesh/rpc.h"
 #include "proto/dist/frame_in.h"
 #include "proto/dist/frame_out.h"
 
-#define MESH_ANSWERS_MAX (64u << 20) /* to a peer that asks and does not read; it cannot be slowed down otherwise */
+#define MESH_ANSWERS_MAX (64u << 20)                /* to a peer that asks and does not read; it cannot be slowed down otherwise */
+#define MESH_TURN_MAX    (4u * DIST_FRAGMENT_BYTES) /* of what waits, put into out in one go */
 #define MESH_CACHE_REST  100u /* messages to a peer before its atom cache is used: more than nodes say to each other when they meet */
 
 typedef struct mesh_link_arg {
@@ -55,7 +57,8 @@ typedef struct mesh_hand { /* until it is up */
     mesh_call *call;    /* NULL: the connection was accepted */
 } mesh_hand;
 
-typedef struct mesh_tls mesh_tls; /* link_tls.c */
+typedef struct mesh_tls mesh_tls;     /* link_tls.c */
+typedef struct mesh_queue mesh_queue; /* link_turn.c */
 
 typedef struct mesh_link_counts { /* for who looks (murrectl links) */
     uint64_t in_bytes, out_bytes; /* of the socket, the handshake and TLS among them */
@@ -76,20 +79,24 @@ typedef struct mesh_link {
     bool ended;     /* mesh_link_end was called: nothing that came is acted on any more */
     bool invented;  /* its name was made for this connection */
     bool hidden;    /* the peer does not want to be seen */
-    bool full;      /* out is over link_bytes: it takes no messages */
-    bool polled;    /* waits until the socket takes more */
+    bool busy;      /* more waits than link_bytes, and it was not half of that since: senders are slowed */
+    bool blocked;   /* the socket took not all */
+    bool polled;    /* its events are wanted when it takes more */
     bool wrote;     /* since the last tick was due */
     bool heard;     /* something, since the last tick was due */
     uint8_t silent; /* ticks that were due since the peer last said something */
     uint8_t stuck;  /* ticks that were due since the socket last took something of what waits */
     mesh_link_counts n;
-    size_t answers;    /* bytes of out that the peer's own doing brought, since it is full */
+    size_t answers;    /* bytes of out that the peer's own doing brought, since it is longer than link_bytes */
     uint64_t sequence; /* of the last message in fragments */
     uint64_t never;    /* counts the processes that rpc.c pretends */
     mesh_rpcs *rpcs;   /* calls of the peer that are not answered yet */
     rt_timer timer;    /* handshake: until it has to be over; up: the next tick */
     buf out;           /* for the socket, but for its first out_off bytes, which are written already */
     size_t out_off;
+    mesh_queue *queue; /* what waits besides; NULL: nothing does */
+    dist_split *split; /* while something long begins: where what is left of it goes */
+    mesh_gauge *gauge; /* while it is up */
     dist_in in;
     dist_out enc;
     mesh_rels rels;
@@ -159,8 +166,25 @@ void mesh_loss_begin(rt_ctx *cx, mesh_link *l);
 NODISCARD err mesh_rpc_spawn(rt_ctx *cx, mesh_link *l, const dist_message *m, const dist_ctl *c, arena *text);
 NODISCARD err mesh_rpc_done(rt_ctx *cx, mesh_link *l, rt_job_done *d);
 
+/* link_turn.c: up. What actors say, MESH_SEND and MESH_SIGNAL, is said or waits; takes the message over if it does. */
+NODISCARD err mesh_turn_take(rt_ctx *cx, mesh_link *l, rt_msg **m);
+/* RT_JOB_DONE of mesh/rpc.h: its answer waits while the link is busy. */
+NODISCARD err mesh_turn_done(rt_ctx *cx, mesh_link *l, rt_msg **m);
+/* Puts of what waits into out, until that has enough or *done, to which it adds, is MESH_TURN_MAX. */
+NODISCARD err mesh_turn_fill(rt_ctx *cx, mesh_link *l, size_t *done);
+size_t mesh_turn_waiting(const mesh_link *l);   /* bytes for the peer, all together */
+void mesh_turn_press(rt_ctx *cx, mesh_link *l); /* after out has become longer or shorter: is it busy? */
+void mesh_turn_fini(rt_ctx *cx, mesh_link *l);  /* what still waits is dropped, or answered as by a lost connection */
+/* What the link says itself: whether it has to wait, because it is long or would overtake; and that it does, in a form of its own. holds:
+ * as in mesh_out_kept. ERR_UNSUPPORTED: as dist_out_apart; then nothing waits. */
+bool mesh_turn_waits(const mesh_link *l, const dist_ctl *c);
+NODISCARD err mesh_turn_keep(rt_ctx *cx, mesh_link *l, const dist_ctl *c, rt_blob *holds);
+
 /* link_out.c. What cannot be said to this peer is dropped, with the answer that its sender expects. */
-NODISCARD err mesh_out(rt_ctx *cx, mesh_link *l, const dist_ctl *c);
+NODISCARD err mesh_out(rt_ctx *cx, mesh_link *l, const dist_ctl *c); /* what the link says itself */
+/* The same; the payload or the reason is in holds, of which it takes a reference if it has to wait. NULL: it would be copied. */
+NODISCARD err mesh_out_kept(rt_ctx *cx, mesh_link *l, const dist_ctl *c, rt_blob *holds);
+/* In their turn, of actors. */
 NODISCARD err mesh_out_send(rt_ctx *cx, mesh_link *l, const mesh_send_msg *s);
 NODISCARD err mesh_out_demonitor(rt_ctx *cx, mesh_link *l, mesh_aim *a); /* drops it */
 NODISCARD err mesh_out_signal(rt_ctx *cx, mesh_link *l, const mesh_signal_msg *s);

@@ -160,7 +160,7 @@ static err found(rt_ctx *cx, mesh_link *l, const dist_epmd_node *n) {
     buf_reset(&hand->in);
     buf_fini(&l->out);
     l->out_off = 0;
-    l->polled = false;
+    l->polled = l->blocked = false;
     rt_port_close(cx, l->fd);
     l->fd = -1;
     return call_at(cx, l, MESH_CALLED_NODE, &hand->call->node);

@@ -91,7 +91,9 @@ static err is_up(rt_ctx *cx, mesh_link *l) {
     l->hidden = !(h->flags & DIST_FLAG(PUBLISHED));
     l->creation = h->peer_creation;
     l->flags = h->flags;
-    err up = mesh_peers_up(l->m, cx, mesh_link_name(l), l->creation, l->hidden, &l->index);
+    l->gauge = mesh_gauge_new();
+    err up = mesh_peers_up(l->m, cx, mesh_link_name(l), l->creation, l->hidden, l->gauge, &l->index);
+    if (up) mesh_gauge_retire(cx, l->gauge);
     if (hand->call) hand->call->yields = up == ERR_EXISTS;
     if (up == ERR_EXISTS) return mesh_link_end(cx, l, "another connection to it was faster");
     if (up == ERR_REFUSED) return mesh_link_end(cx, l, "this node has left the cluster");

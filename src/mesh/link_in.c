@@ -232,7 +232,7 @@ err mesh_in_feed(rt_ctx *cx, mesh_link *l, slice bytes) {
         l->n.in_ticks += ev.kind == DIST_IN_TICK;
         if (ev.kind != DIST_IN_MESSAGE) continue;
         l->n.in_messages++;
-        bool was_full = l->full; /* what made it full may be long */
+        bool was_full = mesh_link_waiting(l).len > l->m->cfg.link_bytes; /* what made it full may be long */
         size_t before = l->out.len;
         err e = on_message(cx, l, &ev.message);
         if (was_full) l->answers += l->out.len - before;

@@ -2,29 +2,44 @@
 #include "base/mem.h"
 #include "mesh/link.h"
 
+static err cannot(rt_ctx *cx, mesh_link *l, err e) {
+    return mesh_link_end(cx, l, e == ERR_LIMIT ? "what waits for it is past every limit" : "a signal could not be written");
+}
+
+/* *out_said: false if it cannot be said to this peer. */
 static NODISCARD err put(rt_ctx *cx, mesh_link *l, const dist_ctl *c, bool *out_said) {
     slice rest;
     dist_split split;
+    *out_said = true;
     if (l->ended) return ERR_OK;
     err e = dist_out_signal(&l->enc, c, ++l->sequence, &l->out, &rest, &split);
     *out_said = e != ERR_UNSUPPORTED;
     if (!*out_said) return ERR_OK;
-    if (e) return mesh_link_end(cx, l, e == ERR_LIMIT ? "what waits for it is past every limit" : "a signal could not be written");
+    if (e) return cannot(cx, l, e);
     l->n.out_messages++;
     buf_add(&l->out, rest);
-    while (split.left > 0) {
-        e = dist_out_fragment(&split, &l->out, &rest);
-        if (e) return mesh_link_end(cx, l, "what waits for it is past every limit");
-        buf_add(&l->out, rest);
-    }
+    if (split.left == 0) return ERR_OK;
+    if (!check(l->split)) return ERR_BUG; /* what is long has its turn in link_turn.c */
+    *l->split = split;
+    return ERR_OK;
+}
+
+/* As said by an actor, in its turn. */
+static err put_or_drop(rt_ctx *cx, mesh_link *l, const dist_ctl *c) {
+    bool said; /* if not, OTP drops it, too */
+    return put(cx, l, c, &said);
+}
+
+err mesh_out_kept(rt_ctx *cx, mesh_link *l, const dist_ctl *c, rt_blob *holds) {
+    if (l->ended) return ERR_OK;
+    err e = mesh_turn_waits(l, c) ? mesh_turn_keep(cx, l, c, holds) : put_or_drop(cx, l, c);
+    if (l->ended) return e;
+    if (e && e != ERR_UNSUPPORTED) return cannot(cx, l, e);
     mesh_link_flush(cx, l);
     return ERR_OK;
 }
 
-err mesh_out(rt_ctx *cx, mesh_link *l, const dist_ctl *c) {
-    bool said; /* if not, OTP drops it, too */
-    return put(cx, l, c, &said);
-}
+err mesh_out(rt_ctx *cx, mesh_link *l, const dist_ctl *c) { return mesh_out_kept(cx, l, c, NULL); }
 
 static etf_pid peer_pid(const mesh_link *l, rt_pid p) {
     return (etf_pid){.node = mesh_link_name(l), .id = p.slot, .serial = p.gen, .creation = l->creation};
@@ -45,7 +60,7 @@ err mesh_out_send(rt_ctx *cx, mesh_link *l, const mesh_send_msg *s) {
     } else {
         c.to = addr_of(peer_pid(l, s->to));
     }
-    return mesh_out(cx, l, &c);
+    return put_or_drop(cx, l, &c);
 }
 
 /* A DOWN goes to who asked, by the reference and the name that it asked with. */
@@ -57,7 +72,7 @@ static err down(rt_ctx *cx, mesh_link *l, const mesh_signal_msg *s, slice reason
     c.to = addr_of(peer_pid(l, s->to));
     c.from =
         w->name_len ? (dist_addr){.kind = DIST_ADDR_NAME, .name = slice_of(w->name, w->name_len)} : addr_of(mesh_etf_pid(l->m, s->from));
-    err e = mesh_out(cx, l, &c);
+    err e = put_or_drop(cx, l, &c);
     mesh_rels_watch_drop(&l->rels, w);
     return e;
 }
@@ -96,7 +111,7 @@ static err out_unlink(rt_ctx *cx, mesh_link *l, const mesh_signal_msg *s) {
         c.id = t->unlink = ++l->next_unlink;
     else
         mesh_rels_tie_drop(&l->rels, t);
-    return mesh_out(cx, l, &c);
+    return put_or_drop(cx, l, &c);
 }
 
 /* The peer's unlink has arrived at the actor. */
@@ -106,7 +121,7 @@ static err out_unlinked(rt_ctx *cx, mesh_link *l, const mesh_signal_msg *s) {
     if (check(l->unlinks > 0)) l->unlinks--;
     if (t && t->leaving == mesh_rels_leaving(s->ref)) mesh_rels_tie_drop(&l->rels, t); /* else it has linked again */
     c.id = s->ref;
-    return c.id ? mesh_out(cx, l, &c) : ERR_OK;
+    return c.id ? put_or_drop(cx, l, &c) : ERR_OK;
 }
 
 static err out_exit_link(rt_ctx *cx, mesh_link *l, const mesh_signal_msg *s, slice reason) {
@@ -114,7 +129,7 @@ static err out_exit_link(rt_ctx *cx, mesh_link *l, const mesh_signal_msg *s, sli
     mesh_tie *t = mesh_rels_tie(&l->rels, s->from, s->to);
     if (t) mesh_rels_tie_drop(&l->rels, t);
     c.reason = reason;
-    return mesh_out(cx, l, &c);
+    return put_or_drop(cx, l, &c);
 }
 
 /* --- monitors --------------------------------------------------------------------------------------------------------------------- */
@@ -158,7 +173,7 @@ static err out_monitor(rt_ctx *cx, mesh_link *l, const mesh_signal_msg *s) {
 
 err mesh_out_demonitor(rt_ctx *cx, mesh_link *l, mesh_aim *a) {
     dist_ctl c = about(l, a, DIST_SIG_DEMONITOR);
-    err e = mesh_out(cx, l, &c);
+    err e = put_or_drop(cx, l, &c);
     mesh_rels_aim_drop(&l->rels, a);
     return e;
 }
@@ -175,18 +190,20 @@ static err out_demonitor(rt_ctx *cx, mesh_link *l, const mesh_signal_msg *s) {
 static err out_exit(rt_ctx *cx, mesh_link *l, const mesh_signal_msg *s, slice reason) {
     dist_ctl c = between(l, s, DIST_SIG_EXIT2);
     c.reason = s->reason == ERR_KILLED ? SLICE("w\x04kill") : reason;
-    return mesh_out(cx, l, &c);
+    return put_or_drop(cx, l, &c);
 }
 
 err mesh_out_signal(rt_ctx *cx, mesh_link *l, const mesh_signal_msg *s) {
     buf b;
     err e = ERR_OK;
     buf_init(&b, UINT32_MAX);
-    mesh_reason_out(s->reason, s->term, &b);
+    bool long_one = s->term && s->term->len > 1; /* maybe: it is not copied */
+    if (!long_one) mesh_reason_out(s->reason, NULL, &b);
+    slice reason = long_one ? slice_from(rt_blob_slice(s->term), 1) : buf_slice(&b);
     switch ((rt_signal)s->sig) {
-    case RT_SIG_EXIT: e = out_exit(cx, l, s, buf_slice(&b)); break;
-    case RT_SIG_EXIT_LINK: e = out_exit_link(cx, l, s, buf_slice(&b)); break;
-    case RT_SIG_DOWN: e = down(cx, l, s, buf_slice(&b)); break;
+    case RT_SIG_EXIT: e = out_exit(cx, l, s, reason); break;
+    case RT_SIG_EXIT_LINK: e = out_exit_link(cx, l, s, reason); break;
+    case RT_SIG_DOWN: e = down(cx, l, s, reason); break;
     case RT_SIG_LINK: e = out_link(cx, l, s); break;
     case RT_SIG_UNLINK: e = out_unlink(cx, l, s); break;
     case RT_SIG_UNLINKED: e = out_unlinked(cx, l, s); break;

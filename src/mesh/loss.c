@@ -18,12 +18,14 @@ typedef struct loss {
     rt_pid link;
     mesh_node_msg node; /* with a reference to its name */
     mesh_rels rels;
+    mesh_gauge *gauge;
     bool invented;
     rt_timer timer;
 } loss;
 
 static void over(rt_ctx *cx, const loss *s) {
     mesh_peers_down(s->m, cx, s->link, rt_blob_slice(s->node.name), s->invented);
+    mesh_gauge_retire(cx, s->gauge);
     mesh_service_tell(cx, &s->node);
 }
 
@@ -66,7 +68,13 @@ static const rt_class loss_class = {
     .name = "mesh_loss", .state_size = sizeof(loss), .init = loss_init, .timer = loss_timer, .fini = loss_fini, .unflushable = true};
 
 void mesh_loss_begin(rt_ctx *cx, mesh_link *l) {
-    loss s = {.m = l->m, .link = rt_self(cx), .node = mesh_link_node(cx, l, false), .rels = l->rels, .invented = l->invented}, *arg = &s;
+    loss s = {.m = l->m,
+              .link = rt_self(cx),
+              .node = mesh_link_node(cx, l, false),
+              .rels = l->rels,
+              .gauge = l->gauge,
+              .invented = l->invented},
+         *arg = &s;
     rt_pid pid;
     mesh_rels_init(&l->rels);
     bool all = mesh_rels_end(cx, &s.rels, l->index, BATCH);

@@ -16,7 +16,7 @@
 #define MESH_TICKTIME       (60 * USEC_PER_SEC) /* OTP: net_ticktime */
 #define MESH_SETUP_TIME     (15 * USEC_PER_SEC) /* OTP: net_setuptime, whose 7 s are too short where thousands of nodes start */
 #define MESH_LISTEN_MAX     16u                 /* addresses that a node listens on */
-#define MESH_LINK_BYTES     (1u << 20)          /* OTP: dist_buf_busy_limit */
+#define MESH_LINK_BYTES     (1u << 20)          /* OTP: dist_buf_busy_limit, +zdbbl */
 #define MESH_EPMD_CONNS_MAX 4096u               /* to the port mapper in this node: one for each node of the machine */
 #define MESH_RELATIONS_MAX  1000000u            /* some 200 bytes each */
 #define MESH_HANDSHAKES_MAX 4096u               /* under way at a time: some 2 KiB each, under TLS some 50 KiB more, and a descriptor */
@@ -40,7 +40,7 @@ typedef struct mesh_cfg {
     bool hidden;             /* not in nodes() of the others, who then do not introduce it to each other */
     usec ticktime;           /* a peer that says nothing for so long is gone; all nodes of a cluster have the same */
     usec setup_time;         /* a handshake takes at most this */
-    size_t link_bytes;       /* written to a peer and not yet taken by its socket; past it, what comes for it waits with its senders */
+    size_t link_bytes;       /* waits for a peer; past it, who adds to it is slowed down until it is half (EV_MESH_BUSY) */
     int backlog;             /* connections that wait to be accepted */
     size_t relations_max;    /* links and monitors of one peer here, past which it is cut off; as many of actors here there (ERR_LIMIT) */
     uint32_t handshakes_max; /* accepted connections that are not up yet, at least 1; past it they are closed at once (EV_MESH_CROWDED) */
@@ -92,6 +92,13 @@ NODISCARD err mesh_dial_listed(mesh *m, const slice *seeds, size_t n);
  * alone is not dialled any more, but stays connected. why: a sentence. ERR_INVALID, ERR_PERM, ERR_LIMIT: nothing has changed; ERR_TIMEOUT,
  * ERR_NOPROC: it did not hear of it, or not in time. */
 NODISCARD err mesh_relist(mesh *m, const slice *seeds, size_t n, char why[MESH_WHY_MAX]);
+
+/* Connections to other nodes, as they are at the moment; any thread. */
+typedef struct mesh_load {
+    uint64_t links, busy; /* that are up; of those: past link_bytes */
+    uint64_t bytes;       /* that wait for all of them */
+} mesh_load;
+void mesh_load_read(const mesh *m, mesh_load *out);
 
 slice mesh_name(const mesh *m);        /* of this node */
 bool mesh_has_left(const mesh *m);     /* another node of the cluster serves one of the domains and stays (EV_MESH_DOMAIN); any thread */

@@ -109,5 +109,6 @@ const rt_class mesh_net_kernel_class = {
     .mailbox_bytes_max = 16u << 20, /* a message has up to 128 MiB */
     .bound = RT_BOUND_DROP_OLDEST,
     .foreign = true,
+    .unmuted = true,
     .sure = MESH_NODE,
 };

@@ -151,8 +151,10 @@ static rt_table_verdict lose(void *arg, slice old, slice *value) {
 }
 
 /* The entry by number of a link that is up. */
-static err number(mesh *m, rt_ctx *cx, const mesh_peer *p, slice name, rt_pid link, bool hidden) {
-    mesh_node n = {.link = link, .creation = p->creation, .hidden = hidden, .name_len = (uint8_t)name.len};
+static err number(mesh *m, rt_ctx *cx, const mesh_peer *p, slice name, const mesh_node *with) {
+    mesh_node n = *with;
+    n.creation = p->creation;
+    n.name_len = (uint8_t)name.len;
     memcpy(n.name, name.p, name.len);
     return rt_table_insert(rt_epoch_reader(cx), m->nodes, slice_of(&p->index, sizeof p->index),
                            slice_of(&n, offsetof(mesh_node, name) + name.len));
@@ -166,14 +168,14 @@ static rt_table_verdict unlink_of(void *arg, slice old, slice *value) {
     return rt_pid_eq(link, *(const rt_pid *)arg) ? RT_TABLE_REMOVE : RT_TABLE_KEEP;
 }
 
-err mesh_peers_up(mesh *m, rt_ctx *cx, slice name, uint32_t creation, bool hidden, uint32_t *out_index) {
+err mesh_peers_up(mesh *m, rt_ctx *cx, slice name, uint32_t creation, bool hidden, mesh_gauge *gauge, uint32_t *out_index) {
     step s = {.m = m, .name = name, .me = rt_self(cx), .creation = creation};
     if (mesh_has_left(m)) return ERR_REFUSED;
     err e = rt_table_update(rt_epoch_reader(cx), m->names, name, win, &s);
     if (e) return e;
     if (!s.won) return s.ours ? ERR_BUSY : ERR_EXISTS;
     if (rt_pid_ok(s.beaten)) rt_exit(cx, s.beaten, ERR_SHUTDOWN);
-    e = number(m, cx, &s.p, name, s.me, hidden);
+    e = number(m, cx, &s.p, name, &(mesh_node){.link = s.me, .gauge = gauge, .hidden = hidden});
     if (e)
         (void)change(&s, cx, name, lose); /* nothing could reach it */
     else

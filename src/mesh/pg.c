@@ -262,4 +262,5 @@ const rt_class mesh_pg_class = {
     .unflushable = true,
     .sure = MESH_NODE,
     .foreign = true,
+    .unmuted = true,
 };

@@ -7,8 +7,8 @@
  *     wrong options                               --> SPAWN_REPLY badopt
  *
  * What asks the shards runs on a thread of the pool, one call of a peer after the other, while the link goes on; the next one begins when
- * the answer to the last one was written. A link that holds back its mailbox, because its peer does not read, takes no finished job either,
- * so that a peer costs one thread, one result and MESH_RPC_WAIT_MAX requests, however much it asks.
+ * the answer to the last one was written. A link that is busy, because its peer does not read, answers no finished job, so that a peer
+ * costs one thread, one result and MESH_RPC_WAIT_MAX requests, however much it asks.
  *
  * Invariants: (1) SPAWN_REPLY goes out before anything else about that process (OTP closes the connection else). (2) A call that waits is
  * in the list, but for the one that runs, which the pool has: running is true exactly then. */
@@ -37,6 +37,8 @@ typedef struct rpc {
     slice args;                        /* a term: a proper list, unless badarg */
     uint32_t arity;
     buf value, message;
+    rt_blob *reason,
+        *sent; /* what the answer is made of: a long one waits in the link, by reference; NULL: not made yet; nothing is sent */
     etf_pid to;
     bool fine; /* it has run, and was no badarg */
 } rpc;
@@ -45,6 +47,8 @@ static void rpc_free(rpc *q) {
     buf_fini(&q->text);
     buf_fini(&q->value);
     buf_fini(&q->message);
+    rt_blob_unref(q->reason);
+    rt_blob_unref(q->sent);
     mem_free(q);
 }
 static void free_box(rt_box *b) { rpc_free(container_of(container_of(b, rt_job, box), rpc, job)); }
@@ -151,25 +155,32 @@ static void put_reason(const rpc *q, const char *wrong, buf *out) {
     }
 }
 
+/* What the answer is made of; of a job, on its thread. */
+static void seal(rpc *q, const char *wrong) {
+    buf b;
+    buf_init(&b, UINT32_MAX);
+    put_reason(q, wrong, &b);
+    q->reason = rt_blob_new(buf_slice(&b));
+    buf_fini(&b);
+    if (!wrong && q->message.len) q->sent = rt_blob_new(buf_slice(&q->message));
+}
+
 /* It ends: what it sends first, then its DOWN and its EXIT. */
-static err answer(rt_ctx *cx, mesh_link *l, const rpc *q, const char *wrong) {
+static err answer(rt_ctx *cx, mesh_link *l, rpc *q, const char *wrong) {
     dist_addr pid = {.kind = DIST_ADDR_PID, .pid = never_pid(q)}, to = {.kind = DIST_ADDR_PID, .pid = q->from};
-    buf reason;
     err e = ERR_OK;
     to.pid.node = mesh_link_name(l);
-    if (!wrong && q->message.len) {
+    if (!q->reason) seal(q, wrong);
+    if (q->sent) {
         dist_ctl send = {
-            .signal = DIST_SIG_SEND, .from = pid, .to = {.kind = DIST_ADDR_PID, .pid = q->to}, .payload = buf_slice(&q->message)};
-        e = mesh_out(cx, l, &send);
+            .signal = DIST_SIG_SEND, .from = pid, .to = {.kind = DIST_ADDR_PID, .pid = q->to}, .payload = rt_blob_slice(q->sent)};
+        e = mesh_out_kept(cx, l, &send, q->sent);
     }
-    buf_init(&reason, UINT32_MAX);
-    put_reason(q, wrong, &reason);
-    dist_ctl down = {.signal = DIST_SIG_DOWN, .from = pid, .to = to, .ref = q->ref, .reason = buf_slice(&reason)};
-    dist_ctl end = {.signal = DIST_SIG_EXIT, .from = pid, .to = to, .reason = buf_slice(&reason)};
+    dist_ctl down = {.signal = DIST_SIG_DOWN, .from = pid, .to = to, .ref = q->ref, .reason = rt_blob_slice(q->reason)};
+    dist_ctl end = {.signal = DIST_SIG_EXIT, .from = pid, .to = to, .reason = rt_blob_slice(q->reason)};
     down.ref.node = mesh_link_name(l);
-    if (!e && q->flags & DIST_SPAWN_MONITOR) e = mesh_out(cx, l, &down);
-    if (!e && q->flags & DIST_SPAWN_LINK) e = mesh_out(cx, l, &end);
-    buf_fini(&reason);
+    if (!e && q->flags & DIST_SPAWN_MONITOR) e = mesh_out_kept(cx, l, &down, q->reason);
+    if (!e && q->flags & DIST_SPAWN_LINK) e = mesh_out_kept(cx, l, &end, q->reason);
     return e;
 }
 
@@ -187,12 +198,17 @@ static void run(rpc *q, rt_ctx *cx) {
     q->fine = q->mfa->fn(&c);
     q->to = c.to;
 }
-static void run_job(rt_job *j) { run(container_of(j, rpc, job), NULL); }
 
 /* What was wrong with a call that has run; NULL: nothing. */
 static const char *verdict(const rpc *q) {
     if (!q->fine) return "badarg";
     return buf_ok(&q->value) && buf_ok(&q->message) ? NULL : "system_limit";
+}
+
+static void run_job(rt_job *j) {
+    rpc *q = container_of(j, rpc, job);
+    run(q, NULL);
+    seal(q, verdict(q));
 }
 
 /* --- those that wait --------------------------------------------------------------------------------------------------------------- */
@@ -248,7 +264,7 @@ static err begin(rt_ctx *cx, mesh_link *l, rpc *q) {
 }
 
 err mesh_rpc_done(rt_ctx *cx, mesh_link *l, rt_job_done *d) {
-    const rpc *q = container_of(rt_job_of(d), rpc, job);
+    rpc *q = container_of(rt_job_of(d), rpc, job);
     if (!check(l->rpcs)) return ERR_BUG;
     l->rpcs->running = false;
     err e = answer(cx, l, q, d->status ? "system_limit" : verdict(q));

@@ -11,6 +11,13 @@
 #define CALL_USEC (10 * USEC_PER_SEC)
 
 /* --- nodes ------------------------------------------------------------------------------------------------------------------------- */
+/* relaxed: see mesh_gauge. */
+static void push_load(rt_verb_call *c, val *m, mesh_gauge *g) {
+    rt_verb_uint(c, m, "queued", g ? atomic_load_explicit(&g->bytes, memory_order_relaxed) : 0);
+    val_set(c->arena, m, "busy", val_bool(c->arena, g && atomic_load_explicit(&g->busy, memory_order_relaxed)));
+    rt_verb_uint(c, m, "busy_n", g ? atomic_load_explicit(&g->busy_n, memory_order_relaxed) : 0);
+}
+
 static void push(rt_verb_call *c, slice name, const mesh_want *w, uint32_t index, const mesh_node *n) {
     static const char *const states[] = {
         [MESH_WANT_WAITING] = "waiting", [MESH_WANT_READY] = "ready", [MESH_WANT_DIALLING] = "dialling", [MESH_WANT_UP] = "lost"};
@@ -20,6 +27,7 @@ static void push(rt_verb_call *c, slice name, const mesh_want *w, uint32_t index
     rt_verb_uint(c, m, "index", index);
     rt_verb_uint(c, m, "creation", n ? n->creation : 0);
     rt_verb_pid(c, m, "link", n ? n->link : RT_PID_NONE);
+    push_load(c, m, n ? n->gauge : NULL);
     val_set(c->arena, m, "wanted", val_bool(c->arena, w != NULL));
     rt_verb_uint(c, m, "attempts", w ? w->attempts : 0);
     val_set(c->arena, m, "error", val_str(c->arena, w ? mesh_want_why(w) : SLICE("")));
@@ -123,8 +131,8 @@ static err global_list(rt_verb_call *c) {
 
 const rt_verb mesh_verbs[] = {
     {"nodes", "list", 0, 0, RT_READS, nodes_list, "nodes",
-     "lists the nodes that are connected or are to be: name, state, number, creation, the actor of the link, failed attempts and why the "
-     "last one failed"},
+     "lists the nodes that are connected or are to be: name, state, number, creation, the actor of the link, the bytes that wait for it, "
+     "whether that is too much and how often it was, failed attempts and why the last one failed"},
     {"nodes", "connect", 1, 1, RT_MUTATES, nodes_connect, "nodes connect NODE",
      "dials a node, NAME@HOST or NAME@HOST:PORT, and keeps it connected until this node ends"},
     {"nodes", "disconnect", 1, 1, RT_MUTATES, nodes_disconnect, "nodes disconnect NODE",

@@ -45,6 +45,7 @@ typedef struct rt_class {
     struct rt_class_count *count; /* what became of messages that it never handled; NULL: only the shard counts them */
     bool foreign;                 /* processes of other nodes may send to it, watch it and end it; else it does not exist for them */
     uint16_t sure;                /* messages with this tag pass its bound and survive a flush, as the runtime's own do; 0: no more */
+    bool unmuted;                 /* no receiver slows it down: too many wait for it who do not send to that one */
     const struct rt_class *of;    /* what a pool of workers made it from (rt/workers.h); NULL: it was written as it is */
 } rt_class;
 #define RT_MAILBOX_MAX_DEFAULT 1000000u
@@ -92,6 +93,11 @@ void rt_demonitor(rt_ctx *cx, uint64_t ref); /* and a DOWN of it that waits is t
 /* While on, this actor takes no messages out of its mailbox, whose bound then slows its senders down or refuses them; signals, timers and
  * sockets come as ever. For those who pass on what they get: while nothing more fits, it waits where the runtime counts it. */
 void rt_hold(rt_ctx *cx, bool on);
+/* For those who keep what they are sent elsewhere than in their mailbox, when that gets too much: sender, an actor of this node, handles no
+ * messages and its sockets are not read, as under RT_BOUND_MUTE, but without RT_MUTE_MAX_USEC: until this actor calls rt_slow_end, or ends.
+ * So whoever calls it has to end it in any case. Nothing happens to an actor of another node, to itself, or to one that is unmuted. */
+void rt_slow(rt_ctx *cx, rt_pid sender);
+void rt_slow_end(rt_ctx *cx); /* of all whom this actor slows */
 
 /* --- time and batching */
 void rt_timer_set(rt_ctx *cx, rt_timer *t, usec at); /* arms or re-arms; resolution 1 ms, never early */

@@ -84,8 +84,8 @@ void rt_rel_remove(rt_shard *sh, rt_rel *r);
 
 /* mute.c */
 void rt_mute_sender(rt_shard *sh, rt_actor *receiver, rt_pid sender);
-void rt_mute_release(rt_shard *sh, rt_actor *receiver); /* its mailbox has halved */
-void rt_mute_begin(rt_shard *sh, rt_actor *a, rt_pid receiver);
+void rt_mute_release(rt_shard *sh, rt_actor *receiver);                       /* its mailbox has halved */
+void rt_mute_begin(rt_shard *sh, rt_actor *a, rt_pid receiver, uint64_t how); /* how: the ref of RT_SIG_MUTE */
 void rt_mute_end_one(rt_shard *sh, rt_actor *a, rt_rel *r); /* removes r, of kind MUTED; runs a again if it was the last */
 void rt_mute_expire(rt_shard *sh);
 usec rt_mute_next(const rt_shard *sh); /* USEC_NEVER */

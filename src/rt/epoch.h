@@ -22,7 +22,7 @@ rt_reader *rt_epoch_reader(rt_ctx *cx);
 rt_reader *rt_epoch_begin(rt_node *n);
 void rt_epoch_end(rt_reader **r);
 
-/* --- for rt: what is to be freed */
+/* --- for who keeps things that are found through tables: what is to be freed */
 typedef struct rt_retired rt_retired;
 struct rt_retired {                          /* in what was unlinked */
     rt_retired *next;                        /* in one list or another of epoch.c */

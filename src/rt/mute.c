@@ -7,36 +7,65 @@
  *
  * Timers and writable sockets of a muted actor still come: they let it time out and empty its own queues.
  *
+ * rt_slow is the same without an end: when it ends is the receiver's to know. The ref of both relations is then NO_END.
+ *
  * Invariants: (1) an actor is not run while stops is not 0, and stops counts its MUTED relations, beside the bit of rt_hold; (2) every
- * MUTED relation has an entry in shard.mutes that ends it; (3) shard.mutes is ordered by time. */
+ * MUTED relation has an entry in shard.mutes that ends it, or its ref is NO_END; (3) shard.mutes is ordered by time. */
 #include "base/mem.h"
 #include "base/plant.h"
 #include "rt/core.h"
 
+#define NO_END UINT64_MAX
+
+static bool can_be_muted(const rt_shard *sh, rt_pid sender, rt_pid by) {
+    return rt_pid_ok(sender) && sender.node == 0 && rt_pid_shard(sender) < sh->node->n_shards && !rt_pid_eq(sender, by);
+}
+
 void rt_mute_sender(rt_shard *sh, rt_actor *receiver, rt_pid sender) {
     rt_pid self = rt_actor_pid(receiver);
-    if (!rt_pid_ok(sender) || sender.node != 0 || rt_pid_shard(sender) >= sh->node->n_shards || rt_pid_eq(sender, self)) return;
+    if (!can_be_muted(sh, sender, self)) return;
     rt_rel *r = rt_rel_find(sh, receiver->slot, RT_REL_MUTES, sender, 0);
-    if (r && sh->now < (usec)r->ref + RT_MUTE_MAX_USEC) return; /* it has been told and its time is not over */
+    if (r && (r->ref == NO_END || sh->now < (usec)r->ref + RT_MUTE_MAX_USEC)) return; /* it has been told and its time is not over */
     if (!r) r = rt_rel_add(sh, receiver, RT_REL_MUTES, sender, 0);
     r->ref = (uint64_t)sh->now;
     receiver->flags |= RT_A_MUTING;
     rt_signal_send(sh, self, sender, RT_SIG_MUTE, 0, ERR_OK);
 }
 
-void rt_mute_release(rt_shard *sh, rt_actor *receiver) {
-    receiver->flags &= (uint16_t)~RT_A_MUTING;
+void rt_slow(rt_ctx *cx, rt_pid sender) {
+    rt_shard *sh = cx->sh;
+    rt_actor *self = cx->self;
+    if (!check(self) || !can_be_muted(sh, sender, rt_actor_pid(self))) return;
+    rt_rel *r = rt_rel_find(sh, self->slot, RT_REL_MUTES, sender, 0);
+    if (r && r->ref == NO_END) return;
+    if (!r) r = rt_rel_add(sh, self, RT_REL_MUTES, sender, 0);
+    r->ref = NO_END;
+    rt_signal_send(sh, rt_actor_pid(self), sender, RT_SIG_MUTE, NO_END, ERR_OK);
+}
+
+/* Those that are slowed, or those that are muted for a time. */
+static void release(rt_shard *sh, rt_actor *receiver, bool slowed) {
     for (rt_rel *r = receiver->rels, *next; r; r = next) {
         next = r->next;
-        if (r->kind != RT_REL_MUTES) continue;
+        if (r->kind != RT_REL_MUTES || (r->ref == NO_END) != slowed) continue;
         rt_pid sender = r->other;
         rt_rel_remove(sh, r);
         rt_signal_send(sh, rt_actor_pid(receiver), sender, RT_SIG_UNMUTE, 0, ERR_OK); /* may run a sender later, never now */
     }
 }
 
-void rt_mute_begin(rt_shard *sh, rt_actor *a, rt_pid receiver) {
+void rt_mute_release(rt_shard *sh, rt_actor *receiver) {
+    receiver->flags &= (uint16_t)~RT_A_MUTING;
+    release(sh, receiver, false);
+}
+
+void rt_slow_end(rt_ctx *cx) {
+    if (check(cx->self)) release(cx->sh, cx->self, true);
+}
+
+void rt_mute_begin(rt_shard *sh, rt_actor *a, rt_pid receiver, uint64_t how) {
     usec until = sh->now + RT_MUTE_MAX_USEC;
+    if (a->cls->unmuted) return; /* the receiver's UNMUTE will find nothing */
     rt_rel *r = rt_rel_find(sh, a->slot, RT_REL_MUTED, receiver, 0);
     if (!r) {
         r = rt_rel_add(sh, a, RT_REL_MUTED, receiver, 0);
@@ -44,7 +73,8 @@ void rt_mute_begin(rt_shard *sh, rt_actor *a, rt_pid receiver) {
         rt_count(&sh->n_muted, 1);
         rt_event(&sh->cx, EV_MUTE, a->slot, receiver.slot, 0);
     }
-    r->ref = (uint64_t)until;
+    r->ref = how == NO_END ? NO_END : (uint64_t)until;
+    if (how == NO_END) return;
     void *arr = sh->mutes;
     mem_grow(&arr, &sh->mutes_cap, sh->mutes_to + 1, sizeof *sh->mutes);
     sh->mutes = arr;

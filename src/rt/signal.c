@@ -151,7 +151,7 @@ static void act(rt_shard *sh, rt_pid from, rt_pid to, unsigned sig, const rt_sig
     case RT_SIG_EXIT: on_exit_signal(sh, a, from, b); break;
     case RT_SIG_EXIT_LINK: on_exit_link(sh, a, from, b); break;
     case RT_SIG_DOWN: on_down(sh, a, from, b); break;
-    case RT_SIG_MUTE: rt_mute_begin(sh, a, from); break;
+    case RT_SIG_MUTE: rt_mute_begin(sh, a, from, ref); break;
     case RT_SIG_UNMUTE: on_unmute(sh, a, from); break;
     case RT_SIG_MUTE_GONE: remove_if(sh, a, RT_REL_MUTES, from, 0); break;
     case RT_SIG_TABLE: rt_tables_arrive(sh, a, from, ref, b->reason); break;

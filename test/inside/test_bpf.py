@@ -213,8 +213,8 @@ def test_wrong_arguments():
         r = subprocess.run([TRACE, *map(str, args)], capture_output=True, text=True, timeout=LIMIT, env=env)
         assert r.returncode == 1 and r.stdout == "" and re.fullmatch(rf"trace: {text}.*\n", r.stderr), (args, r)
 
-    says("usage: trace NAME .*: fsync-latency large-reads lock-wait message-latency run-queue-delay slow-handlers ")
-    says("there is no script puffin, but these: fsync-latency ", "puffin", 1)
+    says("usage: trace NAME .*: busy-nodes fsync-latency large-reads lock-wait message-latency run-queue-delay slow-handlers ")
+    says("there is no script puffin, but these: busy-nodes fsync-latency ", "puffin", 1)
     says("PID: x1 is not a number", "large-reads", "x1")
     says("PID: 1 2 is not a number", "large-reads", "1 2")
     ended = subprocess.Popen(["true"])

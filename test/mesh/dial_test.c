@@ -134,7 +134,7 @@ static dialled *which;
 static void do_up(rt_ctx *cx, puppet *p, uint64_t arg) {
     uint32_t index;
     (void)p, (void)arg;
-    assert_int_equal(mesh_peers_up(at.m, cx, slice_str(who), 7, false, &index), ERR_OK);
+    assert_int_equal(mesh_peers_up(at.m, cx, slice_str(who), 7, false, NULL, &index), ERR_OK);
 }
 static void do_down(rt_ctx *cx, puppet *p, uint64_t arg) {
     (void)p;

@@ -530,7 +530,7 @@ static void do_send(rt_ctx *cx, puppet *p, uint64_t arg) {
     }
 }
 
-/* What its socket does not take waits in the link up to link_bytes, and then in the link's mailbox, where the runtime counts it. */
+/* What its socket does not take waits in its buffer up to link_bytes, and the rest as it was sent. */
 static void a_peer_that_does_not_read(void **state) {
     (void)state;
     peer p;

@@ -208,7 +208,9 @@ typedef struct peer {
     unsigned ticks, messages;
     etf_ref ref; /* that came last, and who said it: */
     etf_pid from;
-    buf heard; /* a line a message */
+    buf heard;                                    /* a line a message */
+    void (*on_payload)(void *arg, slice payload); /* NULL: not wanted; arg: */
+    void *arg;
 } peer;
 
 static inline etf_pid peer_pid(const peer *p) { return (etf_pid){.node = p->self.name, .id = 91, .creation = p->self.creation}; }
@@ -222,8 +224,11 @@ static inline void put(peer *p, const dist_ctl *c) {
     slice rest;
     dist_split split;
     assert_int_equal(dist_out_signal(&p->enc, c, 1, &p->out, &rest, &split), ERR_OK);
-    assert_int_equal(split.left, 0);
     buf_add(&p->out, rest);
+    while (split.left) {
+        assert_int_equal(dist_out_fragment(&split, &p->out, &rest), ERR_OK);
+        buf_add(&p->out, rest);
+    }
 }
 
 static inline void coders(peer *p) {
@@ -267,6 +272,7 @@ static inline void hear(peer *p, const dist_message *m) {
         etf_format(t, &p->heard);
     }
     buf_add_byte(&p->heard, '\n');
+    if (p->on_payload && c.payload.p) p->on_payload(p->arg, c.payload);
     arena_fini(&a);
 }
 

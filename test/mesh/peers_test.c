@@ -59,7 +59,7 @@ static void do_admit(rt_ctx *cx, puppet *p, uint64_t arg) {
 }
 static void do_up(rt_ctx *cx, puppet *p, uint64_t arg) {
     (void)p, (void)arg;
-    x.up = mesh_peers_up(at.m, cx, x.name, x.creation, x.hidden, &x.index);
+    x.up = mesh_peers_up(at.m, cx, x.name, x.creation, x.hidden, NULL, &x.index);
 }
 static void do_down(rt_ctx *cx, puppet *p, uint64_t arg) {
     (void)p, (void)arg;

@@ -165,6 +165,102 @@ static void a_muted_sender_is_not_run_nor_its_socket_read_until_the_receiver_has
     mem_free(b);
 }
 
+/* --- slowing --- */
+static void slow_it(rt_ctx *cx, puppet *p, uint64_t a) {
+    (void)p;
+    rt_slow(cx, *pid_of(a));
+}
+static void let_go(rt_ctx *cx, puppet *p, uint64_t a) {
+    (void)p, (void)a;
+    rt_slow_end(cx);
+}
+static void note_to(rt_ctx *cx, puppet *p, uint64_t a) {
+    (void)p;
+    note(cx, *pid_of(a), 1);
+}
+
+/* Until whoever slows it says so, or ends; its timers go on, and the end of the mute time is none. */
+static void a_slowed_actor_is_run_again_when_it_is_let_go(void **state) {
+    (void)state;
+    world *w = world_new(2, 1);
+    puppet *a = puppet_new(w, 0, &puppet_class), *b = puppet_new(w, 1, &puppet_class), *c = puppet_new(w, 0, &muting);
+    tell(w, a, add_port, 9);
+    tell(w, b, slow_it, ARG(a));
+    tell(w, b, slow_it, ARG(a)); /* twice is once */
+    (void)world_run(w);
+    size_t before = a->n;
+    tell(w, c, note_to, ARG(a));
+    w->level[9] = SYS_IN;
+    for (int i = 0; i < 3; i++) {
+        w->now += RT_MUTE_MAX_USEC;
+        (void)world_run(w);
+    }
+    assert_int_equal(a->n, before);
+    assert_int_equal(w->interest[9] & SYS_IN, 0);
+    tell(w, c, slow_it, ARG(a)); /* by two */
+    tell(w, b, let_go, 0);
+    (void)world_run(w);
+    assert_int_equal(a->n, before);
+    w->level[9] = 0;
+    tell(w, c, do_stop, ERR_SHUTDOWN); /* ends: that lets go, too */
+    (void)world_run(w);
+    assert_int_equal(a->n, before + 1);
+    assert_int_equal(w->interest[9] & SYS_IN, SYS_IN);
+    tell(w, b, let_go, 0); /* nobody */
+    tell(w, b, slow_it, ARG(b));
+    (void)world_run(w);
+    tell(w, b, slow_it, ARG(a));
+    tell(w, a, do_stop, ERR_SHUTDOWN); /* goes while it is slowed: nothing is left of it */
+    (void)world_run(w);
+    tell(w, b, let_go, 0);
+    (void)world_run(w);
+    world_free(w);
+    mem_free(a);
+    mem_free(b);
+    mem_free(c);
+}
+
+/* Slowing has nothing to do with the bound of the mailbox: each ends by itself. */
+static void slowed_and_muted(void **state) {
+    (void)state;
+    world *w = world_new(1, 1);
+    puppet *a = puppet_new(w, 0, &puppet_class), *b = puppet_new(w, 0, &muting);
+    tell(w, b, slow_it, ARG(a));
+    tell(w, a, flood, ARG(b)); /* in one batch: the flood comes before it is slowed, or after it is let go */
+    (void)world_run(w);
+    w->now += RT_MUTE_MAX_USEC;
+    (void)world_run(w);
+    tell(w, b, let_go, 0);
+    (void)world_run(w);
+    assert_int_equal(count_tag(b, T_NOTE), 6);
+    tell(w, a, note_to, ARG(b));
+    (void)world_run(w);
+    assert_int_equal(count_tag(b, T_NOTE), 7);
+    world_free(w);
+    mem_free(a);
+    mem_free(b);
+}
+
+static const rt_class stubborn = {
+    .name = "stubborn", .state_size = sizeof(puppet_state), .init = p_init, .handle = p_handle, .fini = p_fini, .unmuted = true};
+static void an_actor_that_nobody_slows(void **state) {
+    (void)state;
+    world *w = world_new(1, 1);
+    puppet *a = puppet_new(w, 0, &stubborn), *b = puppet_new(w, 0, &muting);
+    tell(w, b, slow_it, ARG(a));
+    (void)world_run(w);
+    tell(w, a, flood, ARG(b));
+    tell(w, a, note_to, ARG(b));
+    (void)world_run(w);
+    assert_int_equal(count_tag(b, T_NOTE), 7);
+    assert_int_equal(rt_event_count(w->n, EV_MUTE), 0);
+    tell(w, b, let_go, 0);
+    (void)world_run(w);
+    world_free(w);
+    mem_free(a);
+    mem_free(b);
+}
+
 static void sleepy(rt_ctx *cx, puppet *p, uint64_t n) { (void)cx, (void)p, (void)n; }
 static void two_that_mute_each_other_go_on_after_the_mute_time(void **state) {
     (void)state;
@@ -572,6 +668,9 @@ int main(void) {
         cmocka_unit_test(a_full_mailbox_drops_the_oldest_but_never_a_down),
         cmocka_unit_test(a_full_mailbox_drops_what_is_expired_first),
         cmocka_unit_test(a_muted_sender_is_not_run_nor_its_socket_read_until_the_receiver_has_halved),
+        cmocka_unit_test(a_slowed_actor_is_run_again_when_it_is_let_go),
+        cmocka_unit_test(slowed_and_muted),
+        cmocka_unit_test(an_actor_that_nobody_slows),
         cmocka_unit_test(two_that_mute_each_other_go_on_after_the_mute_time),
         cmocka_unit_test(down_comes_exactly_once_also_for_the_dead_and_across_shards),
         cmocka_unit_test(demonitor_takes_out_a_down_that_waits),

@@ -172,7 +172,7 @@ static inline void p_fini(rt_ctx *cx, void *st, err reason) {
 }
 #define PUPPET_CLASS(id, max, how)                                                                                                         \
     static const rt_class id = {                                                                                                           \
-        #id, sizeof(puppet_state), p_init, p_handle, p_ready, p_timer, p_flush, p_fini, max, 0, how, false, NULL, true, 0, NULL}
+        #id, sizeof(puppet_state), p_init, p_handle, p_ready, p_timer, p_flush, p_fini, max, 0, how, false, NULL, true, 0, false, NULL}
 PUPPET_CLASS(puppet_class, 0, RT_BOUND_REFUSE);
 
 /* --- doing things ---------------------------------------------------------------------------------------------------------------- */

@@ -53,43 +53,50 @@ static err put_terms(const dist_out *o, const dist_ctl *c, dist_op op, dist_pen 
     return e ? e : buf_ok(pen->out) ? ERR_OK : ERR_LIMIT;
 }
 
-/* Puts front and header before the terms that begin at `from`. */
+/* Puts front and header before the terms that begin at `from`. head: NULL if it is to be empty. */
 static err put_before(const dist_out *o, const dist_head *head, size_t from, size_t rest, const dist_split *s, buf *to) {
-    size_t front = front_size(o, s->left > 0), before = front + (o->headers ? dist_head_size(head) : 0), terms = to->len - from;
+    size_t front = front_size(o, s->left > 0),
+           before = front + (!o->headers ? 0
+                             : head      ? dist_head_size(head)
+                                         : 1u),
+           terms = to->len - from;
     size_t part = s->left ? DIST_FRAGMENT_BYTES : rest;
     if (before + terms > UINT32_MAX || part > UINT32_MAX - before - terms) return ERR_LIMIT;
     if (!buf_reserve(to, before)) return ERR_LIMIT;
     buf_added(to, before);
     memmove(to->p + from + before, to->p + from, terms);
     put_front(o, to->p + from, before - DIST_FRAME_LEN + terms + part, s);
-    if (o->headers) dist_head_write(head, to->p + from + front);
+    if (head)
+        dist_head_write(head, to->p + from + front);
+    else if (o->headers)
+        to->p[from + front] = 0; /* references */
     return ERR_OK;
 }
 
-static err give_up(err e, const dist_out *o, dist_head *head, buf *to, size_t from) {
+static err give_up(err e, dist_head *head, buf *to, size_t from) {
     to->len = from;
     to->failed = false;
-    if (o->headers) dist_head_abort(head);
+    if (head) dist_head_abort(head);
     return e;
 }
 
-err dist_out_signal(dist_out *o, const dist_ctl *c, uint64_t sequence, buf *to, slice *out_rest, dist_split *out_split) {
+/* head: NULL if no atom goes through the cache. */
+static NODISCARD err put_signal(const dist_out *o, dist_head *head, const dist_ctl *c, uint64_t sequence, buf *to, slice *out_rest,
+                                dist_split *out_split) {
     dist_op op;
-    dist_head head;
     err e = dist_ctl_choose(c, o->agreed, &op);
     if (e) return e;
     if (!buf_ok(to)) return ERR_LIMIT;
     slice rest = dist_ctl_payload(c, op);
     if (!check(!dist_op_has_payload(op) || rest.len > 0)) return ERR_BUG;
     size_t from = to->len;
-    if (o->headers) dist_head_begin(&head, &o->cache);
-    dist_pen pen = {to, o->headers ? &head : NULL};
+    dist_pen pen = {to, head};
     e = put_terms(o, c, op, &pen, &rest);
-    if (e) return give_up(e, o, &head, to, from);
+    if (e) return give_up(e, head, to, from);
     dist_split s = {.sequence = sequence};
     if (o->fragmenting && rest.len > DIST_FRAGMENT_BYTES) s.left = (rest.len - 1) / DIST_FRAGMENT_BYTES + 1;
-    e = put_before(o, &head, from, rest.len, &s, to);
-    if (e) return give_up(e, o, &head, to, from);
+    e = put_before(o, head, from, rest.len, &s, to);
+    if (e) return give_up(e, head, to, from);
     if (s.left) {
         s.left--;
         s.rest = slice_from(rest, DIST_FRAGMENT_BYTES);
@@ -98,6 +105,16 @@ err dist_out_signal(dist_out *o, const dist_ctl *c, uint64_t sequence, buf *to, 
     *out_rest = rest;
     *out_split = s;
     return ERR_OK;
+}
+
+err dist_out_signal(dist_out *o, const dist_ctl *c, uint64_t sequence, buf *to, slice *out_rest, dist_split *out_split) {
+    dist_head head;
+    if (o->headers) dist_head_begin(&head, &o->cache);
+    return put_signal(o, o->headers ? &head : NULL, c, sequence, to, out_rest, out_split);
+}
+
+err dist_out_apart(const dist_out *o, const dist_ctl *c, uint64_t sequence, buf *to, slice *out_rest, dist_split *out_split) {
+    return put_signal(o, NULL, c, sequence, to, out_rest, out_split);
 }
 
 err dist_out_fragment(dist_split *s, buf *to, slice *out_rest) {

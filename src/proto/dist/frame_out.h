@@ -7,8 +7,8 @@
  *
  * A long payload goes in fragments of 64 KiB if they were agreed (OTP: erl_ext_dist, "Distribution Header for fragmented messages"), one at
  * a time: what others have to say, and ticks, may be written between them, and only the next signal of the same sender has to wait.
- * Invariants: (1) what is appended is sent, in the order of these calls: a header says what the peer's cache holds from then on. (2) on an
- * error nothing was appended and the cache is as the peer knows it. */
+ * Invariants: (1) what is appended is sent, in the order of these calls: a header says what the peer's cache holds from then on; but for
+ * what is written apart. (2) on an error nothing was appended and the cache is as the peer knows it. */
 #include "proto/dist/ctl.h"
 #include "proto/dist/frame.h"
 
@@ -39,6 +39,9 @@ void dist_out_fini(dist_out *o);
  * under way, as the number of its sender. *out_rest: bytes of c's payload (or reason) that have to follow what was appended to `to`.
  * ERR_UNSUPPORTED, ERR_BUG, ERR_INVALID: as dist_ctl_choose and dist_ctl_write; ERR_LIMIT: past the limit of `to`, or 4 GiB. */
 NODISCARD err dist_out_signal(dist_out *o, const dist_ctl *c, uint64_t sequence, buf *to, slice *out_rest, dist_split *out_split);
+/* The same for a message whose place is not known yet: it refers to no atom of the cache, so `to`, another buf than the connection's, can
+ * be written at any later time, at once or never. Before what follows it, and its fragments after it, there may be others. */
+NODISCARD err dist_out_apart(const dist_out *o, const dist_ctl *c, uint64_t sequence, buf *to, slice *out_rest, dist_split *out_split);
 /* Writes the next fragment; *out_rest as above. s->left > 0. ERR_LIMIT: past the limit of `to`; nothing was appended. */
 NODISCARD err dist_out_fragment(dist_split *s, buf *to, slice *out_rest);
 
