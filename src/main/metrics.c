@@ -216,7 +216,7 @@ static void add_node(main_metrics *m, buf *out) {
 
 static void add_links(main_metrics *m, buf *out) {
     const main_env *env = rt_node_env(m->node);
-    const mesh *k = compose_mesh(env->compose);
+    const mesh *k = env->compose ? compose_mesh(env->compose) : NULL;
     mesh_load load = {0};
     if (k) mesh_load_read(k, &load);
     main_om_gauge(out, "murre_links", "", "nodes of the cluster that are connected", load.links);

@@ -31,10 +31,18 @@ static rt_pid sender(const mesh_link *l, const dist_addr *from) {
     return (rt_pid){l->index, 0, 0};
 }
 
+/* A long one was made ready while it came. */
+static rt_blob *term_of(mesh_link *l, const dist_message *m, slice term, arena *text) {
+    uint8_t *mem;
+    size_t len;
+    if (m->payload.p && dist_in_take_payload(&l->in, &mem, &len)) return rt_blob_of(mem, len - sizeof(rt_blob));
+    etf_reader r = dist_message_reader(m, term, text);
+    return mesh_term_blob(&r);
+}
+
 static err on_send(rt_ctx *cx, mesh_link *l, const dist_message *m, const dist_ctl *c, arena *text) {
     rt_pid to;
-    etf_reader r = dist_message_reader(m, c->payload, text);
-    rt_blob *term = mesh_term_blob(&r);
+    rt_blob *term = term_of(l, m, c->payload, text);
     if (!term) return mesh_link_end(cx, l, "a message is not a term");
     if (target(cx, l, &c->to, &to)) {
         rt_msg *out = rt_msg_new(cx, MESH_TERM, sizeof(mesh_term));

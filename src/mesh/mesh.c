@@ -48,7 +48,8 @@ err mesh_new(rt_node *n, const mesh_cfg *c, mesh **out) {
     m->cfg.tls_server = NULL; /* it is in there */
     m->limits = (dist_in_cfg){.frame_max = DIST_FRAME_MAX,
                               .cache_max = DIST_CACHE_MAX,
-                              .fragments = {.messages_max = DIST_FRAGMENTS_OPEN_MAX,
+                              .fragments = {.front = sizeof(rt_blob),
+                                            .messages_max = DIST_FRAGMENTS_OPEN_MAX,
                                             .message_max = DIST_FRAGMENTS_EACH_MAX,
                                             .bytes_max = DIST_FRAGMENTS_BYTES_MAX,
                                             .key = *rt_node_hash_key(n)}};

@@ -24,7 +24,8 @@
 #define CALM_MAX        (600 * USEC_PER_SEC) /* all have to be connected by then */
 #define PORT            9100
 #define COOKIE          "SIMULATEDCOOKIEOFMANYBITS"
-#define LONG_MAX        300000u /* bytes of a long term: some fragments */
+#define LONG_MAX        300000u  /* bytes of a long term: some fragments */
+#define HUGE_MAX        4000000u /* of a very long one: its sender is slowed down */
 #define SHORT_MAX       200u
 #define TICKTIME        (8 * USEC_PER_SEC)
 
@@ -78,15 +79,16 @@ static uint8_t filler(uint32_t seq, size_t i) { return (uint8_t)(seq * 31u + i *
 
 static void say(rt_ctx *cx, talker *t, uint32_t index, line_out *o, uint32_t to) {
     play *p = t->at->p;
-    size_t len = (size_t)sim_world_below(&p->w, sim_world_chance(&p->w, 1, 30) ? LONG_MAX : SHORT_MAX);
+    bool huge = sim_world_chance(&p->w, 1, 300);
+    size_t len = (size_t)sim_world_below(&p->w, huge ? HUGE_MAX : sim_world_chance(&p->w, 1, 30) ? LONG_MAX : SHORT_MAX);
     buf b, body;
-    buf_init(&body, LONG_MAX + 64);
+    buf_init(&body, HUGE_MAX + 64);
     buf_add_u32le(&body, t->at->number * TALKERS + t->number);
     buf_add_u32le(&body, t->at->life);
     buf_add_u32le(&body, o->session);
     buf_add_u32le(&body, ++o->seq[to]);
     for (size_t i = 0; i < len; i++) buf_add_byte(&body, filler(o->seq[to], i));
-    buf_init(&b, LONG_MAX + 128);
+    buf_init(&b, HUGE_MAX + 128);
     etf_put_version(&b);
     etf_put_binary(&b, buf_slice(&body));
     rt_blob *term = rt_blob_new(buf_slice(&b));

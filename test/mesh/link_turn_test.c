@@ -455,6 +455,52 @@ static void without_fragments(void **state) {
     mem_free(b);
 }
 
+/* --- what comes --------------------------------------------------------------------------------------------------------------------- */
+static rt_blob *kept;
+static err keep_handle(rt_ctx *cx, void *st, rt_msg **m) {
+    (void)cx, (void)st;
+    if ((*m)->tag == MESH_TERM) kept = rt_blob_ref(mesh_term_of(*m)->term);
+    return ERR_OK;
+}
+static const rt_class keeper = {.name = "keeper", .handle = keep_handle, .foreign = true};
+
+/* A long message arrives as it was said, in whatever pieces; one that is no term ends the connection. */
+static void long_messages_come(void **state) {
+    (void)state;
+    for (unsigned wrong = 0; wrong < 2; wrong++) {
+        peer p;
+        begin_link(MESH_LINK_BYTES, true);
+        rt_pid pid = world_spawn(net.w, 0, &keeper, NULL);
+        connect_as(&p, PEER);
+        p.piece = 70001;
+        net.read_max = 50000;
+        buf b;
+        buf_init(&b, 2 * LONG);
+        etf_put_list(&b, 40001);
+        for (unsigned i = 0; i < 40000; i++) {
+            etf_put_tuple(&b, 2);
+            etf_put_atom(&b, i % 2 ? SLICE("odd") : SLICE("even"));
+            etf_put_int(&b, i * 7);
+        }
+        etf_put_binary(&b, slice_of(b.p, 200000));
+        if (wrong)
+            buf_add_byte(&b, 80); /* compressed: refused */
+        else
+            etf_put_nil(&b);
+        kept = NULL;
+        say(&p,
+            (dist_ctl){
+                .signal = DIST_SIG_SEND, .from = to_pid(peer_pid(&p)), .to = to_pid(mesh_etf_pid(net.m, pid)), .payload = buf_slice(&b)});
+        assert_int_equal(p.c->closed, wrong);
+        assert_int_equal(kept != NULL, !wrong);
+        if (kept) assert_true(slice_eq(slice_from(rt_blob_slice(kept), 1), buf_slice(&b)) && kept->data[0] == ETF_VERSION);
+        rt_blob_unref(kept);
+        buf_fini(&b);
+        peer_fini(&p);
+        end();
+    }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_long_message_lets_others_pass),
@@ -467,6 +513,7 @@ int main(void) {
         cmocka_unit_test(what_waits_ends_with_the_link),
         cmocka_unit_test(a_long_answer),
         cmocka_unit_test(without_fragments),
+        cmocka_unit_test(long_messages_come),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -75,6 +75,7 @@ typedef struct dist_ctl {
 /* A message as it came: control message, and payload if there is one. */
 typedef struct dist_message {
     slice body;
+    slice payload;   /* a payload that was rewritten (fragment.h), without version byte and references: then not in body; else p is NULL */
     etf_atoms atoms; /* of its header; n 0: none */
     bool versions;   /* each of both terms begins with a version byte: there is no header */
 } dist_message;
@@ -85,8 +86,9 @@ static inline etf_reader dist_message_reader(const dist_message *m, slice term, 
 }
 
 /* text: where atoms in Latin-1 become UTF-8, as in etf_reader. The payload, and a reason that is one, is not looked into: it begins where
- * the control message ends and goes to the end. Older ways are accepted whatever was agreed. ERR_PROTO: malformed or unknown; *out_why is
- * then a sentence without its full stop, a literal, what *out says does not count, and the connection has to be closed, as OTP does. */
+ * the control message ends and goes to the end, or is m->payload. Older ways are accepted whatever was agreed. ERR_PROTO: malformed or
+ * unknown; *out_why is then a sentence without its full stop, a literal, what *out says does not count, and the connection has to be
+ * closed, as OTP does. */
 NODISCARD err dist_ctl_read(const dist_message *m, arena *text, dist_ctl *out, const char **out_why);
 /* Whether the payload, or a reason, is one whole term and nothing else. Who decodes it anyway does not need to ask. */
 NODISCARD bool dist_ctl_payload_is_term(const dist_message *m, const dist_ctl *c, arena *text);

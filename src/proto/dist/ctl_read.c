@@ -156,10 +156,10 @@ static const char *get_any(etf_reader *r, dist_ctl *c) {
 /* What follows the control message. */
 static bool get_payload(const dist_message *m, etf_reader *r, dist_ctl *c) {
     dist_payload what = (dist_payload)dist_ctl_rows[c->op].payload;
-    if (what == DIST_PAYLOAD_NONE) return cursor_left(&r->in) == 0;
+    if (what == DIST_PAYLOAD_NONE) return cursor_left(&r->in) == 0 && !m->payload.p;
     if (m->versions && !etf_get_version(r)) return false;
-    if (cursor_left(&r->in) == 0) return false;
-    slice rest = slice_of(r->in.p, cursor_left(&r->in));
+    if ((cursor_left(&r->in) == 0) != (m->payload.p != NULL)) return false; /* in one of the two places */
+    slice rest = m->payload.p ? m->payload : slice_of(r->in.p, cursor_left(&r->in));
     bool is_reason = what == DIST_PAYLOAD_REASON || (what == DIST_PAYLOAD_BY_FLAG && c->signal == DIST_SIG_EXIT2);
     *(is_reason ? &c->reason : &c->payload) = rest;
     return true;

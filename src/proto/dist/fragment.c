@@ -4,6 +4,8 @@
  *                               { the atoms of its header, held         }                  come at once
  *
  * Why the atoms are held: by the time that a message is whole, later headers may have put others into their slots.
+ * A payload that is rewritten is beside the control message: front | 131 | term.
+ *
  * Why room is made for what is left, guessed from the fragments so far: a message of 100 MB is copied once and not at each doubling. The
  * guess is the peer's word, and so at most three times what came.
  *
@@ -20,6 +22,8 @@ struct dist_part {
     uint64_t sequence;
     uint64_t number; /* of the newest fragment */
     buf body;
+    buf payload;            /* if it is rewritten */
+    etf_rewrite *rewrite;   /* NULL: it is in body */
     size_t newest, longest; /* bytes of the newest fragment, and of the longest */
     bool open;              /* of the newest fragment, more is to come */
     uint16_t held_n;
@@ -32,10 +36,15 @@ void dist_fragments_init(dist_fragments *f, const dist_fragments_cfg *cfg, dist_
     hmap_init(&f->parts);
 }
 
+/* That counts. */
+static size_t part_bytes(const dist_part *p) { return p->body.len + p->payload.len + (p->rewrite ? etf_rewrite_kept(p->rewrite) : 0); }
+
 static void free_part(dist_fragments *f, dist_part *p) {
-    f->bytes -= p->body.len + p->texts;
+    f->bytes -= part_bytes(p) + p->texts;
     dist_cache_in_release(f->cache, p->held, p->held_n);
     buf_fini(&p->body);
+    buf_fini(&p->payload);
+    etf_rewrite_free(p->rewrite);
     mem_free(p);
 }
 
@@ -73,23 +82,46 @@ static err refuse(err e, const char *why, const char **out_why) {
 
 /* Room for what is left of the message, if each fragment to come is as long as the longest so far, but not for more than GUESS_MAX times
  * what came. */
-static void make_room(dist_part *p, size_t n) {
-    size_t have = p->body.len, left = p->body.max - have, want = GUESS_MAX * (have + n);
-    if (p->body.cap - have >= n) return;
+static void make_room(dist_part *p, buf *to, size_t n) {
+    size_t have = to->len, left = to->max - have, want = GUESS_MAX * (have + n);
+    if (to->cap - have >= n) return;
     if (p->number < want / (p->longest + 1)) want = (size_t)p->number * p->longest;
     if (want > left) want = left;
-    if (want > n) (void)buf_reserve(&p->body, want); /* cannot fail: within body.max */
+    if (want > n) (void)buf_reserve(to, want); /* cannot fail: within its max */
 }
 
-static err append(dist_fragments *f, dist_part *p, slice bytes, const char **out_why) {
+/* There is nothing yet of the payload, but for what stands before it. */
+static bool is_bare(const dist_fragments *f, const dist_part *p) { return part_bytes(p) == p->body.len + f->cfg->front + 1; }
+
+static NODISCARD err rewrite(dist_part *p, slice bytes, bool last, const char **out_why) {
+    dist_refs refs;
+    dist_cache_in_held(p->held, p->held_n, &refs);
+    etf_atoms atoms = dist_refs_atoms(&refs);
+    make_room(p, &p->payload, bytes.len);
+    bool good = etf_rewrite_feed(p->rewrite, &atoms, bytes, last, &p->payload);
+    if (!buf_ok(&p->payload)) return refuse(ERR_LIMIT, "a message in fragments longer than the limit", out_why);
+    if (!good) return refuse(ERR_PROTO, "a message in fragments that is not a term", out_why);
+    return ERR_OK;
+}
+
+/* last: nothing follows. */
+static NODISCARD err append(dist_fragments *f, dist_part *p, slice bytes, bool last, const char **out_why) {
+    size_t before = part_bytes(p);
+    err e = ERR_OK;
     if (bytes.len > f->cfg->message_max - p->body.len) return refuse(ERR_LIMIT, "a message in fragments longer than the limit", out_why);
     if (bytes.len > f->cfg->bytes_max - f->bytes) return refuse(ERR_LIMIT, "more bytes in fragments than the limit", out_why);
-    make_room(p, bytes.len);
-    buf_add(&p->body, bytes);
-    f->bytes += bytes.len;
+    if (p->rewrite && last && bytes.len == 0 && is_bare(f, p)) {
+        /* no payload at all: whether there has to be one is not known here */
+    } else if (p->rewrite) {
+        e = rewrite(p, bytes, last, out_why);
+    } else {
+        make_room(p, &p->body, bytes.len);
+        buf_add(&p->body, bytes);
+    }
+    f->bytes += part_bytes(p) - before;
     p->newest += bytes.len;
     if (p->newest > p->longest) p->longest = p->newest;
-    return ERR_OK;
+    return e ? e : f->bytes > f->cfg->bytes_max ? refuse(ERR_LIMIT, "more bytes in fragments than the limit", out_why) : ERR_OK;
 }
 
 static uint32_t bytes_of(const dist_refs *r) {
@@ -104,6 +136,16 @@ static bool finish(dist_fragments *f, dist_part *p) {
     hmap_remove(&f->parts, &p->node);
     f->whole = p;
     return true;
+}
+
+static void begin_rewrite(dist_fragments *f, dist_part *p) {
+    static const uint8_t zeros[64];
+    buf_init(&p->payload, f->cfg->front + 1 + f->cfg->message_max);
+    if (!check(f->cfg->front <= sizeof zeros)) return; /* it would fail */
+    buf_add(&p->payload, slice_of(zeros, f->cfg->front));
+    etf_put_version(&p->payload);
+    f->bytes += p->payload.len;
+    p->rewrite = etf_rewrite_new();
 }
 
 err dist_fragments_first(dist_fragments *f, uint64_t sequence, uint64_t number, slice body, const dist_refs *refs, bool *out_whole,
@@ -121,9 +163,17 @@ err dist_fragments_first(dist_fragments *f, uint64_t sequence, uint64_t number, 
     *p = (dist_part){.sequence = sequence, .number = number, .held_n = (uint16_t)refs->n, .texts = bytes_of(refs)};
     f->bytes += p->texts;
     buf_init(&p->body, f->cfg->message_max);
+    buf_init(&p->payload, 0);
     dist_cache_in_hold(refs, p->held);
     hmap_insert(&f->parts, &p->node, hash);
-    err e = append(f, p, body, out_why);
+    err e = ERR_OK;
+    if (f->cfg->front) {
+        size_t n = (size_t)(control.in.p - body.p);
+        e = append(f, p, slice_sub(body, 0, n), false, out_why);
+        if (!e) body = slice_from(body, n);
+        begin_rewrite(f, p);
+    }
+    if (!e) e = append(f, p, body, number == 1, out_why);
     if (!e) *out_whole = finish(f, p);
     return e;
 }
@@ -138,22 +188,31 @@ err dist_fragments_next(dist_fragments *f, uint64_t sequence, uint64_t number, s
     p->number = number;
     p->open = more;
     if (begins) p->newest = 0;
-    err e = append(f, p, piece, out_why);
+    err e = append(f, p, piece, number == 1 && !more, out_why);
     if (e) return e;
     *out_whole = !more && finish(f, p);
     return ERR_OK;
 }
 
-slice dist_fragments_whole(dist_fragments *f, dist_refs *out_refs) {
+slice dist_fragments_whole(dist_fragments *f, dist_refs *out_refs, slice *out_payload) {
+    *out_payload = SLICE_NULL;
     if (!check(f->whole)) return SLICE_NULL;
+    if (f->whole->rewrite && !is_bare(f, f->whole)) *out_payload = slice_from(buf_slice(&f->whole->payload), f->cfg->front + 1);
     dist_cache_in_held(f->whole->held, f->whole->held_n, out_refs);
     return buf_slice(&f->whole->body);
 }
 
 bool dist_fragments_take(dist_fragments *f, uint8_t **out_p) {
     size_t len;
-    if (!f->whole || !f->whole->body.p) return false;
+    if (!f->whole || !f->whole->body.p || f->whole->rewrite) return false;
     f->bytes -= f->whole->body.len;
     buf_take(&f->whole->body, out_p, &len);
+    return true;
+}
+
+bool dist_fragments_take_payload(dist_fragments *f, uint8_t **out_p, size_t *out_len) {
+    if (!f->whole || !f->whole->payload.p) return false;
+    f->bytes -= f->whole->payload.len;
+    buf_take(&f->whole->payload, out_p, out_len);
     return true;
 }

@@ -69,9 +69,9 @@ static void bad(dist_in *in, err e, const char *why, dist_in_event *out) {
     *out = (dist_in_event){.kind = DIST_IN_BAD, .error = e, .why = why};
 }
 
-static void message(slice body, const dist_refs *refs, bool versions, dist_in_event *out) {
+static void message(slice body, slice payload, const dist_refs *refs, bool versions, dist_in_event *out) {
     out->kind = DIST_IN_MESSAGE;
-    out->message = (dist_message){body, refs ? dist_refs_atoms(refs) : (etf_atoms){NULL, 0}, versions};
+    out->message = (dist_message){body, payload, refs ? dist_refs_atoms(refs) : (etf_atoms){NULL, 0}, versions};
 }
 
 /* A frame that begins with a header. */
@@ -79,30 +79,33 @@ static void on_header(dist_in *in, const dist_frame *f, dist_refs *refs, dist_in
     cursor c = cursor_of(f->body);
     const char *why;
     err e = dist_cache_in_apply(&in->cache, &c, refs, &why);
-    slice body = slice_of(c.p, cursor_left(&c));
+    slice body = slice_of(c.p, cursor_left(&c)), payload = SLICE_NULL;
     bool whole = false;
     if (!e && f->kind == DIST_FRAME_FIRST) {
         e = dist_fragments_first(fragments(in), f->sequence, f->number, body, refs, &whole, &why);
-        if (!e && whole) body = dist_fragments_whole(in->fragments, refs);
+        if (!e && whole) body = dist_fragments_whole(in->fragments, refs, &payload);
     }
     if (e)
         bad(in, e, why, out);
     else if (f->kind == DIST_FRAME_FIRST && !whole)
         out->kind = DIST_IN_PART;
     else
-        message(body, refs, false, out);
+        message(body, payload, refs, false, out);
 }
 
 static void on_next(dist_in *in, const dist_frame *f, dist_refs *refs, dist_in_event *out) {
     bool whole = false;
     const char *why;
+    slice payload;
     err e = dist_fragments_next(fragments(in), f->sequence, f->number, f->body, f->begins, f->more, &whole, &why);
-    if (e)
+    if (e) {
         bad(in, e, why, out);
-    else if (whole)
-        message(dist_fragments_whole(in->fragments, refs), refs, false, out);
-    else
+    } else if (whole) {
+        slice body = dist_fragments_whole(in->fragments, refs, &payload);
+        message(body, payload, refs, false, out);
+    } else {
         out->kind = DIST_IN_PART;
+    }
 }
 
 void dist_in_next(dist_in *in, slice bytes, dist_refs *refs, size_t *out_used, dist_in_event *out) {
@@ -122,7 +125,7 @@ void dist_in_next(dist_in *in, slice bytes, dist_refs *refs, size_t *out_used, d
         if (in->headers)
             bad(in, ERR_PROTO, unagreed, out);
         else
-            message(f.body, NULL, true, out);
+            message(f.body, SLICE_NULL, NULL, true, out);
         break;
     case DIST_FRAME_HEADER:
     case DIST_FRAME_FIRST:
@@ -143,4 +146,8 @@ void dist_in_next(dist_in *in, slice bytes, dist_refs *refs, size_t *out_used, d
 
 bool dist_in_take(dist_in *in, uint8_t **out_p) {
     return (in->fragments && dist_fragments_take(in->fragments, out_p)) || (in->frames && dist_frames_take(in->frames, out_p));
+}
+
+bool dist_in_take_payload(dist_in *in, uint8_t **out_p, size_t *out_len) {
+    return in->fragments && dist_fragments_take_payload(in->fragments, out_p, out_len);
 }

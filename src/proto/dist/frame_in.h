@@ -62,5 +62,7 @@ void dist_in_next(dist_in *in, slice bytes, dist_refs *refs, size_t *out_used, d
 /* Whether the message that was just handed out lies in memory of *in; if so, the caller gets that (mem_free) and the bytes stay as long as
  * it, but not the atoms. */
 NODISCARD bool dist_in_take(dist_in *in, uint8_t **out_p);
+/* The same for the payload of that message, if it was rewritten: dist_fragments_take_payload. */
+NODISCARD bool dist_in_take_payload(dist_in *in, uint8_t **out_p, size_t *out_len);
 
 #endif

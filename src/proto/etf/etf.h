@@ -136,6 +136,7 @@ typedef struct etf_reader {
     cursor in;
     const etf_atoms *atoms; /* NULL: tag 82 is refused */
     arena *text;            /* where atoms in Latin-1 that are not ASCII become UTF-8; NULL: they are refused */
+    size_t more;            /* bytes that may follow those of `in`, which is then the beginning of a term only (rewrite.h); else 0 */
 } etf_reader;
 
 static inline etf_reader etf_reader_of(slice in) { return (etf_reader){.in = cursor_of(in)}; }

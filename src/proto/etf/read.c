@@ -28,7 +28,7 @@ static inline const uint8_t *take(cursor *c, size_t n) {
 }
 
 /* True if there is a byte for each of n terms. */
-static inline bool has_terms(const cursor *c, uint64_t n) { return n <= cursor_left(c) && n <= UINT32_MAX; }
+static inline bool has_terms(const etf_reader *r, uint64_t n) { return n <= cursor_left(&r->in) + r->more && n <= UINT32_MAX; }
 
 /* --- atoms */
 
@@ -236,8 +236,8 @@ static bool string(cursor *c, etf_item *out) {
 /* --- what holds terms */
 
 /* each: terms for one of n; more: besides. */
-static bool holds(const cursor *c, etf_kind kind, uint32_t n, uint64_t each, uint64_t more, etf_item *out) {
-    if (!has_terms(c, n * each + more)) return false;
+static bool holds(const etf_reader *r, etf_kind kind, uint32_t n, uint64_t each, uint64_t more, etf_item *out) {
+    if (!has_terms(r, n * each + more)) return false;
     out->kind = kind;
     out->n = n;
     return true;
@@ -254,19 +254,19 @@ static bool export(const etf_reader *r, cursor *c, bool convert, etf_item *out) 
     return true;
 }
 
-static bool fun(cursor *c, etf_item *out) {
+static bool fun(const etf_reader *r, cursor *c, etf_item *out) {
     const uint8_t *p = take(c, FUN_HEAD);
     if (!p) return false;
     etf_fun f = {.size = load_u32be(p), .arity = p[4], .uniq = p + 5, .index = load_u32be(p + 21), .n = load_u32be(p + 25)};
-    if (f.size < FUN_HEAD || f.size - FUN_HEAD > cursor_left(c) || !has_terms(c, (uint64_t)f.n + 4)) return false;
+    if (f.size < FUN_HEAD || f.size - FUN_HEAD > cursor_left(c) + r->more || !has_terms(r, (uint64_t)f.n + 4)) return false;
     out->kind = ETF_FUN;
     out->fun = f;
     return true;
 }
 
-static bool record(cursor *c, etf_item *out) {
+static bool record(const etf_reader *r, cursor *c, etf_item *out) {
     const uint8_t *p = take(c, 5);
-    if (!p || !has_terms(c, (uint64_t)load_u32be(p) * 2 + 2)) return false;
+    if (!p || !has_terms(r, (uint64_t)load_u32be(p) * 2 + 2)) return false;
     out->kind = ETF_RECORD;
     out->record = (etf_record){load_u32be(p), p[4]};
     return true;
@@ -297,9 +297,9 @@ static bool dispatch(const etf_reader *r, cursor *c, uint8_t tag, bool convert, 
     case TAG_LARGE_BIG: return (p = take(c, 4)) && big(c, load_u32be(p), out);
     case TAG_NEW_FLOAT: return new_float(c, out);
     case TAG_FLOAT: return old_float(c, out);
-    case TAG_SMALL_TUPLE: return (p = take(c, 1)) && holds(c, ETF_TUPLE, *p, 1, 0, out);
-    case TAG_LARGE_TUPLE: return (p = take(c, 4)) && holds(c, ETF_TUPLE, load_u32be(p), 1, 0, out);
-    case TAG_MAP: return (p = take(c, 4)) && holds(c, ETF_MAP, load_u32be(p), 2, 0, out);
+    case TAG_SMALL_TUPLE: return (p = take(c, 1)) && holds(r, ETF_TUPLE, *p, 1, 0, out);
+    case TAG_LARGE_TUPLE: return (p = take(c, 4)) && holds(r, ETF_TUPLE, load_u32be(p), 1, 0, out);
+    case TAG_MAP: return (p = take(c, 4)) && holds(r, ETF_MAP, load_u32be(p), 2, 0, out);
     case TAG_NIL: out->kind = ETF_NIL; return true;
     case TAG_STRING: return string(c, out);
     case TAG_BINARY: return (p = take(c, 4)) && bits(c, load_u32be(p), 8, out);
@@ -313,8 +313,8 @@ static bool dispatch(const etf_reader *r, cursor *c, uint8_t tag, bool convert, 
     case TAG_NEW_REF: return is_kind(out, ETF_REF, new_ref(r, c, true, convert, &out->ref));
     case TAG_REF: return is_kind(out, ETF_REF, old_ref(r, c, convert, &out->ref));
     case TAG_EXPORT: return export(r, c, convert, out);
-    case TAG_NEW_FUN: return fun(c, out);
-    case TAG_RECORD: return record(c, out);
+    case TAG_NEW_FUN: return fun(r, c, out);
+    case TAG_RECORD: return record(r, c, out);
     default:
         c->p--; /* an atom, or nothing that is known */
         if (!atom(r, c, convert, &text)) return false;
@@ -337,7 +337,7 @@ bool etf_next_as(etf_reader *r, bool convert, etf_item *out) {
     while (p && *p == TAG_LIST) {
         const uint8_t *n = take(c, 4);
         if (!n) return stay(r, from);
-        if (LIKELY(load_u32be(n) > 0)) return holds(c, ETF_LIST, load_u32be(n), 1, 1, out) || stay(r, from);
+        if (LIKELY(load_u32be(n) > 0)) return holds(r, ETF_LIST, load_u32be(n), 1, 1, out) || stay(r, from);
         p = take(c, 1); /* a list of no elements is its tail */
     }
     return (p && dispatch(r, c, *p, convert, out)) || stay(r, from);

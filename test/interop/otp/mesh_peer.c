@@ -1,7 +1,7 @@
 /* mesh_peer: a murre node in the cluster of a real Erlang, with actors that do what its processes tell them: so the tests see links and
  * monitors from here to there, which no service of the server has. It prints "listening PORT" and runs until its standard input ends.
  *
- * usage: mesh_peer name=NODE cookie=TEXT epmd=PORT
+ * usage: mesh_peer name=NODE cookie=TEXT epmd=PORT [seed=NODE]
  *
  * The actors have the names a0 to a9, on one shard, and b0 to b9, on another. What they are told, and what they answer to who told them
  * last:
@@ -9,11 +9,15 @@
  *     self                  {me, Pid}                      {link, Pid}, {unlink, Pid}
  *     {trap, true | false}                                 {monitor, Pid | Name}, demonitor (the last one)
  *     {exit, Pid}           exit(Pid, kill)                {stop, normal | shutdown | killed}
+ *     {long, {Pid, N}}      sends Pid a binary of N bytes  any binary: {got, Size}
+ *     {chat, Pid}           pings Pid, and again after each pong
+ *     chatted               {chatted, N}: so many of those came
  *     ping                  pong                           a trapped exit: {exit, Reason}; a monitor: {down, Reason}
  *     lost                  {lost, N}: so many of those, since it was asked last, were noconnection, and told nobody
  *
  *     {name, Name}, {name_notify, Name}, {name_both, Name}, {rename, Name}, {unname, Name}    {named, ok | exists ...}: names of the
- * cluster {whereis, Name}       {whereis, Pid | undefined}     {say, Name}: hello, to who has it {global_name_conflict, ...} of a node
+ * cluster
+ *     {whereis, Name}       {whereis, Pid | undefined}     {say, Name}: hello, to who has it {global_name_conflict, ...} of a node
  * {told, {global_name_conflict, ...}} */
 #include "base/mem.h"
 #include "mesh/actor.h"
@@ -35,8 +39,8 @@ static void demand(bool ok) {
 
 typedef struct obedient {
     mesh *m;
-    rt_pid boss;
-    uint64_t ref, lost;
+    rt_pid boss, mate; /* mate: of a chat */
+    uint64_t ref, lost, chatted;
 } obedient;
 typedef struct birth {
     mesh *m;
@@ -89,12 +93,60 @@ static void about_lost(rt_ctx *cx, obedient *o) {
     answer(cx, o, &b);
 }
 
-static void pong(rt_ctx *cx, const obedient *o) {
+static void about_number(rt_ctx *cx, const obedient *o, const char *what, uint64_t n) {
+    buf b = pair(what);
+    etf_put_uint(&b, n);
+    answer(cx, o, &b);
+}
+
+static void say_word(rt_ctx *cx, rt_pid to, const char *word) {
     buf b;
     buf_init(&b, SIZE_MAX);
     etf_put_version(&b);
-    etf_put_atom(&b, SLICE("pong"));
-    answer(cx, o, &b);
+    etf_put_atom(&b, slice_str(word));
+    rt_blob *t = rt_blob_new(buf_slice(&b));
+    mesh_send_pid(cx, to, t);
+    rt_blob_unref(t);
+    buf_fini(&b);
+}
+
+/* {Pid, N}; the process may be of any node that is connected. */
+static void say_long(rt_ctx *cx, const obedient *o, etf_reader *r) {
+    uint32_t n;
+    int64_t bytes;
+    etf_pid p;
+    rt_pid to;
+    if (!etf_get_tuple(r, &n) || n != 2 || !etf_get_pid(r, &p) || !etf_get_int(r, &bytes) || !mesh_pid_get(o->m, cx, &p, &to)) return;
+    rt_blob *t = rt_blob_alloc((size_t)bytes + 6);
+    buf head;
+    buf_init(&head, 8);
+    etf_put_version(&head);
+    buf_add_byte(&head, 109); /* BINARY_EXT */
+    buf_add_u32be(&head, (uint32_t)bytes);
+    memcpy(t->data, head.p, head.len);
+    memset(t->data + head.len, 'x', (size_t)bytes);
+    buf_fini(&head);
+    mesh_send_pid(cx, to, t);
+    rt_blob_unref(t);
+}
+
+static void chat(rt_ctx *cx, obedient *o, const etf_pid *with) {
+    o->chatted = 0;
+    if (mesh_pid_get(o->m, cx, with, &o->mate)) say_word(cx, o->mate, "ping");
+}
+
+/* A word of one who chats is for that only; that something long has arrived is for who had it sent. */
+static bool is_answer(rt_ctx *cx, obedient *o, rt_pid from, etf_reader r) {
+    uint32_t n;
+    int64_t bytes;
+    if (rt_pid_ok(o->mate) && rt_pid_eq(from, o->mate) && etf_get_atom_is(&r, SLICE("pong"))) {
+        o->chatted++;
+        say_word(cx, o->mate, "ping");
+        return true;
+    }
+    if (!etf_get_tuple(&r, &n) || n != 2 || !etf_get_atom_is(&r, SLICE("got")) || !etf_get_int(&r, &bytes)) return false;
+    about_number(cx, o, "got", (uint64_t)bytes);
+    return true;
 }
 
 static void about_pid(rt_ctx *cx, obedient *o, slice what, rt_pid pid) {
@@ -164,12 +216,16 @@ static bool told(rt_ctx *cx, const obedient *o, slice term) {
 
 static void obey(rt_ctx *cx, obedient *o, etf_reader r) {
     uint32_t n;
-    slice what, name;
+    slice what, name, bytes;
     etf_pid p;
-    if (etf_get_atom_is(&r, SLICE("self"))) {
+    if (etf_get_binary(&r, &bytes)) {
+        about_number(cx, o, "got", bytes.len);
+    } else if (etf_get_atom_is(&r, SLICE("chatted"))) {
+        about_number(cx, o, "chatted", o->chatted);
+    } else if (etf_get_atom_is(&r, SLICE("self"))) {
         about_me(cx, o);
     } else if (etf_get_atom_is(&r, SLICE("ping"))) {
-        pong(cx, o);
+        say_word(cx, o->boss, "pong");
     } else if (etf_get_atom_is(&r, SLICE("lost"))) {
         about_lost(cx, o);
     } else if (etf_get_atom_is(&r, SLICE("demonitor"))) {
@@ -178,8 +234,10 @@ static void obey(rt_ctx *cx, obedient *o, etf_reader r) {
         etf_reader at = r;
         slice any;
         if (etf_skip(&at, &any) && about_global(cx, o, what, any)) return;
-        if (etf_get_pid(&r, &p))
-            about_pid(cx, o, what, (rt_pid){o->boss.node, p.id, p.serial});
+        if (slice_is(what, "long"))
+            say_long(cx, o, &r);
+        else if (etf_get_pid(&r, &p))
+            slice_is(what, "chat") ? chat(cx, o, &p) : about_pid(cx, o, what, (rt_pid){o->boss.node, p.id, p.serial});
         else if (etf_get_atom(&r, &name))
             about_name(cx, o, what, name);
     }
@@ -196,9 +254,10 @@ static err obedient_handle(rt_ctx *cx, void *st, rt_msg **m) {
     }
     if ((*m)->tag != MESH_TERM) return ERR_OK;
     if (told(cx, o, slice_from(rt_blob_slice(mesh_term_of(*m)->term), 1))) return ERR_OK;
-    o->boss = (*m)->sender;
     etf_reader r = etf_reader_of(rt_blob_slice(mesh_term_of(*m)->term));
-    if (etf_get_version(&r)) obey(cx, o, r);
+    if (!etf_get_version(&r) || is_answer(cx, o, (*m)->sender, r)) return ERR_OK;
+    o->boss = (*m)->sender;
+    obey(cx, o, r);
     return ERR_OK;
 }
 
@@ -215,10 +274,16 @@ static void boot(rt_ctx *cx, void *arg) {
     }
 }
 
-static const char *arg_of(int argc, char **argv, const char *key) {
+static const char *option(int argc, char **argv, const char *key) {
     size_t len = strlen(key);
     for (int i = 1; i < argc; i++)
         if (strncmp(argv[i], key, len) == 0 && argv[i][len] == '=') return argv[i] + len + 1;
+    return NULL;
+}
+
+static const char *arg_of(int argc, char **argv, const char *key) {
+    const char *value = option(argc, argv, key);
+    if (value) return value;
     (void)fprintf(stderr, "mesh_peer: %s= is missing\n", key);
     exit(2);
 }
@@ -240,7 +305,11 @@ int main(int argc, char **argv) {
     demand(sys_linux_new(&s) == ERR_OK && rt_node_new(&nc, s, NULL, &n) == ERR_OK && mesh_new(n, &mc, &m) == ERR_OK);
     demand(mesh_boot(m) == ERR_OK);
     for (unsigned i = 0; i < nc.shards; i++) rt_node_boot(n, i, boot, m);
-    demand(mesh_listen(m, &a, &bound) == ERR_OK && mesh_register(m) == ERR_OK && rt_node_start(n) == ERR_OK);
+    demand(mesh_listen(m, &a, &bound) == ERR_OK && mesh_register(m) == ERR_OK);
+    const char *seed = option(argc, argv, "seed");
+    slice seeds[] = {slice_str(seed ? seed : "")};
+    demand(mesh_dial(m, seeds, seed ? 1 : 0) == ERR_OK);
+    demand(rt_node_start(n) == ERR_OK);
     printf("listening %u\n", bound.port);
     (void)fflush(stdout);
     char c;

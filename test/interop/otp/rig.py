@@ -97,9 +97,9 @@ def peer(what, **keys):
     return Lines([BUILD + "/dist-peer", what] + [f"{k}={v}" for k, v in keys.items() if v is not None])
 
 
-def mesh_peer(epmd_port, name):
-    """build/mesh-peer, which is registered with the port mapper when it listens. `with` ends it in order, and fails if it does not end so."""
-    return Lines([BUILD + "/mesh-peer", "name=" + name, "cookie=" + COOKIE, f"epmd={epmd_port}"])
+def mesh_peer(epmd_port, name, **more):
+    """build/mesh-peer, which is registered with the port mapper when it listens."""
+    return Lines([BUILD + "/mesh-peer", "name=" + name, "cookie=" + COOKIE, f"epmd={epmd_port}"] + [f"{k}={v}" for k, v in more.items()])
 
 
 def free_port():

@@ -14,6 +14,7 @@ static const char CONTROL[] = "h\2a\5j"; /* any one term */
 typedef struct bed {
     dist_cache_in cache;
     dist_fragments f;
+    slice payload;
     dist_refs none, refs;
     bool whole;
     const char *why;
@@ -49,13 +50,13 @@ static void fragments_that_count_down_to_one_are_a_message(void **state) {
     assert_false(b.whole);
     assert_int_equal(next(&b, 9, 1, SLICE("34")), ERR_OK);
     assert_true(b.whole);
-    assert_true(slice_is(dist_fragments_whole(&b.f, &b.refs), "h\2a\5j1234"));
+    assert_true(slice_is(dist_fragments_whole(&b.f, &b.refs, &b.payload), "h\2a\5j1234"));
     assert_int_equal(dist_fragments_open(&b.f), 0);
     dist_fragments_done(&b.f);
     assert_int_equal(b.f.bytes, 0);
     assert_int_equal(first(&b, 9, 1, control()), ERR_OK); /* one alone, and the sequence is free again */
     assert_true(b.whole);
-    assert_true(slice_eq(dist_fragments_whole(&b.f, &b.refs), control()));
+    assert_true(slice_eq(dist_fragments_whole(&b.f, &b.refs, &b.payload), control()));
     bed_fini(&b);
 }
 
@@ -90,7 +91,7 @@ static void messages_come_in_any_mixture_and_pieces(void **state) {
         }
         assert_int_equal(b.whole, --left[m] == 0);
         if (!b.whole) continue;
-        assert_true(slice_eq(dist_fragments_whole(&b.f, &b.refs), buf_slice(&sent[m])));
+        assert_true(slice_eq(dist_fragments_whole(&b.f, &b.refs, &b.payload), buf_slice(&sent[m])));
         whole++;
     }
     assert_true(whole > 1000);
@@ -183,7 +184,7 @@ static void atoms_stay_as_they_were_when_the_message_began(void **state) {
     }
     assert_int_equal(next(&b, 1, 1, SLICE("payload")), ERR_OK);
     assert_true(b.whole);
-    (void)dist_fragments_whole(&b.f, &b.refs);
+    (void)dist_fragments_whole(&b.f, &b.refs, &b.payload);
     assert_int_equal(b.refs.n, 1);
     assert_true(slice_is(b.refs.atom[0], "old"));
     c = cursor_of(SLICE("\1\0\5"));
@@ -207,7 +208,7 @@ static void the_guess_at_what_is_left_reserves_at_most_four_times_what_came(void
     assert_int_equal(first(&b, 1, 5, buf_slice(&body)), ERR_OK);
     for (uint64_t n = 4; n > 0; n--) assert_int_equal(next(&b, 1, n, SLICE("ten bytes.")), ERR_OK);
     assert_true(b.whole);
-    assert_int_equal(dist_fragments_whole(&b.f, &b.refs).len, body.len + 40);
+    assert_int_equal(dist_fragments_whole(&b.f, &b.refs, &b.payload).len, body.len + 40);
     assert_true(dist_fragments_take(&b.f, &p));
     assert_in_range(malloc_usable_size(p), body.len + 40, 4 * (body.len + 40) + 4096); /* a large block is whole pages */
     mem_free(p);
@@ -221,7 +222,7 @@ static void who_takes_a_message_keeps_its_bytes(void **state) {
     uint8_t *p;
     bed_init(&b, &CFG);
     assert_int_equal(first(&b, 1, 1, control()), ERR_OK);
-    slice body = dist_fragments_whole(&b.f, &b.refs);
+    slice body = dist_fragments_whole(&b.f, &b.refs, &b.payload);
     assert_true(dist_fragments_take(&b.f, &p));
     assert_false(dist_fragments_take(&b.f, &p));
     bed_fini(&b);
@@ -229,8 +230,84 @@ static void who_takes_a_message_keeps_its_bytes(void **state) {
     mem_free(p);
 }
 
+/* --- payloads that are rewritten as they come --- */
+#define FRONT 8u
+static const dist_fragments_cfg REWRITES = {
+    .messages_max = 100, .message_max = 1u << 20, .bytes_max = 4u << 20, .key = {1, 2}, .front = FRONT};
+
+static void a_payload_is_rewritten(void **state) {
+    (void)state;
+    bed b;
+    uint8_t *p;
+    size_t len;
+    const char *why;
+    bed_init(&b, &REWRITES);
+    cursor header = cursor_of(SLICE("\1\x08\0\2ab")); /* one new atom */
+    assert_int_equal(dist_cache_in_apply(&b.cache, &header, &b.refs, &why), ERR_OK);
+    assert_int_equal(dist_fragments_first(&b.f, 7, 3, SLICE("h\1R\0h\2"), &b.refs, &b.whole, &b.why), ERR_OK);
+    assert_int_equal(next(&b, 7, 2, SLICE("R")), ERR_OK); /* in the midst of a reference */
+    assert_int_equal(next(&b, 7, 1, SLICE("\0b\0\0\0\5")), ERR_OK);
+    assert_true(b.whole);
+    assert_true(slice_eq(dist_fragments_whole(&b.f, &b.refs, &b.payload), SLICE("h\1R\0")));
+    assert_true(slice_eq(b.payload, SLICE("h\2w\2ab"
+                                          "a\5")));
+    slice payload = b.payload;
+    assert_false(dist_fragments_take(&b.f, &p));
+    assert_true(dist_fragments_take_payload(&b.f, &p, &len));
+    assert_false(dist_fragments_take_payload(&b.f, &p, &len));
+    assert_int_equal(len, FRONT + 1 + payload.len);
+    assert_int_equal(p[FRONT], ETF_VERSION);
+    assert_ptr_equal(p + FRONT + 1, payload.p);
+    mem_free(p);
+    assert_int_equal(first(&b, 7, 1, control()), ERR_OK); /* without any */
+    assert_true(b.whole);
+    assert_true(slice_eq(dist_fragments_whole(&b.f, &b.refs, &b.payload), control()));
+    assert_null(b.payload.p);
+    bed_fini(&b);
+}
+
+static void a_payload_that_is_no_term(void **state) {
+    (void)state;
+    static const char *const ends[] = {"a", "a\1a", "P", ""};
+    for (size_t i = 0; i < ARRAY_LEN(ends); i++) {
+        bed b;
+        bed_init(&b, &REWRITES);
+        assert_int_equal(first(&b, 1, 3, SLICE("h\1jh\2")), ERR_OK);
+        assert_int_equal(next(&b, 1, 2, SLICE("j")), ERR_OK);
+        assert_int_equal(next(&b, 1, 1, slice_str(ends[i])), ERR_PROTO);
+        assert_string_equal(b.why, "a message in fragments that is not a term");
+        bed_fini(&b);
+    }
+}
+
+/* The texts of atoms count, not the references to them. */
+static void rewritten_payloads_have_the_same_limits(void **state) {
+    (void)state;
+    bed b;
+    buf header, refs;
+    const char *why;
+    bed_init(&b, &REWRITES);
+    buf_init(&header, 1000);
+    buf_init(&refs, 100000);
+    buf_add(&header, SLICE("\1\x08\0\xff"));
+    for (int i = 0; i < 255; i++) buf_add_byte(&header, 'x');
+    cursor c = cursor_of(buf_slice(&header));
+    assert_int_equal(dist_cache_in_apply(&b.cache, &c, &b.refs, &why), ERR_OK);
+    assert_int_equal(dist_fragments_first(&b.f, 1, 9, SLICE("h\1jl\0\1\0\0"), &b.refs, &b.whole, &b.why), ERR_OK);
+    for (int i = 0; i < 5000; i++) buf_add(&refs, SLICE("R\0"));
+    assert_int_equal(next(&b, 1, 8, slice_sub(buf_slice(&refs), 0, 2000)), ERR_OK);
+    assert_in_range(b.f.bytes, 1000 * 257, 1000 * 257 + 100);
+    assert_int_equal(next(&b, 1, 7, buf_slice(&refs)), ERR_LIMIT);
+    buf_fini(&header);
+    buf_fini(&refs);
+    bed_fini(&b);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_payload_is_rewritten),
+        cmocka_unit_test(a_payload_that_is_no_term),
+        cmocka_unit_test(rewritten_payloads_have_the_same_limits),
         cmocka_unit_test(fragments_that_count_down_to_one_are_a_message),
         cmocka_unit_test(messages_come_in_any_mixture_and_pieces),
         cmocka_unit_test(what_is_out_of_order_is_refused),

@@ -15,7 +15,7 @@
 #define FRAGMENTS (~UINT64_C(0))
 
 static const dist_in_cfg CFG = {
-    DIST_FRAME_MAX, DIST_CACHE_MAX, {DIST_FRAGMENTS_OPEN_MAX, DIST_FRAGMENTS_EACH_MAX, DIST_FRAGMENTS_BYTES_MAX, {3, 4}}};
+    DIST_FRAME_MAX, DIST_CACHE_MAX, {DIST_FRAGMENTS_OPEN_MAX, DIST_FRAGMENTS_EACH_MAX, DIST_FRAGMENTS_BYTES_MAX, {3, 4}, 0}};
 static const slice HOT[] = {{(const uint8_t *)PEER, sizeof PEER - 1},
                             {(const uint8_t *)US, sizeof US - 1},
                             {(const uint8_t *)"$gen_call", 9},
