@@ -1,10 +1,10 @@
 #ifndef MESH_INT_H
 #define MESH_INT_H
 /* int: what the files of the mesh know of each other. */
+#include "mesh/gauge.h"
 #include "mesh/mesh.h"
 #include "proto/dist/frame_in.h"
 #include "proto/dist/handshake.h"
-#include "rt/epoch.h"
 #include "rt/node.h"
 #include "rt/sup.h"
 #include "rt/table.h"
@@ -89,18 +89,6 @@ typedef struct mesh_peer {
     rt_pid loss;     /* up has ended, and this actor tells those whom that concerns (loss.c); RT_PID_NONE */
     rt_pid attempt;  /* the link that dials it, whose handshake is not over; RT_PID_NONE */
 } mesh_peer;
-/* gauge: what waits on a link, for those who look from elsewhere. Made with the link, and freed after its entry among the nodes is gone,
- * when no reader can have it any more. */
-typedef struct mesh_gauge {
-    rt_retired retired;
-    _Atomic uint64_t bytes;  /* written by the link's shard; these three are relaxed: each means something by itself */
-    _Atomic uint64_t busy_n; /* how often it has become busy */
-    _Atomic bool busy;
-} mesh_gauge;
-mesh_gauge *mesh_gauge_new(void);
-void mesh_gauge_busy(mesh_gauge *g, bool busy);
-void mesh_gauge_retire(rt_ctx *cx, mesh_gauge *g); /* no entry has it any more; NULL is fine */
-
 typedef struct mesh_node {
     rt_pid link;
     mesh_gauge *gauge; /* of the link; good as long as the reader is inside */
@@ -202,12 +190,10 @@ etf_ref mesh_etf_ref(const mesh *m, uint64_t number);
 bool mesh_own_ref(const mesh *m, const etf_ref *r, uint64_t *out_number);
 err mesh_reason_in(etf_reader r, rt_blob **out_term); /* ERR_FOREIGN: *out_term is the caller's; NULL: it is no term */
 void mesh_reason_out(err reason, const rt_blob *term, buf *out);
-/* One term, complete in itself and with its version byte; NULL: it is none. */
-rt_blob *mesh_term_blob(etf_reader *r);
+rt_blob *mesh_term_blob(etf_reader *r); /* one term, complete in itself and with its version byte; NULL: it is none */
 
 extern const rt_class mesh_acceptor_class; /* arg: mesh_port *const * */
-extern const rt_class mesh_epmd_class;     /* arg: mesh *const * */
-/* Services; arg: mesh *const * */
+extern const rt_class mesh_epmd_class;     /* arg: mesh *const *, as of services: */
 #define SERVICE(class, name, doc) extern const rt_class mesh_##class##_class;
 #include "mesh/services.def"
 #undef SERVICE

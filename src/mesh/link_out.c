@@ -175,6 +175,7 @@ err mesh_out_demonitor(rt_ctx *cx, mesh_link *l, mesh_aim *a) {
     dist_ctl c = about(l, a, DIST_SIG_DEMONITOR);
     err e = put_or_drop(cx, l, &c);
     mesh_rels_aim_drop(&l->rels, a);
+    if (!e && !l->ended) mesh_link_flush(cx, l); /* the link says it itself, too, where nothing else would have it written */
     return e;
 }
 

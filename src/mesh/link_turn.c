@@ -222,6 +222,7 @@ static err begin(rt_ctx *cx, mesh_link *l, piece *p) {
     if (p->msg) {
         e = say(cx, l, p->msg);
     } else {
+        l->n.out_messages++;
         buf_add(&l->out, buf_slice(&p->frame));
         buf_add(&l->out, p->rest);
     }

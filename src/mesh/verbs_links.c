@@ -30,11 +30,11 @@ static row row_of(rt_ctx *cx, const mesh_link *l, rt_pid pid) {
              .index = l->index,
              .tls = l->tls != NULL,
              .hidden = l->hidden,
-             .full = l->full,
+             .full = l->busy,
              .age = rt_now(cx) - l->n.up_at,
              .silent = l->silent * (l->m->cfg.ticktime / MESH_TICK_INTENSITY),
              .n = l->n,
-             .out_waiting = mesh_link_waiting(l).len,
+             .out_waiting = mesh_turn_waiting(l),
              .relations = l->rels.ours + l->rels.theirs};
     memcpy(r.name, l->name, l->name_len);
     if (rt_stat_actor(cx, pid, &info, NULL, 0, NULL)) {

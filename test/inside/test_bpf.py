@@ -1,6 +1,6 @@
 #!/usr/bin/python3
 """The bpftrace scripts of tools/bpf: each sees what it is for, when a server is made to do it. They need root, bpftrace and a kernel with BPF."""
-import os, re, select, signal, subprocess, sys, tempfile, time
+import importlib.util, os, re, select, signal, subprocess, sys, tempfile, time
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 sys.dont_write_bytecode = True
@@ -197,6 +197,21 @@ def test_fsync_latency():
         text = t.stop()
         calls, commits = hist(text, "took_us[disk, fdatasync]"), hist(text, "commit_us")
         assert 0 < commits <= calls <= 2 * COMMITTED and hist(text, "commit_records") == commits, text
+
+
+def test_busy_nodes():
+    """A node for which too much waits shows with its name, and for how long it did."""
+    spec = importlib.util.spec_from_file_location("test_long", os.path.join(ROOT, "test/interop/otp/test_long.py"))
+    otp = importlib.util.module_from_spec(spec)
+    del sys.modules["rig"]  # theirs is another one
+    try:
+        spec.loader.exec_module(otp)
+    finally:
+        sys.modules["rig"] = rig
+    with otp.Epmd() as epmd, otp.Murre(epmd, node__link_bytes="64k") as n, Trace("busy-nodes", n.proc.pid) as t:
+        t.sees(lambda i: otp.said(epmd, otp.ECHO), r"^\d\d:\d\d:\d\d shard[01] +busy +\d{5,} +a@127\.0\.0\.1$")
+        t.sees(lambda i: None, r"^\d\d:\d\d:\d\d shard[01] +free +\d+ +[1-9]\d*  a@127\.0\.0\.1$")
+        assert hist(t.stop(), "busy_us[a@127.0.0.1]") >= 1
 
 
 def test_names():

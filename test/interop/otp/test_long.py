@@ -7,6 +7,7 @@ sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 sys.dont_write_bytecode = True
 import rig
 from rig import Epmd, Erl, xmpp_rig
+from test_mesh import THERE, Murre, said
 
 ONE, TWO = "one@127.0.0.1", "two@127.0.0.1"
 SIZES = [64 << 20, 100_000_000]
@@ -83,6 +84,24 @@ def test_between_actors():
             {{a2, N}} ! {{long, {{Far, Size}}}}, receive {{got, G}} -> ok end,
             io:format("~p ~p~n", [G, Chatted() - Before])
          end || Size <- {SIZES}],""", two=True)
+
+
+# What a call of a function that is not there answers is as long as its arguments.
+ECHO = """
+{badrpc, {'EXIT', {undef, [{no, such, [B], []}]}}} = rpc:call(N, no, such, [binary:copy(<<"x">>, 4000000)]), io:format("~p~n", [size(B)]),"""
+
+
+IDLE = THERE + 'pong = net_adm:ping(N), io:format("ready~n"), receive never -> ok end.'
+
+
+def test_a_busy_node_is_seen():
+    "Past node.link_bytes a node is busy: events say so, and that it is over; murrectl nodes shows one that is not."
+    with Epmd() as epmd, Murre(epmd, node__link_bytes="64k") as s, Erl("b@127.0.0.1", epmd.port, IDLE) as b:
+        b.wait("ready")
+        assert said(epmd, ECHO + " {limit, 65536} = {limit, rpc:call(N, erlang, system_info, [dist_buf_busy_limit])},") == ["4000000"]
+        assert s.event("mesh_busy") == s.event("mesh_free") > 0
+        row = s.nodes()["b@127.0.0.1"]
+        assert (row["queued"], row["busy"], row["busy_n"]) == (0, False, 0), row
 
 
 if __name__ == "__main__":
