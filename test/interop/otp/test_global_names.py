@@ -84,9 +84,9 @@ receive never -> ok end.
 # This one: x of an actor, in a part of its own with a, or met by the other node alone.
 ACTOR = """Other = '%s', Meet(N), Full([node(), N]), ok = Ask(a0, {%s, x}), P0 = Ask(a0, self), Mon = erlang:monitor(process, P0),
 %s, Full([node(), Other, N]),
-Said = receive {told, C} -> {told, setelement(size(C), C, x)}; {'DOWN', Mon, _, _, Why} -> {ended, Why} after 0 -> nothing end,
+Said = receive {told, C} -> {told, setelement(size(C), C, x)}; {'DOWN', Mon, _, _, Why} -> {ended, Why} after %s -> nothing end,
 P("over ~p", [[Said | lists:usort([case rpc:call(X, global, whereis_name, [x]) of undefined -> none; O -> node(O) end || X <- [node(), Other]])]]),
-P("same ~p", [global:whereis_name(x) == Ask(a1, {whereis, x})]), io:get_line("done\n"),
+Wait(fun() -> global:whereis_name(x) == Ask(a1, {whereis, x}) end), P("same true", []), io:get_line("done\n"),
 """
 
 
@@ -97,9 +97,10 @@ def go_on(p):
 
 def clash(other, resolver, how, direct):
     """What the actor heard and who has the name in the end; and what the other process heard. direct: the other node meets this one, else a."""
+    hears = 0 if min(other, ME) == ME and how != "name_both" else "infinity"
     with Epmd() as epmd, peer(epmd), Erl(other, epmd.port, HERE + OTHER % resolver, reads=True) as o:
         o.wait("named")
-        with Erl(A, epmd.port, HERE + ACTOR % (other, how, 'io:get_line("meet\\n")' if direct else "Meet(Other)") + " halt().", reads=True) as a:
+        with Erl(A, epmd.port, HERE + ACTOR % (other, how, 'io:get_line("meet\\n")' if direct else "Meet(Other)", hears) + " halt().", reads=True) as a:
             if direct:
                 a.wait("meet")
                 go_on(o)
