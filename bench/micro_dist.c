@@ -12,7 +12,7 @@
 #define CACHED   (~UINT64_C(0))
 
 static const dist_in_cfg CFG = {
-    DIST_FRAME_MAX, DIST_CACHE_MAX, {DIST_FRAGMENTS_OPEN_MAX, DIST_FRAGMENTS_EACH_MAX, DIST_FRAGMENTS_BYTES_MAX, {1, 2}}};
+    DIST_FRAME_MAX, DIST_CACHE_MAX, {DIST_FRAGMENTS_OPEN_MAX, DIST_FRAGMENTS_EACH_MAX, DIST_FRAGMENTS_BYTES_MAX, {1, 2}, 0}};
 static const slice HOT[] = {
     {(const uint8_t *)CALL_OWN, sizeof CALL_OWN - 1}, {(const uint8_t *)PEER, sizeof PEER - 1}, {(const uint8_t *)"$gen_call", 9}};
 

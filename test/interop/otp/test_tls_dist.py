@@ -249,7 +249,7 @@ def test_certificates_are_read_again():
                 os.rename(mine + ".new", mine)
             xmpp.until("they are read", lambda: s.event("tls_reload") > 0)
             assert said(epmd, PING, next_ca, other) == ["pong"]
-            assert said(epmd, PING, next_ca, ca.sign("b"))[-1] == "pang"
+            assert "pang" in said(epmd, PING, next_ca, ca.sign("b"))  # what TLS has to say may come after it
 
 
 def test_a_certificate_that_is_revoked():
@@ -260,7 +260,7 @@ def test_a_certificate_that_is_revoked():
             assert said(epmd, PING, ca, mine) == ["pong"]
             ca.revoked("a")
             xmpp.until("it is read", lambda: s.event("tls_reload") > 0)
-            assert said(epmd, PING, ca, mine)[-1] == "pang"
+            assert "pang" in said(epmd, PING, ca, mine)
             xmpp.until(s.refused, lambda: any("certificate revoked" in r for r in s.refused()))
             other = ca.sign("b")
             assert said(epmd, PING, ca, other) == ["pong"]

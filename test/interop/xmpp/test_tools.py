@@ -667,14 +667,18 @@ def test_newer_format_is_refused():
 
 
 def test_make_install():
-    "make install puts programs, man pages, completions and the unit under DESTDIR and PREFIX, and nothing else; the installed murre starts."
+    "make install puts programs, libmurre, man pages, completions and the unit under DESTDIR and PREFIX, and nothing else; the installed murre starts."
     d = tempfile.mkdtemp(prefix="murre-test-")
     subprocess.run(["make", "-s", "-C", ROOT, "B=" + os.path.relpath(BUILD, ROOT), "install", "DESTDIR=" + d, "PREFIX=/opt/m"], check=True, capture_output=True,
                    env={k: v for k, v in os.environ.items() if not k.startswith("MAKE")})
     found = sorted(os.path.join(p, f)[len(d):] for p, _, files in os.walk(d) for f in files)
     programs = ["murre", "murre-history", "murrectl"]
     share = ["bash-completion/completions/" + p for p in programs] + [f"man/man1/{p}.1" for p in programs] + ["man/man5/murre.yaml.5"]
-    assert found == sorted(["/opt/m/bin/" + p for p in programs] + ["/opt/m/lib/systemd/system/murre.service"] + ["/opt/m/share/" + s for s in share]), found
+    library = ["include/murre.h", "include/murre_term.h", "lib/libmurre.a", "lib/libmurre.so", "lib/libmurre.so.0", "lib/libmurre.so.0.1", "lib/pkgconfig/murre.pc"]
+    manual = [f for f in found if f.startswith("/opt/m/share/man/man3/murre")]  # test_lib.py: has every function
+    assert "/opt/m/share/man/man3/murre_send.3" in manual
+    assert [f for f in found if f not in manual] == sorted(["/opt/m/bin/" + p for p in programs] + ["/opt/m/lib/systemd/system/murre.service"] +
+                                                           ["/opt/m/" + f for f in library] + ["/opt/m/share/" + s for s in share]), found
     assert "ExecStart=/opt/m/bin/murre " in open(d + "/opt/m/lib/systemd/system/murre.service").read()
     assert subprocess.run([d + "/opt/m/bin/murre", "version"], capture_output=True, text=True).stdout.startswith("murre ")
     shutil.rmtree(d)
