@@ -18,7 +18,8 @@ NOT_RECORDED = ("send", "enqueue", "handle")  # the most frequent
 AS_EVER = {"queues show", "msacc read", "msacc print", "locks table", "locks instances", "locks locations", "log level", "events counters", "recorder show",
            "pool show", "help verbs", "node show", "load read"}
 NAMES_SHARDS = {"actors list", "actors by", "queues longest", "tables chains"}
-ARGUMENTS = {"queues actor": "store.log", "probe actor": "store.log", "actors by": "cost", "actor info": "store.log", "roster show": "a@localhost", "offline show": "a@localhost", "user find": "a"}
+ARGUMENTS = {"queues actor": "store.log", "probe actor": "store.log", "actors by": "cost", "actor info": "store.log", "roster show": "a@localhost", "offline show": "a@localhost", "user find": "a",
+             "ping node": "a@127.0.0.1", "rpc call": "a@127.0.0.1 erlang node"}
 
 
 def murrectl(s, *words):
@@ -65,7 +66,7 @@ def ask_all(s):
         name = v["module"] + " " + v["function"]
         if v["mutates"] or name in STREAMS:
             continue
-        r = murrectl(s, "--json", *name.split(), *([ARGUMENTS[name]] if v["arity_min"] else []))
+        r = murrectl(s, "--json", *name.split(), *(ARGUMENTS[name].split() if v["arity_min"] else []))
         answers[name] = r.stdout
         assert r.returncode == 0 or r.returncode == 65 and json.loads(r.stdout)["why"], (name, r)
     return answers
