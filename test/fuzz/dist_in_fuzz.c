@@ -41,8 +41,8 @@ static void run(buf *log, const dist_in_cfg *cfg, uint64_t agreed, slice bytes, 
         demand(used <= have - at);
         at += used;
         demand(in.cache.bytes <= cfg->cache_max);
-        demand(in.fragments.bytes <= cfg->fragments.bytes_max);
-        demand(dist_fragments_open(&in.fragments) <= cfg->fragments.messages_max);
+        demand(!in.fragments || in.fragments->bytes <= cfg->fragments.bytes_max);
+        demand(!in.fragments || dist_fragments_open(in.fragments) <= cfg->fragments.messages_max);
         if (e.kind == DIST_IN_TICK) buf_add_str(log, "|tick");
         if (e.kind == DIST_IN_MESSAGE) log_message(log, &e.message);
         if (e.kind == DIST_IN_BAD) {
@@ -64,7 +64,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     if (data[0] & 1) agreed &= ~DIST_FLAG(FRAGMENTS);
     if (data[0] & 2) agreed &= ~DIST_FLAG(DIST_HDR_ATOM_CACHE);
     size_t room = 100u + 100u * data[2];
-    const dist_in_cfg cfg = {(uint32_t)room, 16384 + room, {2 + data[2] / 8u, room, 2 * room, {data[0], 1}}};
+    const dist_in_cfg cfg = {(uint32_t)room, 16384 + room, {2 + data[2] / 8u, room, 2 * room, {data[0], 1}, 0}};
     slice bytes = slice_of(data + 3, size - 3);
     buf whole, cut;
     buf_init(&whole, 1u << 24);
