@@ -70,7 +70,7 @@ static void as_term(slice in) {
     arena_init(&text, in.len * ETF_TERM_COST + 64);
     buf_init(&one, OUT_MAX);
     buf_init(&two, OUT_MAX);
-    etf_reader r = {cursor_of(in), &atoms, &text}, skipped = r, copied = r;
+    etf_reader r = {.in = cursor_of(in), .atoms = &atoms, .text = &text}, skipped = r, copied = r;
     slice all;
     bool ok = etf_skip(&skipped, &all);
     demand(etf_copy(&copied, &one) == ok && copied.in.p == skipped.in.p);
