@@ -166,7 +166,7 @@ fuzz: ## fuzz one target: make fuzz T=name TIME=seconds
 	@mkdir -p build/fuzz/found/$(T)
 	build/fuzz/fuzz/$(T) -max_total_time=$(or $(TIME),30) -timeout=10 build/fuzz/found/$(T) test/fuzz/corpus/$(T)
 
-FUZZ_TIME ?= 20
+FUZZ_TIME ?= 12
 fuzz-all: ## every fuzz target for FUZZ_TIME seconds, from its corpus
 	$(MAKE) SAN=fuzz fuzz-build
 	@tools/fuzz-all build/fuzz/fuzz $(FUZZ_TIME) $(FUZZ)
